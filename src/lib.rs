@@ -1,0 +1,18 @@
+//! Kalypso Observability Hub: what should run where, what does run where, and is my commit live.
+//!
+//! ```text
+//!  sources (push, directory)                 -> Observation
+//!      normalize (pure)                      -> Fact
+//!          ledger (redb: journal, checkpoints, feed)
+//!              state (the fold, pure, in memory, copy-on-write)
+//!                  rollout (the gate)   snapshot (tables as Arrow, exports)
+//!                                           query (DataFusion, read-only)
+//!                          api (axum, OpenAPI)
+//! ```
+//!
+//! Folders are named after this flow; `runtime` is the only module that knows all of them.
+#![forbid(unsafe_code)]
+
+pub mod model;
+pub mod normalize;
+pub mod state;

@@ -1,0 +1,18 @@
+//! The words of the hub as plain types: no I/O, no clock, no wire format.
+//!
+//! A source says something ([`Observation`], raw spellings), [`crate::normalize`] turns it into a
+//! [`Fact`] (one normal form), and the ledger and the state only ever see facts.
+
+mod fact;
+mod observation;
+mod status;
+mod time;
+
+pub use fact::{
+    Body, CarrierKey, Clock, Declaration, Endpoint, Expectation, Fact, HostDeclaration, Liveness, LivenessChange, Report,
+};
+pub use observation::{
+    Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, When,
+};
+pub use status::Status;
+pub use time::{Micros, FUTURE_TOLERANCE};

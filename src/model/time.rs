@@ -1,0 +1,62 @@
+//! Instants as UTC microseconds: what the ledger stores and the tables show.
+//!
+//! The model never asks for the time; whoever needs "now" passes it in.
+
+use std::fmt;
+
+/// How far a claimed time may lie ahead of its receipt before it is not believed: 5 minutes.
+pub const FUTURE_TOLERANCE: i64 = 5 * 60 * 1_000_000;
+
+/// Microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Micros(pub i64);
+
+impl Micros {
+    /// Earlier than every instant a source can name.
+    pub const MIN: Micros = Micros(i64::MIN);
+    /// Later than every instant a source can name: "until now" in an interval.
+    pub const MAX: Micros = Micros(i64::MAX);
+
+    /// The wall clock; only thin edges (sources, the ledger's writer, handlers) call this.
+    pub fn now() -> Micros {
+        Micros(jiff::Timestamp::now().as_microsecond())
+    }
+
+    /// Reads RFC 3339 with any number of fraction digits and any offset.
+    pub fn parse(text: &str) -> Result<Micros, jiff::Error> {
+        text.trim().parse::<jiff::Timestamp>().map(|t| Micros(t.as_microsecond()))
+    }
+
+    /// This instant, later (or earlier, when negative) by `micros`, without overflow.
+    pub fn plus(self, micros: i64) -> Micros {
+        Micros(self.0.saturating_add(micros))
+    }
+
+    /// Microseconds from `earlier` to this instant, without overflow.
+    pub fn since(self, earlier: Micros) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// RFC 3339, UTC, milliseconds: the one spelling of times in answers.
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(t) => write!(f, "{t:.3}"),
+            Err(_) => f.write_str("out of range"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fractions_and_offsets_are_read_and_milliseconds_written() {
+        let t = Micros::parse("2026-01-02T03:04:05.678912+01:00").unwrap();
+        assert_eq!(t.to_string(), "2026-01-02T02:04:05.678Z");
+        assert_eq!(Micros::parse("2026-01-02T02:04:05Z").unwrap().to_string(), "2026-01-02T02:04:05.000Z");
+        assert!(Micros::parse("yesterday").is_err());
+    }
+}
