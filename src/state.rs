@@ -1,3 +1,231 @@
-//! The fold: facts in, current state, counters and intervals out. Pure and in memory; no clock, no I/O.
+//! The fold: facts in, current state, history and intervals out. Pure and in memory; no clock, no I/O.
+//!
+//! Invariants: applying the same facts in the same order gives the same state; current state, last words, first and last times
+//! do not even depend on the order (design §3.7). [`Tables`] hold the records, [`Index`] finds them and is rebuilt at start.
 
 pub mod blocks;
+pub mod carrier;
+pub mod commit_log;
+pub mod history;
+pub mod host;
+mod index;
+pub mod names;
+mod packed;
+pub mod tables;
+pub mod target;
+pub mod walk;
+
+mod fold;
+
+use std::cmp::Ordering;
+
+pub use carrier::{Object, ObjectKind};
+pub use host::Heartbeat;
+pub use index::Index;
+pub use tables::Tables;
+
+use crate::model::{Body, Clock, Fact, Liveness, LivenessChange, Micros, Report};
+use history::{Inserted, Statement};
+
+/// What applying a fact would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Novelty {
+    /// Nothing: it is known.
+    Known,
+    /// It confirms what is known at a later time.
+    Confirmed,
+    /// It changes something.
+    Changed,
+}
+
+/// The objects a fact touched, for the change feed.
+pub type Touched = Vec<Object>;
+
+/// The state.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    tables: Tables,
+    index: Index,
+    heartbeat: Heartbeat,
+    watched_sources: Vec<String>,
+    walk: walk::Walk,
+}
+
+impl State {
+    /// An empty state.
+    pub fn new() -> State {
+        State::default()
+    }
+
+    /// A state from stored tables; rebuilds what is derived.
+    pub fn from_tables(tables: Tables) -> State {
+        let mut state = State { tables, ..State::default() };
+        state.index = Index::rebuild(&state.tables);
+        state.derive_all();
+        state
+    }
+
+    /// When hosts turn late and silent.
+    pub fn set_heartbeat(&mut self, heartbeat: Heartbeat) {
+        self.heartbeat = heartbeat;
+    }
+
+    /// A source that watches its objects: as long as it does, what it carries counts as heard.
+    pub fn watch_source(&mut self, source: &str) {
+        self.watched_sources.push(source.to_owned());
+    }
+
+    /// An immutable snapshot.
+    pub fn tables(&self) -> Tables {
+        self.tables.clone()
+    }
+
+    /// The records, without copying.
+    pub fn view(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// The indexes.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Gives a statement that nobody timed the time of its first receipt, when it is known again.
+    pub fn resolve(&self, fact: &mut Fact) {
+        if fact.clock == Clock::Said {
+            return;
+        }
+        let known = self.index.carrier(&self.tables, fact.carrier).and_then(|id| self.tables.carriers.get(id));
+        if let Some(at) = known.and_then(|c| c.remembered(fact.identity)) {
+            fact.at = at;
+        }
+    }
+
+    /// What applying a (resolved) fact would do.
+    pub fn novelty(&self, fact: &Fact) -> Novelty {
+        let Some(carrier) = self.index.carrier(&self.tables, fact.carrier) else { return Novelty::Changed };
+        let Some(record) = self.tables.carriers.get(carrier) else { return Novelty::Changed };
+        match &fact.body {
+            Body::Gone => {
+                let known = record.claims().any(|c| c.object.is_none() && c.first <= fact.at && fact.at <= c.last);
+                if known { Novelty::Known } else { Novelty::Changed }
+            }
+            Body::Report(r) => self.report_novelty(record, fact, r),
+            Body::Declaration(d) => {
+                let Some((target, declared)) = self.find_declaration(carrier, fact, d) else { return Novelty::Changed };
+                let known = self.tables.targets.get(target).is_some_and(|t| t.knows(&declared));
+                if known && self.version_known(fact, d) { Novelty::Known } else { Novelty::Changed }
+            }
+            Body::Host(h) => self.host_novelty(fact, h),
+            Body::Liveness(_) => Novelty::Changed,
+        }
+    }
+
+    fn report_novelty(&self, carrier: &carrier::CarrierRecord, fact: &Fact, report: &Report) -> Novelty {
+        let Some((id, new)) = self.find_statement(fact, report) else { return Novelty::Changed };
+        let Some(r) = self.tables.reconcilers.get(id) else { return Novelty::Changed };
+        let claims = carrier.newest().is_some_and(|c| {
+            c.object.is_some_and(|o| o.kind == ObjectKind::Reconciler && o.id == id) && c.first <= fact.at
+        });
+        let host = self.tables.hosts.get(r.host);
+        let labels_known = report.labels.is_empty()
+            || host.is_some_and(|h| h.reported_labels.0 > fact.at || self.tables.text(h.reported_labels.1) == report.labels);
+        let kind_known = self.tables.text(r.kind) == report.reconciler_type;
+        let single_source = r.sources.is_empty() && self.tables.carriers.get(r.carrier).is_some_and(|c| c.source == new.source);
+        let inserted = r.history.would(&new, &|a, b| tie(&self.tables, a, b));
+        if inserted == Inserted::Known && claims_cover(carrier, id, fact.at) {
+            return Novelty::Known;
+        }
+        let heard = host.is_some_and(|h| h.silence == Liveness::Online && h.retired_at == Micros::MAX);
+        let plain = claims && labels_known && kind_known && single_source && heard && r.now.alive();
+        if inserted == Inserted::Confirmed && plain && fact.clock == Clock::Said {
+            Novelty::Confirmed
+        } else {
+            Novelty::Changed
+        }
+    }
+
+    fn host_novelty(&self, fact: &Fact, h: &crate::model::HostDeclaration) -> Novelty {
+        let found = self.index.host(&self.tables, &h.name).and_then(|id| self.tables.hosts.get(id));
+        let Some((record, declared)) = found.and_then(|r| Some((r, r.declared.as_ref()?))) else { return Novelty::Changed };
+        let t = &self.tables;
+        let text = |o: &Option<String>, id: u32| o.as_deref().is_none_or(|o| t.text(id) == o);
+        let said = |e: &(u32, u32, u32)| (t.text(e.0), t.text(e.1), t.text(e.2));
+        let expects = h.expects.as_ref().is_none_or(|list| {
+            list.len() == declared.expects.len()
+                && list.iter().zip(&declared.expects).all(|(n, o)| {
+                    (n.workload.as_str(), n.environment.as_str(), n.deployment_target.as_str()) == said(o)
+                })
+        });
+        let same = text(&h.external_id, declared.external_id)
+            && text(&h.host_type, declared.host_type)
+            && text(&h.class, declared.class)
+            && text(&h.contact, declared.contact)
+            && (h.labels.is_empty() || t.text(declared.labels) == h.labels)
+            && expects;
+        if h.retired {
+            return if record.retirements.contains(&fact.at) { Novelty::Known } else { Novelty::Changed };
+        }
+        if !same || record.retired_at != Micros::MAX {
+            Novelty::Changed
+        } else if fact.at <= declared.at && (!h.heartbeat || fact.at <= record.heard_at) {
+            Novelty::Known
+        } else if record.silence == Liveness::Online && fact.clock == Clock::Said {
+            Novelty::Confirmed
+        } else {
+            Novelty::Changed
+        }
+    }
+
+    /// Hosts that turned late or silent.
+    pub fn overdue(&self, now: Micros, listening_since: Micros) -> Vec<LivenessChange> {
+        let mut changes = Vec::new();
+        for (id, h) in self.tables.hosts.iter() {
+            if h.retired_at != Micros::MAX {
+                continue;
+            }
+            let Some((liveness, at)) = self.heartbeat.overdue(h, listening_since, now) else { continue };
+            if self.is_watched(id, h) {
+                continue;
+            }
+            let host = self.tables.text(h.name).to_owned();
+            changes.push(LivenessChange { host, liveness, at, heard_at: h.heard_at });
+        }
+        changes
+    }
+
+    fn is_watched(&self, id: u32, host: &host::HostRecord) -> bool {
+        let watched = |c: u32| {
+            self.tables.carriers.get(c).is_some_and(|c| {
+                c.object().is_some() && self.watched_sources.iter().any(|s| s == self.tables.text(c.source))
+            })
+        };
+        !self.watched_sources.is_empty()
+            && (host.carriers.iter().any(|c| watched(*c))
+                || self.index.reconcilers_of(id).iter().any(|r| {
+                    self.tables.reconcilers.get(*r).is_some_and(|r| r.carriers().any(watched))
+                }))
+    }
+
+    /// Carriers of a source that still name something: what a complete listing did not show must be told gone.
+    pub fn living_carriers(&self, source: &str) -> Vec<crate::model::CarrierKey> {
+        let all = self.tables.carriers.iter();
+        all.filter(|(_, c)| c.object().is_some() && self.tables.text(c.source) == source).map(|(_, c)| c.key).collect()
+    }
+}
+
+fn claims_cover(carrier: &carrier::CarrierRecord, reconciler: u32, at: Micros) -> bool {
+    let named = |o: Object| o.kind == ObjectKind::Reconciler && o.id == reconciler;
+    carrier.claims().any(|c| c.object.is_some_and(named) && c.first <= at && at <= c.last)
+}
+
+/// Which of two statements of one time counts as later: deletion last, then status, then commit, then content (design §3.7).
+fn tie(t: &Tables, a: &Statement, b: &Statement) -> Ordering {
+    let coarse = (a.gone, a.status).cmp(&(b.gone, b.status));
+    coarse
+        .then_with(|| t.text(a.commit).cmp(t.text(b.commit)))
+        .then_with(|| t.endpoint_text(a.endpoint).cmp(t.endpoint_text(b.endpoint)))
+        .then_with(|| t.text(a.applied).cmp(t.text(b.applied)))
+        .then_with(|| t.text(a.last_raw).cmp(t.text(b.last_raw)))
+        .then_with(|| t.text(a.last_message).cmp(t.text(b.last_message)))
+}

@@ -1,0 +1,213 @@
+//! What a carrier declared over time: which object, or nothing any more (design §3.14).
+//!
+//! Invariants: statements are ordered by (time, departure last, object); neighbours differ. An object lives while the newest
+//! statement of any of its carriers names it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{CarrierKey, Micros};
+
+/// Which object a carrier can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ObjectKind {
+    /// A deployment target.
+    Target,
+    /// A reconciler.
+    Reconciler,
+    /// A host.
+    Host,
+}
+
+/// An object by kind and id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Object {
+    /// Kind.
+    pub kind: ObjectKind,
+    /// Id in its table.
+    pub id: u32,
+    /// A hash of the natural key: breaks ties whatever the order of arrival.
+    pub rank: u32,
+}
+
+/// A run of equal statements of a carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// First statement.
+    pub first: Micros,
+    /// Last statement.
+    pub last: Micros,
+    /// What is named; `None` when the carrier is gone.
+    pub object: Option<Object>,
+}
+
+impl Claim {
+    fn order(&self, at: Micros) -> (Micros, bool, u32) {
+        (at, self.object.is_none(), self.object.map_or(0, |o| o.rank))
+    }
+}
+
+/// How many statements without a time of their own are known again.
+const IDENTITIES: usize = 8;
+
+/// A carrier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarrierRecord {
+    /// Its key.
+    pub key: CarrierKey,
+    /// Name id of its source.
+    pub source: u32,
+    newest: Option<Claim>,
+    earlier: Vec<Claim>,
+    identities: Vec<(u64, Micros)>,
+}
+
+impl CarrierRecord {
+    /// A carrier that has said nothing yet.
+    pub fn new(key: CarrierKey, source: u32) -> CarrierRecord {
+        CarrierRecord { key, source, newest: None, earlier: Vec::new(), identities: Vec::new() }
+    }
+
+    /// What it names now.
+    pub fn object(&self) -> Option<Object> {
+        self.newest.and_then(|c| c.object)
+    }
+
+    /// The newest claim.
+    pub fn newest(&self) -> Option<&Claim> {
+        self.newest.as_ref()
+    }
+
+    /// All claims, oldest first.
+    pub fn claims(&self) -> impl Iterator<Item = Claim> {
+        self.earlier.iter().copied().chain(self.newest)
+    }
+
+    /// When a statement with this identity was first received, if it is remembered.
+    pub fn remembered(&self, identity: u64) -> Option<Micros> {
+        self.identities.iter().find(|(i, _)| *i == identity).map(|(_, at)| *at)
+    }
+
+    /// Remembers a statement that had no time of its own.
+    pub fn remember(&mut self, identity: u64, at: Micros) {
+        let list = &mut self.identities;
+        if !list.iter().any(|(i, _)| *i == identity) {
+            if list.len() == IDENTITIES {
+                list.remove(0);
+            }
+            list.push((identity, at));
+        }
+    }
+
+    /// Files a claim; true when it changed anything but the time of the last confirmation.
+    pub fn claim(&mut self, at: Micros, object: Option<Object>) -> bool {
+        let new = Claim { first: at, last: at, object };
+        match &mut self.newest {
+            None => {
+                self.newest = Some(new);
+                return true;
+            }
+            Some(n) if at > n.last => {
+                if n.object == object {
+                    n.last = at;
+                    return false;
+                }
+                let n = std::mem::replace(n, new);
+                self.earlier.push(n);
+                return true;
+            }
+            Some(n) if n.object == object && n.first <= at => return false,
+            Some(_) => {}
+        }
+        let mut all: Vec<_> = self.claims().collect();
+        if all.iter().any(|c| c.object == object && c.first <= at && at <= c.last) {
+            return false;
+        }
+        let next = all.partition_point(|c| c.order(c.first) < new.order(at));
+        let inside = next > 0 && all[next - 1].order(all[next - 1].last) > new.order(at);
+        if inside {
+            let p = all[next - 1];
+            all.splice(next - 1..next, [Claim { last: p.first, ..p }, new, Claim { first: p.last, ..p }]);
+        } else if next > 0 && all[next - 1].object == object {
+            all[next - 1].last = at;
+        } else if next < all.len() && all[next].object == object {
+            all[next].first = at;
+        } else {
+            all.insert(next, new);
+        }
+        self.newest = all.pop();
+        self.earlier = all;
+        true
+    }
+
+    /// Spans in which it named the object: start, and end (`Micros::MAX` while it does).
+    pub fn spans(&self, kind: ObjectKind, id: u32) -> impl Iterator<Item = (Micros, Micros)> {
+        let named = move |c: &Claim| c.object.is_some_and(|o| o.kind == kind && o.id == id);
+        let ends = self.claims().skip(1).map(|c| c.first).chain([Micros::MAX]);
+        self.claims().zip(ends).filter(move |(c, _)| named(c)).map(|(c, end)| (c.first, end))
+    }
+
+    /// Whether it names the object now and never said anything else.
+    pub fn only_ever(&self, kind: ObjectKind, id: u32) -> bool {
+        self.earlier.is_empty() && self.object().is_some_and(|o| o.kind == kind && o.id == id)
+    }
+}
+
+/// Times without life between the first and the last of these spans, and after the last.
+pub fn gaps(mut spans: Vec<(Micros, Micros)>) -> Vec<(Micros, Micros)> {
+    spans.sort_unstable();
+    let mut gaps = Vec::new();
+    let Some(mut until) = spans.first().map(|s| s.1) else { return gaps };
+    for (from, to) in spans {
+        if from > until {
+            gaps.push((until, from));
+        }
+        until = until.max(to);
+    }
+    if until != Micros::MAX {
+        gaps.push((until, Micros::MAX));
+    }
+    gaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(id: u32) -> Option<Object> {
+        Some(Object { kind: ObjectKind::Target, id, rank: id })
+    }
+
+    fn spans(c: &CarrierRecord, id: u32) -> Vec<(i64, i64)> {
+        c.spans(ObjectKind::Target, id).map(|(a, b)| (a.0, b.0)).collect()
+    }
+
+    #[test]
+    fn a_carrier_that_names_another_object_lets_go_of_the_old_one_at_that_time() {
+        let mut c = CarrierRecord::new(CarrierKey(1), 0);
+        c.claim(Micros(1), object(1));
+        c.claim(Micros(9), object(2));
+        assert_eq!(spans(&c, 1), [(1, 9)]);
+        c.claim(Micros(5), object(2));
+        assert_eq!(spans(&c, 1), [(1, 5)]);
+        assert_eq!(spans(&c, 2), [(5, i64::MAX)]);
+    }
+
+    #[test]
+    fn a_deletion_may_arrive_before_its_object() {
+        let mut c = CarrierRecord::new(CarrierKey(1), 0);
+        c.claim(Micros(5), None);
+        c.claim(Micros(5), object(1));
+        c.claim(Micros(3), object(1));
+        assert_eq!(c.object(), None);
+        assert_eq!(spans(&c, 1), [(3, 5)]);
+        c.claim(Micros(6), object(1));
+        assert!(c.object().is_some());
+    }
+
+    #[test]
+    fn gaps_are_what_no_span_covers() {
+        let m = |a, b| (Micros(a), Micros(b));
+        assert_eq!(gaps(vec![m(5, 7), m(1, 3), m(2, 4)]), [m(4, 5), (Micros(7), Micros::MAX)]);
+        assert_eq!(gaps(vec![m(1, i64::MAX)]), []);
+    }
+}

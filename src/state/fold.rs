@@ -1,0 +1,536 @@
+//! Applies facts to the tables: one function per kind of fact.
+//!
+//! Invariant: whatever a fact touches, the derived fields (`now`, `assignments`, `retired_at`, places) of all objects that
+//! depend on it are recomputed before `apply` returns.
+
+use std::sync::Arc;
+
+use super::carrier::{CarrierRecord, Object, ObjectKind};
+use super::commit_log::LogRecord;
+use super::history::{Inserted, Statement};
+use super::host::{HostDeclared, HostRecord};
+use super::index::add;
+use super::tables::{EndpointRecord, ReconcilerRecord, SourceRecord, SourceWord, VersionRecord};
+use super::target::{Declared, TargetRecord, assignments};
+use super::{State, Touched, tie};
+use crate::model::{Body, Clock, Declaration, Endpoint, Fact, HostDeclaration, LivenessChange, Micros, Report};
+
+const WHY: &str = "the id came from the index, which names existing records only";
+
+impl State {
+    /// Folds a (resolved) fact in; `seq` is the sequence that makes it durable.
+    pub fn apply(&mut self, seq: u64, fact: &Fact) -> Touched {
+        let source = self.intern(&fact.source, seq);
+        if let Body::Liveness(changes) = &fact.body {
+            return self.apply_liveness(seq, changes);
+        }
+        self.count(source, fact, seq);
+        let carrier = self.intern_carrier(fact, source, seq);
+        if fact.clock != Clock::Said {
+            self.tables.carriers.get_mut(carrier, seq).expect(WHY).remember(fact.identity, fact.at);
+        }
+        match &fact.body {
+            Body::Declaration(d) => self.apply_declaration(seq, fact, carrier, source, d),
+            Body::Report(r) => self.apply_report(seq, fact, carrier, source, r),
+            Body::Host(h) => self.apply_host(seq, fact, carrier, h),
+            Body::Gone => self.claim(seq, fact, carrier, None),
+            Body::Liveness(_) => Touched::new(),
+        }
+    }
+
+    fn intern(&mut self, text: &str, seq: u64) -> u32 {
+        self.index.names.intern(&mut self.tables.names, text, seq)
+    }
+
+    fn intern_some(&mut self, text: &Option<String>, seq: u64) -> u32 {
+        text.as_deref().map_or(0, |t| self.intern(t, seq))
+    }
+
+    fn count(&mut self, source: u32, fact: &Fact, seq: u64) {
+        let id = match self.index.sources.get(&source) {
+            Some(id) => *id,
+            None => {
+                let record = SourceRecord { name: source, first_received_at: fact.received_at, ..SourceRecord::default() };
+                let id = self.tables.sources.push(record, seq);
+                self.index.sources.insert(source, id);
+                id
+            }
+        };
+        let record = self.tables.sources.get_mut(id, seq).expect(WHY);
+        record.last_received_at = record.last_received_at.max(fact.received_at);
+        record.changes += 1;
+    }
+
+    fn intern_carrier(&mut self, fact: &Fact, source: u32, seq: u64) -> u32 {
+        if let Some(id) = self.index.carriers.get(&fact.carrier) {
+            return *id;
+        }
+        let id = self.tables.carriers.push(CarrierRecord::new(fact.carrier, source), seq);
+        self.index.carriers.insert(fact.carrier, id);
+        id
+    }
+
+    fn intern_endpoint(&mut self, e: &Endpoint, seq: u64) -> u32 {
+        let storage_type = self.intern(&e.storage_type, seq);
+        let canonical = self.intern(&e.canonical, seq);
+        if let Some(id) = self.index.endpoints.get(&(storage_type, canonical)) {
+            return *id;
+        }
+        let raw = self.intern(&e.raw, seq);
+        let id = self.tables.endpoints.push(EndpointRecord { storage_type, canonical, raw }, seq);
+        self.index.endpoints.insert((storage_type, canonical), id);
+        id
+    }
+
+    fn intern_host(&mut self, name: &str, at: Micros, seq: u64) -> u32 {
+        let name = self.intern(name, seq);
+        if let Some(id) = self.index.hosts.get(&name) {
+            return *id;
+        }
+        let id = self.tables.hosts.push(HostRecord::new(name, at), seq);
+        self.index.hosts.insert(name, id);
+        id
+    }
+
+    /// Files what a carrier names, and recomputes all objects it ever named when that changed.
+    fn claim(&mut self, seq: u64, fact: &Fact, carrier: u32, object: Option<Object>) -> Touched {
+        let record = self.tables.carriers.get_mut(carrier, seq).expect(WHY);
+        let moved = record.claim(fact.at, object);
+        let mut touched: Touched = object.into_iter().collect();
+        if moved && (record.claims().count() > 1 || object.is_none()) {
+            for claim in record.claims() {
+                if let Some(o) = claim.object
+                    && !touched.contains(&o)
+                {
+                    touched.push(o);
+                }
+            }
+            self.mark_departures(seq, carrier, fact.received_at);
+        }
+        for o in touched.clone() {
+            self.derive(seq, o, &mut touched);
+        }
+        touched
+    }
+
+    /// Writes the departures of a carrier into the histories of the reconcilers it left, so that nothing is merged across them.
+    fn mark_departures(&mut self, seq: u64, carrier: u32, received_at: Micros) {
+        let record = self.tables.carriers.get(carrier).expect(WHY);
+        let claims: Vec<_> = record.claims().collect();
+        for pair in claims.windows(2) {
+            if let Some(o) = pair[0].object
+                && o.kind == ObjectKind::Reconciler
+            {
+                self.mark_departure(seq, o.id, pair[1].first, received_at);
+            }
+        }
+    }
+
+    fn mark_departure(&mut self, seq: u64, reconciler: u32, at: Micros, received_at: Micros) {
+        let known = |r: &ReconcilerRecord| r.history.iter().any(|s| s.gone && s.first == at);
+        if self.tables.reconcilers.get(reconciler).is_none_or(known) {
+            return;
+        }
+        self.insert_statement(seq, reconciler, Statement::departure(at, received_at));
+    }
+
+    fn insert_statement(&mut self, seq: u64, reconciler: u32, s: Statement) -> Inserted {
+        // The history leaves its record for the time of the insertion: the tie rule reads the tables.
+        let mut history = std::mem::take(&mut self.tables.reconcilers.get_mut(reconciler, seq).expect(WHY).history);
+        let inserted = history.insert(s, &|a, b| tie(&self.tables, a, b));
+        self.tables.reconcilers.get_mut(reconciler, seq).expect(WHY).history = history;
+        inserted
+    }
+
+    fn apply_report(&mut self, seq: u64, fact: &Fact, carrier: u32, source: u32, report: &Report) -> Touched {
+        let host = self.intern_host(&report.host, fact.at, seq);
+        let name = self.intern(&report.reconciler, seq);
+        let kind = self.intern(&report.reconciler_type, seq);
+        let known = self.index.reconcilers.get(&(host, name)).copied();
+        let id = known.unwrap_or_else(|| {
+            let record = ReconcilerRecord { host, name, kind, carrier, ..ReconcilerRecord::default() };
+            let id = self.tables.reconcilers.push(record, seq);
+            self.index.reconcilers.insert((host, name), id);
+            add(&mut self.index.host_reconcilers, host, id);
+            id
+        });
+        let endpoint = self.intern_endpoint(&report.endpoint, seq);
+        add(&mut self.index.subscribers, endpoint, id);
+        let new = self.statement(fact, report, endpoint, source, seq);
+        self.insert_statement(seq, id, new);
+        if known.is_none() {
+            let retirements = self.tables.hosts.get(host).expect(WHY).retirements.clone();
+            for at in retirements {
+                self.mark_departure(seq, id, at, fact.received_at);
+            }
+        }
+        let r = self.tables.reconcilers.get_mut(id, seq).expect(WHY);
+        if carrier != r.carrier && !r.more_carriers.contains(&carrier) {
+            r.more_carriers.push(carrier);
+        }
+        if r.history.newest().is_some_and(|n| n.last == fact.at) {
+            r.kind = kind;
+        }
+        self.hear_source(seq, id, &new);
+        let labels = self.intern(&report.labels, seq);
+        let h = self.tables.hosts.get_mut(host, seq).expect(WHY);
+        h.hear(fact.at);
+        if labels != 0 && h.reported_labels.0 <= fact.at {
+            h.reported_labels = (fact.at, labels);
+        }
+        let object = Object { kind: ObjectKind::Reconciler, id, rank: rank(&[&report.host, &report.reconciler]) };
+        self.claim(seq, fact, carrier, Some(object))
+    }
+
+    fn statement(&mut self, fact: &Fact, report: &Report, endpoint: u32, source: u32, seq: u64) -> Statement {
+        let commit = self.intern_some(&report.commit, seq);
+        let applied = self.intern_some(&report.applied, seq);
+        let raw = self.intern(&report.raw_status, seq);
+        let message = self.intern(&report.message, seq);
+        said(fact, report, [endpoint, commit, applied, raw, message, source])
+    }
+
+    /// The statement a report makes, when all its words were seen before; `None` means it certainly changes something.
+    pub(super) fn find_statement(&self, fact: &Fact, report: &Report) -> Option<(u32, Statement)> {
+        let t = &self.tables;
+        let name = |text: &str| self.index.name(t, text);
+        let some = |text: &Option<String>| text.as_deref().map_or(Some(0), name);
+        let id = self.index.reconciler(t, &report.host, &report.reconciler)?;
+        let endpoint = self.index.endpoint(t, &report.endpoint.storage_type, &report.endpoint.canonical)?;
+        let ids = [
+            endpoint,
+            some(&report.commit)?,
+            some(&report.applied)?,
+            name(&report.raw_status)?,
+            name(&report.message)?,
+            name(&fact.source)?,
+        ];
+        Some((id, said(fact, report, ids)))
+    }
+
+    /// Keeps the last word of each source once a reconciler has more than one.
+    fn hear_source(&mut self, seq: u64, id: u32, new: &Statement) {
+        let r = self.tables.reconcilers.get_mut(id, seq).expect(WHY);
+        let word = |s: &Statement| SourceWord {
+            source: s.source,
+            at: s.last,
+            endpoint: s.endpoint,
+            commit: s.commit,
+            status: s.status,
+        };
+        if r.sources.is_empty() {
+            let other = r.history.iter().filter(|s| !s.gone && s.source != new.source).last();
+            let Some(other) = other else { return };
+            r.sources.push(word(&other));
+        }
+        match r.sources.iter_mut().find(|w| w.source == new.source) {
+            Some(w) if w.at <= new.first => *w = word(new),
+            Some(_) => {}
+            None => r.sources.push(word(new)),
+        }
+    }
+
+    fn apply_declaration(&mut self, seq: u64, fact: &Fact, carrier: u32, source: u32, d: &Declaration) -> Touched {
+        let key = [&d.workspace, &d.application, &d.workload, &d.environment, &d.deployment_target];
+        let [workspace, application, workload, environment, name] = key.map(|n| self.intern(n, seq));
+        let key_ids = (workspace, application, workload, environment, name);
+        let id = match self.index.targets.get(&key_ids) {
+            Some(id) => *id,
+            None => {
+                let record = TargetRecord { workspace, application, workload, environment, name, ..TargetRecord::default() };
+                let id = self.tables.targets.push(record, seq);
+                self.index.targets.insert(key_ids, id);
+                id
+            }
+        };
+        let endpoint = self.intern_endpoint(&d.endpoint, seq);
+        add(&mut self.index.targets_at, endpoint, id);
+        let (repo, branch) = (self.intern(&d.repo, seq), self.intern(&d.branch, seq));
+        let log = match self.index.logs.get(&(repo, branch)) {
+            Some(log) => *log,
+            None => {
+                let log = self.tables.logs.push(LogRecord::new(repo, branch), seq);
+                self.index.logs.insert((repo, branch), log);
+                log
+            }
+        };
+        let version = self.apply_version(seq, fact, d, (workspace, application, workload));
+        let declared = Declared {
+            at: fact.at,
+            received_at: fact.received_at,
+            carrier,
+            version,
+            endpoint,
+            log,
+            commit: self.intern_some(&d.commit, seq),
+            contact: self.intern_some(&d.contact, seq),
+            labels: self.intern(&d.labels, seq),
+            source,
+            future: fact.clock == Clock::Future,
+        };
+        let names = &self.tables.names;
+        let text = |id: u32| super::names::text(names, id);
+        let versions = &self.tables.versions;
+        let content = |d: &Declared| (text(d.commit), text(versions.get(d.version).map_or(0, |v| v.version)), d.carrier);
+        self.tables.targets.get_mut(id, seq).expect(WHY).declare(declared, |a, b| content(a) > content(b));
+        if declared.commit != 0 {
+            let sighted = self.tables.logs.get_mut(log, seq).expect(WHY);
+            sighted.sight(carrier, fact.at, declared.commit, |a, b| text(a) > text(b));
+        }
+        let rank = rank(&key.map(String::as_str));
+        self.claim(seq, fact, carrier, Some(Object { kind: ObjectKind::Target, id, rank }))
+    }
+
+    fn apply_version(&mut self, seq: u64, fact: &Fact, d: &Declaration, (workspace, application, workload): (u32, u32, u32)) -> u32 {
+        let version = self.intern(&d.version, seq);
+        let key = (workspace, application, workload, version);
+        let id = match self.index.versions.get(&key) {
+            Some(id) => *id,
+            None => {
+                let record = VersionRecord {
+                    workspace,
+                    application,
+                    workload,
+                    version,
+                    at: Micros::MIN,
+                    first_seen_at: fact.at,
+                    ..VersionRecord::default()
+                };
+                let id = self.tables.versions.push(record, seq);
+                self.index.versions.insert(key, id);
+                id
+            }
+        };
+        let texts = [&d.source_repo, &d.source_branch, &d.source_path, &d.source_commit, &d.build, &d.image_digest, &d.author, &d.pull_request];
+        let [source_repo, source_branch, source_path, source_commit, build, image_digest, author, pull_request] =
+            texts.map(|t| self.intern_some(t, seq));
+        let v = self.tables.versions.get_mut(id, seq).expect(WHY);
+        v.first_seen_at = v.first_seen_at.min(fact.at);
+        if v.at <= fact.at {
+            *v = VersionRecord {
+                at: fact.at,
+                source_repo,
+                source_branch,
+                source_path,
+                source_commit,
+                build,
+                build_time: d.build_time,
+                image_digest,
+                author,
+                pull_request,
+                ..*v
+            };
+        }
+        id
+    }
+
+    /// The declaration a fact makes, when all its words were seen before.
+    pub(super) fn find_declaration(&self, carrier: u32, fact: &Fact, d: &Declaration) -> Option<(u32, Declared)> {
+        let t = &self.tables;
+        let name = |text: &str| self.index.name(t, text);
+        let some = |text: &Option<String>| text.as_deref().map_or(Some(0), name);
+        let (w, a, l) = (name(&d.workspace)?, name(&d.application)?, name(&d.workload)?);
+        let key = (w, a, l, name(&d.environment)?, name(&d.deployment_target)?);
+        let target = *self.index.targets.get(&key)?;
+        let declared = Declared {
+            at: fact.at,
+            received_at: fact.received_at,
+            carrier,
+            version: *self.index.versions.get(&(w, a, l, name(&d.version)?))?,
+            endpoint: self.index.endpoint(t, &d.endpoint.storage_type, &d.endpoint.canonical)?,
+            log: *self.index.logs.get(&(name(&d.repo)?, name(&d.branch)?))?,
+            commit: some(&d.commit)?,
+            contact: some(&d.contact)?,
+            labels: name(&d.labels)?,
+            source: name(&fact.source)?,
+            future: fact.clock == Clock::Future,
+        };
+        Some((target, declared))
+    }
+
+    /// Whether the details of a version would stay as they are.
+    pub(super) fn version_known(&self, fact: &Fact, d: &Declaration) -> bool {
+        let t = &self.tables;
+        let name = |text: &str| self.index.name(t, text);
+        let find = || {
+            let key = (name(&d.workspace)?, name(&d.application)?, name(&d.workload)?, name(&d.version)?);
+            t.versions.get(*self.index.versions.get(&key)?)
+        };
+        let same = |text: &Option<String>, id: u32| t.text(id) == text.as_deref().unwrap_or_default();
+        find().is_some_and(|v| {
+            v.at > fact.at
+                || (same(&d.source_repo, v.source_repo)
+                    && same(&d.source_branch, v.source_branch)
+                    && same(&d.source_path, v.source_path)
+                    && same(&d.source_commit, v.source_commit)
+                    && same(&d.build, v.build)
+                    && same(&d.image_digest, v.image_digest)
+                    && same(&d.author, v.author)
+                    && same(&d.pull_request, v.pull_request)
+                    && d.build_time == v.build_time)
+        })
+    }
+
+    fn apply_host(&mut self, seq: u64, fact: &Fact, carrier: u32, h: &HostDeclaration) -> Touched {
+        let id = self.intern_host(&h.name, fact.at, seq);
+        let texts = [&h.external_id, &h.host_type, &h.class, &h.contact];
+        let [external_id, host_type, class, contact] = texts.map(|t| self.intern_some(t, seq));
+        let labels = self.intern(&h.labels, seq);
+        let expects = h.expects.as_ref().map(|list| {
+            list.iter()
+                .map(|e| (self.intern(&e.workload, seq), self.intern(&e.environment, seq), self.intern(&e.deployment_target, seq)))
+                .collect::<Vec<_>>()
+        });
+        let record = self.tables.hosts.get_mut(id, seq).expect(WHY);
+        if !record.carriers.contains(&carrier) {
+            record.carriers.push(carrier);
+        }
+        if h.heartbeat {
+            record.hear(fact.at);
+        }
+        if h.retired {
+            if let Err(at) = record.retirements.binary_search(&fact.at) {
+                record.retirements.insert(at, fact.at);
+            }
+            for r in self.index.reconcilers_of(id).to_vec() {
+                self.mark_departure(seq, r, fact.at, fact.received_at);
+            }
+        } else {
+            record.first_seen_at = record.first_seen_at.min(fact.at);
+            let declared = record.declared.get_or_insert_with(|| Box::new(HostDeclared { at: Micros::MIN, ..HostDeclared::default() }));
+            if declared.at <= fact.at {
+                let keep = |new: u32, old: u32| if new == 0 { old } else { new };
+                declared.at = fact.at;
+                declared.external_id = keep(external_id, declared.external_id);
+                declared.host_type = keep(host_type, declared.host_type);
+                declared.class = keep(class, declared.class);
+                declared.contact = keep(contact, declared.contact);
+                declared.labels = keep(labels, declared.labels);
+            }
+            if let Some(expects) = expects
+                && declared.expects_at.is_none_or(|at| at <= fact.at)
+            {
+                (declared.expects_at, declared.expects) = (Some(fact.at), expects);
+            }
+        }
+        let object = Object { kind: ObjectKind::Host, id, rank: rank(&[&h.name]) };
+        let mut touched = self.claim(seq, fact, carrier, Some(object));
+        if h.retired {
+            for r in self.index.reconcilers_of(id).to_vec() {
+                touched.push(Object { kind: ObjectKind::Reconciler, id: r, rank: 0 });
+                self.derive_reconciler(seq, r);
+            }
+            self.derive_host(seq, id);
+        }
+        touched
+    }
+
+    fn apply_liveness(&mut self, seq: u64, changes: &[LivenessChange]) -> Touched {
+        let mut touched = Touched::new();
+        for c in changes {
+            let Some(id) = self.index.host(&self.tables, &c.host) else { continue };
+            if self.tables.hosts.get_mut(id, seq).expect(WHY).turn(c.liveness, c.at, c.heard_at) {
+                touched.push(Object { kind: ObjectKind::Host, id, rank: 0 });
+            }
+        }
+        touched
+    }
+
+    fn derive(&mut self, seq: u64, object: Object, touched: &mut Touched) {
+        match object.kind {
+            ObjectKind::Target => self.derive_target(seq, object.id),
+            ObjectKind::Reconciler => {
+                self.derive_reconciler(seq, object.id);
+                let host = self.tables.reconcilers.get(object.id).expect(WHY).host;
+                if self.derive_host(seq, host) {
+                    touched.push(Object { kind: ObjectKind::Host, id: host, rank: 0 });
+                }
+            }
+            ObjectKind::Host => {
+                self.derive_host(seq, object.id);
+            }
+        }
+    }
+
+    fn derive_target(&mut self, seq: u64, id: u32) {
+        let target = self.tables.targets.get(id).expect(WHY);
+        let spans = self.tables.spans(ObjectKind::Target, id, target.carriers.iter().copied());
+        let derived = Arc::new(assignments(&target.declarations, &spans));
+        self.tables.targets.get_mut(id, seq).expect(WHY).assignments = derived;
+    }
+
+    fn derive_reconciler(&mut self, seq: u64, id: u32) {
+        let mut walk = std::mem::take(&mut self.walk);
+        self.tables.walk(id, &mut walk);
+        self.tables.reconcilers.get_mut(id, seq).expect(WHY).now = walk.now;
+        self.walk = walk;
+    }
+
+    /// A host is retired when that was declared after everything else that was said of it, or when all that spoke of it is gone.
+    fn derive_host(&mut self, seq: u64, id: u32) -> bool {
+        let h = self.tables.hosts.get(id).expect(WHY);
+        let carried = |c: &u32| self.tables.carriers.get(*c).and_then(|c| c.object()).is_some_and(|o| o.kind == ObjectKind::Host && o.id == id);
+        let declared = h.retirements.last().copied().filter(|at| *at >= h.newest_statement());
+        let mut gone = Micros::MIN;
+        let mut lives = h.carriers.iter().any(carried);
+        if !lives {
+            let spans = self.tables.spans(ObjectKind::Host, id, h.carriers.iter().copied());
+            gone = spans.iter().map(|s| s.2).max().unwrap_or(Micros::MIN);
+        }
+        for r in self.index.reconcilers_of(id) {
+            let now = &self.tables.reconcilers.get(*r).expect(WHY).now;
+            lives |= now.alive();
+            if lives {
+                break;
+            }
+            gone = gone.max(now.retired_at);
+        }
+        let retired_at = declared.unwrap_or(if lives || gone == Micros::MIN { Micros::MAX } else { gone });
+        if h.retired_at == retired_at {
+            return false;
+        }
+        self.tables.hosts.get_mut(id, seq).expect(WHY).retired_at = retired_at;
+        true
+    }
+
+    /// Recomputes everything derived, after the tables were restored.
+    pub(super) fn derive_all(&mut self) {
+        for id in 0..self.tables.logs.len() as u32 {
+            self.tables.logs.get_mut(id, 0).expect(WHY).rebuild();
+        }
+        for id in 0..self.tables.targets.len() as u32 {
+            self.derive_target(0, id);
+        }
+        for id in 0..self.tables.reconcilers.len() as u32 {
+            self.derive_reconciler(0, id);
+        }
+        for id in 0..self.tables.hosts.len() as u32 {
+            self.derive_host(0, id);
+        }
+    }
+}
+
+fn said(fact: &Fact, report: &Report, [endpoint, commit, applied, raw, message, source]: [u32; 6]) -> Statement {
+    Statement {
+        first: fact.at,
+        last: fact.at,
+        received_at: fact.received_at,
+        endpoint,
+        commit: if commit == 0 { applied } else { commit },
+        applied: if applied == commit || commit == 0 { 0 } else { applied },
+        source,
+        raw,
+        message,
+        last_raw: raw,
+        last_message: message,
+        status: report.status,
+        gone: false,
+        future: fact.clock == Clock::Future,
+    }
+}
+
+/// A hash of a natural key, the same in every store.
+fn rank(parts: &[&str]) -> u32 {
+    let joined = parts.join("\u{1f}");
+    (twox_hash::XxHash3_128::oneshot(joined.as_bytes()) >> 96) as u32
+}

@@ -1,0 +1,342 @@
+//! What one reconciler said, in event time: statements, and runs of statements that say the same (design §3.7).
+//!
+//! Invariants: statements are ordered by (time, tie rule); a run keeps its first and its last time; neighbours never say the
+//! same unless something that cannot be merged (a report without a commit, a departure) stands between them. The newest run is
+//! kept unpacked, so that a report in order costs no decoding.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Micros, Status};
+
+use super::packed;
+
+/// One statement, or a run of equal ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// Time of the first statement of the run.
+    pub first: Micros,
+    /// Time of the last statement of the run.
+    pub last: Micros,
+    /// When the hub received the first one.
+    pub received_at: Micros,
+    /// Endpoint id.
+    pub endpoint: u32,
+    /// Attempted commit (name id); 0 when the report named none.
+    pub commit: u32,
+    /// Applied commit (name id) when it differs from the attempted one, else 0.
+    pub applied: u32,
+    /// Source (name id) of the first statement.
+    pub source: u32,
+    /// The source's own word for the status, first and last of the run.
+    pub raw: u32,
+    /// Message of the first statement.
+    pub message: u32,
+    /// Raw status of the last statement.
+    pub last_raw: u32,
+    /// Message of the last statement.
+    pub last_message: u32,
+    /// Status.
+    pub status: Status,
+    /// Not a report: a carrier left, or the host was declared retired. Nothing is merged across it.
+    pub gone: bool,
+    /// The source claimed a time in the future; it was taken as received.
+    pub future: bool,
+}
+
+impl Statement {
+    /// A departure at this time.
+    pub fn departure(at: Micros, received_at: Micros) -> Statement {
+        Statement {
+            first: at,
+            last: at,
+            received_at,
+            endpoint: 0,
+            commit: 0,
+            applied: 0,
+            source: 0,
+            raw: 0,
+            message: 0,
+            last_raw: 0,
+            last_message: 0,
+            status: Status::Unknown,
+            gone: true,
+            future: false,
+        }
+    }
+
+    /// Whether the two say the same and may be one run.
+    pub fn confirms(&self, other: &Statement) -> bool {
+        self.same(other) && !self.gone && self.commit != 0
+    }
+
+    fn same(&self, other: &Statement) -> bool {
+        (self.endpoint, self.commit, self.applied, self.status, self.gone)
+            == (other.endpoint, other.commit, other.applied, other.status, other.gone)
+    }
+
+    fn starting(self) -> Statement {
+        Statement { last: self.first, last_raw: self.raw, last_message: self.message, ..self }
+    }
+
+    fn ending(self) -> Statement {
+        Statement { first: self.last, raw: self.last_raw, message: self.last_message, ..self }
+    }
+}
+
+/// What an insertion did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// The history said so already.
+    Known,
+    /// The newest run was confirmed at a later time.
+    Confirmed,
+    /// Something new.
+    Changed,
+}
+
+/// Breaks ties between statements of one time: which of the two counts as later.
+pub type Tie<'a> = &'a dyn Fn(&Statement, &Statement) -> Ordering;
+
+/// The history.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    earlier: Vec<u8>,
+    newest: Option<Statement>,
+    before_newest: Option<(Micros, u32, u32)>,
+}
+
+impl History {
+    /// The newest run.
+    pub fn newest(&self) -> Option<&Statement> {
+        self.newest.as_ref()
+    }
+
+    /// All runs, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Statement> {
+        packed::unpack(&self.earlier).chain(self.newest)
+    }
+
+    /// Bytes held outside the struct.
+    pub fn heap_bytes(&self) -> usize {
+        self.earlier.capacity()
+    }
+
+    /// What [`History::insert`] would do, without doing it.
+    pub fn would(&self, new: &Statement, tie: Tie<'_>) -> Inserted {
+        match self.newest {
+            Some(n) if new.first > n.last => in_order(&n, new),
+            _ => {
+                let mut all: Vec<_> = self.iter().collect();
+                insert(&mut all, *new, tie)
+            }
+        }
+    }
+
+    /// Files a statement in its place.
+    pub fn insert(&mut self, new: Statement, tie: Tie<'_>) -> Inserted {
+        match &mut self.newest {
+            None => {
+                self.newest = Some(new);
+                Inserted::Changed
+            }
+            Some(n) if new.first > n.last => {
+                let outcome = in_order(n, &new);
+                if n.confirms(&new) {
+                    n.last = new.first;
+                    n.last_raw = new.raw;
+                    n.last_message = new.message;
+                } else {
+                    let n = *n;
+                    self.pack(&n);
+                    self.newest = Some(new);
+                }
+                outcome
+            }
+            Some(_) => {
+                let mut all: Vec<_> = self.iter().collect();
+                let outcome = insert(&mut all, new, tie);
+                if outcome != Inserted::Known {
+                    self.earlier.clear();
+                    self.before_newest = None;
+                    self.newest = all.pop();
+                    for s in &all {
+                        self.pack(s);
+                    }
+                }
+                outcome
+            }
+        }
+    }
+
+    fn pack(&mut self, s: &Statement) {
+        let before = self.before_newest.map(|(first, endpoint, source)| Statement {
+            endpoint,
+            source,
+            ..Statement::departure(first, first)
+        });
+        packed::push(&mut self.earlier, s, before.as_ref());
+        self.before_newest = Some((s.first, s.endpoint, s.source));
+    }
+}
+
+fn in_order(newest: &Statement, new: &Statement) -> Inserted {
+    if !newest.confirms(new) {
+        Inserted::Changed
+    } else if newest.last_message == new.message && newest.last_raw == new.raw {
+        Inserted::Confirmed
+    } else {
+        Inserted::Changed
+    }
+}
+
+fn insert(all: &mut Vec<Statement>, new: Statement, tie: Tie<'_>) -> Inserted {
+    let at = new.first;
+    let order = |a: Micros, s: &Statement| a.cmp(&at).then_with(|| tie(s, &new));
+    // A statement of one time that says the same is the same statement, whatever its message.
+    if let Some(s) = all.iter_mut().find(|s| s.same(&new) && (s.first == at || s.last == at)) {
+        return repeat(s, &new, tie);
+    }
+    let next = all.partition_point(|s| order(s.first, s) == Ordering::Less);
+    if next > 0 {
+        let p = all[next - 1];
+        if order(p.last, &p) == Ordering::Greater {
+            if p.confirms(&new) {
+                return Inserted::Known;
+            }
+            all.splice(next - 1..next, [p.starting(), new, p.ending()]);
+            return Inserted::Changed;
+        }
+        if p.confirms(&new) {
+            let p = &mut all[next - 1];
+            p.last = at;
+            p.last_raw = new.raw;
+            p.last_message = new.message;
+            return Inserted::Changed;
+        }
+    }
+    if let Some(n) = all.get_mut(next)
+        && n.confirms(&new)
+    {
+        n.first = at;
+        n.raw = new.raw;
+        n.message = new.message;
+        n.received_at = new.received_at;
+        n.source = new.source;
+        n.future = new.future;
+        return Inserted::Changed;
+    }
+    all.insert(next, new);
+    Inserted::Changed
+}
+
+/// The same words at the same time again: only the content that ranks higher is kept, so that order of arrival does not matter.
+fn repeat(s: &mut Statement, new: &Statement, tie: Tie<'_>) -> Inserted {
+    let mut outcome = Inserted::Known;
+    if s.last == new.first && tie(&s.ending(), new) == Ordering::Less {
+        s.last_raw = new.raw;
+        s.last_message = new.message;
+        if s.first == s.last {
+            (s.raw, s.message) = (new.raw, new.message);
+        }
+        outcome = Inserted::Changed;
+    } else if s.first == new.first && s.first != s.last && tie(&s.starting(), new) == Ordering::Less {
+        (s.raw, s.message) = (new.raw, new.message);
+        outcome = Inserted::Changed;
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn st(at: i64, commit: u32, status: Status) -> Statement {
+        Statement { commit, status, gone: false, endpoint: 1, ..Statement::departure(Micros(at), Micros(at)) }
+    }
+
+    fn tie(a: &Statement, b: &Statement) -> Ordering {
+        (a.gone, a.status, a.commit, a.last_message).cmp(&(b.gone, b.status, b.commit, b.last_message))
+    }
+
+    fn filled(statements: &[Statement]) -> History {
+        let mut h = History::default();
+        for s in statements {
+            h.insert(*s, &tie);
+        }
+        h
+    }
+
+    fn spans(h: &History) -> Vec<(i64, i64, u32)> {
+        h.iter().map(|s| (s.first.0, s.last.0, s.commit)).collect()
+    }
+
+    use Status::{Failure, Success};
+
+    #[test]
+    fn a_run_keeps_its_first_and_last_time_and_a_late_change_splits_it() {
+        let h = filled(&[st(1, 7, Success), st(4, 7, Success), st(10, 7, Success)]);
+        assert_eq!(spans(&h), [(1, 10, 7)]);
+        let h = filled(&[st(1, 7, Success), st(4, 7, Success), st(10, 7, Success), st(3, 8, Success)]);
+        assert_eq!(spans(&h), [(1, 1, 7), (3, 3, 8), (10, 10, 7)]);
+    }
+
+    #[test]
+    fn late_confirmations_extend_their_neighbours() {
+        let h = filled(&[st(1, 7, Success), st(10, 8, Success), st(4, 7, Success), st(8, 8, Success)]);
+        assert_eq!(spans(&h), [(1, 4, 7), (8, 10, 8)]);
+    }
+
+    #[test]
+    fn reports_without_a_commit_are_never_merged() {
+        let h = filled(&[st(1, 0, Failure), st(2, 0, Failure), st(2, 0, Failure), st(3, 0, Failure)]);
+        assert_eq!(h.iter().count(), 3);
+    }
+
+    #[test]
+    fn at_equal_times_the_tie_rule_decides_whatever_the_order_of_arrival() {
+        let a = filled(&[st(5, 7, Failure), st(5, 7, Success)]);
+        let b = filled(&[st(5, 7, Success), st(5, 7, Failure)]);
+        assert_eq!(a, b);
+        assert_eq!(a.newest().unwrap().status, Failure);
+    }
+
+    #[test]
+    fn what_would_happen_is_what_happens() {
+        let mut h = filled(&[st(1, 7, Success), st(9, 8, Failure)]);
+        for s in [st(9, 8, Failure), st(12, 8, Failure), st(5, 7, Success), st(11, 9, Success), st(3, 7, Success)] {
+            let would = h.would(&s, &tie);
+            assert_eq!(would, h.insert(s, &tie), "{s:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn packing_keeps_every_statement(raw in proptest::collection::vec((0i64..1_000_000_000, 0u32..4, 0u8..4, 0u32..3, -5i64..5), 0..40)) {
+            let mut bytes = Vec::new();
+            let mut before = None;
+            let statements: Vec<_> = raw.iter().map(|&(t, c, s, e, r)| Statement {
+                endpoint: e, applied: c / 2, message: c, last_message: c, received_at: Micros(t + r), last: Micros(t),
+                ..st(t, c, Status::from_u8(s))
+            }).collect();
+            for s in &statements {
+                packed::push(&mut bytes, s, before.as_ref());
+                before = Some(*s);
+            }
+            proptest::prop_assert_eq!(packed::unpack(&bytes).collect::<Vec<_>>(), statements);
+        }
+
+        #[test]
+        fn resending_a_history_in_order_changes_nothing(raw in proptest::collection::vec((0i64..20, 1u32..4, 1u8..4), 1..15)) {
+            let statements: Vec<_> = raw.iter().map(|&(t, c, s)| st(t, c, Status::from_u8(s))).collect();
+            let mut h = filled(&statements);
+            let before: Vec<_> = h.iter().collect();
+            for s in &before {
+                proptest::prop_assert_eq!(h.insert(s.starting(), &tie), Inserted::Known);
+                proptest::prop_assert_eq!(h.insert(s.ending(), &tie), Inserted::Known);
+            }
+            proptest::prop_assert_eq!(h.iter().collect::<Vec<_>>(), before);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A host: what was declared of it, when it was last heard, and whether it is online, late, silent or retired (design §3.8).
+//!
+//! Invariants: silence is inferred and retirement is declared, and the two never mix; the last-heard time is the maximum over
+//! all statements, whatever their order of arrival.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Liveness, Micros};
+
+/// What was declared, by the newest declaration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostDeclared {
+    /// Event time of the declaration.
+    pub at: Micros,
+    /// External id (name id).
+    pub external_id: u32,
+    /// Host type (name id).
+    pub host_type: u32,
+    /// Class (name id).
+    pub class: u32,
+    /// Contact (name id).
+    pub contact: u32,
+    /// Labels (name id).
+    pub labels: u32,
+    /// Event time of the newest declaration that said anything about expectations.
+    pub expects_at: Option<Micros>,
+    /// (workload, environment, deployment target) as name ids.
+    pub expects: Vec<(u32, u32, u32)>,
+}
+
+/// A change of liveness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LivenessEntry {
+    /// When.
+    pub at: Micros,
+    /// To what.
+    pub liveness: Liveness,
+}
+
+/// A host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Name (name id).
+    pub name: u32,
+    /// Newest declaration; `None` for hosts known by their reports only.
+    pub declared: Option<Box<HostDeclared>>,
+    /// Labels that came with reports (name id), and their time.
+    pub reported_labels: (Micros, u32),
+    /// Newest statement of the host or of one of its reconcilers; `Micros::MIN` when it was never heard.
+    pub heard_at: Micros,
+    /// First statement about it.
+    pub first_seen_at: Micros,
+    /// Times of declared retirement, ordered.
+    pub retirements: Vec<Micros>,
+    /// Carriers that ever declared the host itself.
+    pub carriers: Vec<u32>,
+    /// Online, late or silent; retirement is derived.
+    pub silence: Liveness,
+    /// History of silence.
+    pub silences: Vec<LivenessEntry>,
+    /// Declared retired, or all that spoke of it is gone; `Micros::MAX` while it lives. Derived.
+    #[serde(skip, default = "alive")]
+    pub retired_at: Micros,
+}
+
+fn alive() -> Micros {
+    Micros::MAX
+}
+
+impl HostRecord {
+    /// A host first seen at this time.
+    pub fn new(name: u32, at: Micros) -> HostRecord {
+        HostRecord {
+            name,
+            declared: None,
+            reported_labels: (Micros::MIN, 0),
+            heard_at: Micros::MIN,
+            first_seen_at: at,
+            retirements: Vec::new(),
+            carriers: Vec::new(),
+            silence: Liveness::Online,
+            silences: Vec::new(),
+            retired_at: Micros::MAX,
+        }
+    }
+
+    /// Heard at this time; true when it had been late or silent.
+    pub fn hear(&mut self, at: Micros) -> bool {
+        self.first_seen_at = self.first_seen_at.min(at);
+        if at <= self.heard_at {
+            return false;
+        }
+        self.heard_at = at;
+        if self.silence == Liveness::Online {
+            return false;
+        }
+        self.silence = Liveness::Online;
+        self.silences.push(LivenessEntry { at, liveness: Liveness::Online });
+        true
+    }
+
+    /// The hub concluded that the host turned late or silent after `heard_at`; void when it was heard since.
+    pub fn turn(&mut self, liveness: Liveness, at: Micros, heard_at: Micros) -> bool {
+        if self.heard_at != heard_at || self.silence >= liveness {
+            return false;
+        }
+        self.silence = liveness;
+        self.silences.push(LivenessEntry { at, liveness });
+        true
+    }
+
+    /// What is so now.
+    pub fn liveness(&self) -> Liveness {
+        if self.retired_at == Micros::MAX { self.silence } else { Liveness::Retired }
+    }
+
+    /// Labels, declared ones first.
+    pub fn labels(&self) -> u32 {
+        match &self.declared {
+            Some(d) if d.labels != 0 => d.labels,
+            _ => self.reported_labels.1,
+        }
+    }
+
+    /// The newest time at which anything says that the host exists.
+    pub fn newest_statement(&self) -> Micros {
+        self.heard_at.max(self.declared.as_ref().map_or(Micros::MIN, |d| d.at))
+    }
+}
+
+/// When hosts turn late and silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Microseconds without a word until a host is late.
+    pub late_after: i64,
+    /// Microseconds without a word until a host is silent.
+    pub silent_after: i64,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Heartbeat { late_after: 15 * 60 * 1_000_000, silent_after: 60 * 60 * 1_000_000 }
+    }
+}
+
+impl Heartbeat {
+    /// What a host must turn at `now`, and since when.
+    pub fn overdue(&self, host: &HostRecord, listening_since: Micros, now: Micros) -> Option<(Liveness, Micros)> {
+        let base = host.newest_statement().max(listening_since);
+        let quiet = now.since(base);
+        if quiet >= self.silent_after && host.silence < Liveness::Silent {
+            Some((Liveness::Silent, base.plus(self.silent_after)))
+        } else if quiet >= self.late_after && host.silence < Liveness::Late {
+            Some((Liveness::Late, base.plus(self.late_after)))
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_in_which_the_hub_did_not_listen_is_no_silence() {
+        let mut h = HostRecord::new(1, Micros(0));
+        h.hear(Micros(0));
+        let beat = Heartbeat { late_after: 10, silent_after: 20 };
+        assert_eq!(beat.overdue(&h, Micros(100), Micros(105)), None);
+        assert_eq!(beat.overdue(&h, Micros(100), Micros(110)), Some((Liveness::Late, Micros(110))));
+        assert_eq!(beat.overdue(&h, Micros(100), Micros(125)), Some((Liveness::Silent, Micros(120))));
+    }
+
+    #[test]
+    fn a_conclusion_is_void_when_the_host_was_heard_since() {
+        let mut h = HostRecord::new(1, Micros(0));
+        h.hear(Micros(5));
+        assert!(!h.turn(Liveness::Late, Micros(20), Micros(0)));
+        assert!(h.turn(Liveness::Late, Micros(20), Micros(5)));
+        assert!(h.hear(Micros(30)));
+        assert_eq!(h.silences.len(), 2);
+    }
+}

@@ -1,0 +1,114 @@
+//! Finds records by their natural keys and by each other; never stored, rebuilt at start.
+//!
+//! Invariant: an index names only records that exist, and lists that say "ever" only grow.
+
+use hashbrown::HashMap;
+
+use super::names::NameIndex;
+use super::tables::Tables;
+use crate::model::CarrierKey;
+
+/// A deployment target's natural key as name ids: workspace, application, workload, environment, name.
+pub type TargetKey = (u32, u32, u32, u32, u32);
+
+/// The indexes.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    pub(super) names: NameIndex,
+    pub(super) carriers: HashMap<CarrierKey, u32>,
+    pub(super) hosts: HashMap<u32, u32>,
+    pub(super) reconcilers: HashMap<(u32, u32), u32>,
+    pub(super) endpoints: HashMap<(u32, u32), u32>,
+    pub(super) logs: HashMap<(u32, u32), u32>,
+    pub(super) targets: HashMap<TargetKey, u32>,
+    pub(super) versions: HashMap<(u32, u32, u32, u32), u32>,
+    pub(super) sources: HashMap<u32, u32>,
+    pub(super) subscribers: Vec<Vec<u32>>,
+    pub(super) targets_at: Vec<Vec<u32>>,
+    pub(super) host_reconcilers: Vec<Vec<u32>>,
+}
+
+impl Index {
+    /// Indexes stored tables.
+    pub fn rebuild(t: &Tables) -> Index {
+        let mut index = Index { names: NameIndex::rebuild(&t.names), ..Index::default() };
+        index.carriers.extend(t.carriers.iter().map(|(id, c)| (c.key, id)));
+        index.hosts.extend(t.hosts.iter().map(|(id, h)| (h.name, id)));
+        index.endpoints.extend(t.endpoints.iter().map(|(id, e)| ((e.storage_type, e.canonical), id)));
+        index.logs.extend(t.logs.iter().map(|(id, l)| ((l.repo, l.branch), id)));
+        let version = |(id, v): (u32, &super::tables::VersionRecord)| {
+            ((v.workspace, v.application, v.workload, v.version), id)
+        };
+        index.versions.extend(t.versions.iter().map(version));
+        index.sources.extend(t.sources.iter().map(|(id, s)| (s.name, id)));
+        for (id, r) in t.reconcilers.iter() {
+            index.reconcilers.insert((r.host, r.name), id);
+            add(&mut index.host_reconcilers, r.host, id);
+            for s in r.history.iter().filter(|s| !s.gone) {
+                add(&mut index.subscribers, s.endpoint, id);
+            }
+        }
+        for (id, target) in t.targets.iter() {
+            index.targets.insert(
+                (target.workspace, target.application, target.workload, target.environment, target.name),
+                id,
+            );
+            for d in &target.declarations {
+                add(&mut index.targets_at, d.endpoint, id);
+            }
+        }
+        index
+    }
+
+    /// The id of a text, if it was ever seen.
+    pub fn name(&self, t: &Tables, text: &str) -> Option<u32> {
+        self.names.find(&t.names, text)
+    }
+
+    /// A carrier.
+    pub fn carrier(&self, _t: &Tables, key: CarrierKey) -> Option<u32> {
+        self.carriers.get(&key).copied()
+    }
+
+    /// A host by name.
+    pub fn host(&self, t: &Tables, name: &str) -> Option<u32> {
+        self.hosts.get(&self.name(t, name)?).copied()
+    }
+
+    /// A reconciler by host and name.
+    pub fn reconciler(&self, t: &Tables, host: &str, name: &str) -> Option<u32> {
+        self.reconcilers.get(&(self.host(t, host)?, self.name(t, name)?)).copied()
+    }
+
+    /// An endpoint by storage type and canonical string.
+    pub fn endpoint(&self, t: &Tables, storage_type: &str, canonical: &str) -> Option<u32> {
+        self.endpoints.get(&(self.name(t, storage_type)?, self.name(t, canonical)?)).copied()
+    }
+
+    /// Reconcilers that ever reported for an endpoint.
+    pub fn subscribers(&self, endpoint: u32) -> &[u32] {
+        self.subscribers.get(endpoint as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Targets that ever were at an endpoint.
+    pub fn targets_at(&self, endpoint: u32) -> &[u32] {
+        self.targets_at.get(endpoint as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Reconcilers of a host.
+    pub fn reconcilers_of(&self, host: u32) -> &[u32] {
+        self.host_reconcilers.get(host as usize).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Adds an id to the list of a key; the newest one is looked for first, the rest by a full scan of a short list.
+pub(super) fn add(lists: &mut Vec<Vec<u32>>, key: u32, id: u32) {
+    let key = key as usize;
+    if lists.len() <= key {
+        lists.resize(key + 1, Vec::new());
+    }
+    let list = &mut lists[key];
+    if let Err(at) = list.binary_search(&id) {
+        list.insert(at, id);
+    }
+}

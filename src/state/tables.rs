@@ -1,0 +1,323 @@
+//! The records of the fold, one table per kind: what checkpoints store and what readers see.
+//!
+//! Invariant: a clone is an immutable, consistent snapshot. Everything here but the fields marked derived is stored; the
+//! derived ones are a function of the rest and are rebuilt at start.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::blocks::{Block, Blocks};
+use super::carrier::{self, CarrierRecord, ObjectKind};
+use super::commit_log::LogRecord;
+use super::history::History;
+use super::host::HostRecord;
+use super::names;
+use super::target::{Assignments, TargetRecord};
+use super::walk::{Now, Walk};
+use crate::ledger::record::{self, RecordError};
+use crate::model::{Micros, Status};
+
+/// A manifests endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointRecord {
+    /// Storage type (name id).
+    pub storage_type: u32,
+    /// Canonical string (name id).
+    pub canonical: u32,
+    /// As first spelled (name id).
+    pub raw: u32,
+}
+
+/// A workload version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// Workspace (name id).
+    pub workspace: u32,
+    /// Application (name id).
+    pub application: u32,
+    /// Workload (name id).
+    pub workload: u32,
+    /// Version (name id).
+    pub version: u32,
+    /// Event time of the declaration that gave the details below.
+    pub at: Micros,
+    /// First declaration.
+    pub first_seen_at: Micros,
+    /// Source repository (name id).
+    pub source_repo: u32,
+    /// Source branch (name id).
+    pub source_branch: u32,
+    /// Source path (name id).
+    pub source_path: u32,
+    /// Source commit (name id).
+    pub source_commit: u32,
+    /// Build id (name id).
+    pub build: u32,
+    /// Build time.
+    pub build_time: Option<Micros>,
+    /// Image digest (name id).
+    pub image_digest: u32,
+    /// Author (name id).
+    pub author: u32,
+    /// Pull request (name id).
+    pub pull_request: u32,
+}
+
+/// The last word of one source on a reconciler that has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceWord {
+    /// Source (name id).
+    pub source: u32,
+    /// Time.
+    pub at: Micros,
+    /// Endpoint id.
+    pub endpoint: u32,
+    /// Attempted commit (name id).
+    pub commit: u32,
+    /// Status.
+    pub status: Status,
+}
+
+/// A reconciler.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcilerRecord {
+    /// Host id.
+    pub host: u32,
+    /// Name (name id).
+    pub name: u32,
+    /// Type (name id) as last reported.
+    pub kind: u32,
+    /// The first carrier that named it.
+    pub carrier: u32,
+    /// Further carriers.
+    pub more_carriers: Vec<u32>,
+    /// Last word of each source; empty while there is one source only.
+    pub sources: Vec<SourceWord>,
+    /// What it said.
+    pub history: History,
+    /// What is so now; derived.
+    #[serde(skip)]
+    pub now: Now,
+}
+
+impl ReconcilerRecord {
+    /// All carriers that ever named it.
+    pub fn carriers(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.carrier).chain(self.more_carriers.iter().copied())
+    }
+}
+
+/// A source, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Name (name id).
+    pub name: u32,
+    /// First statement received.
+    pub first_received_at: Micros,
+    /// Newest statement received that changed anything.
+    pub last_received_at: Micros,
+    /// Statements that changed anything.
+    pub changes: u64,
+}
+
+/// All records.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    /// Interned strings.
+    pub names: Blocks<Box<str>>,
+    /// Carriers.
+    pub carriers: Blocks<CarrierRecord>,
+    /// Hosts.
+    pub hosts: Blocks<HostRecord>,
+    /// Reconcilers.
+    pub reconcilers: Blocks<ReconcilerRecord>,
+    /// Manifests endpoints.
+    pub endpoints: Blocks<EndpointRecord>,
+    /// Commit logs.
+    pub logs: Blocks<LogRecord>,
+    /// Deployment targets.
+    pub targets: Blocks<TargetRecord>,
+    /// Workload versions.
+    pub versions: Blocks<VersionRecord>,
+    /// Sources.
+    pub sources: Blocks<SourceRecord>,
+}
+
+/// The stored version of each table's records.
+const RECORD_VERSION: u8 = 1;
+
+/// A block that a checkpoint may have to write.
+pub struct BlockRef<'a> {
+    /// Table number.
+    pub table: u8,
+    /// Block number.
+    pub block: u32,
+    /// Sequence of the last change.
+    pub changed_at: u64,
+    encode: Box<dyn Fn() -> Vec<u8> + Send + Sync + 'a>,
+}
+
+impl std::fmt::Debug for BlockRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockRef").field("table", &self.table).field("block", &self.block).finish_non_exhaustive()
+    }
+}
+
+impl BlockRef<'_> {
+    /// The stored bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        (self.encode)()
+    }
+}
+
+fn refs<T: Clone + Serialize + Send + Sync>(table: u8, blocks: &Blocks<T>, since: u64) -> Vec<BlockRef<'_>> {
+    let all = blocks.blocks().iter().enumerate();
+    all.filter(|(_, b)| b.changed_at > since)
+        .map(|(i, b): (usize, &Arc<Block<T>>)| BlockRef {
+            table,
+            block: i as u32,
+            changed_at: b.changed_at,
+            encode: Box::new(move || record::encode(RECORD_VERSION, &(b.changed_at, &b.records))),
+        })
+        .collect()
+}
+
+fn restored<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<Block<T>, RecordError> {
+    let (changed_at, records) = record::decode::<(u64, Vec<T>)>(bytes, RECORD_VERSION)?;
+    Ok(Block { changed_at, records })
+}
+
+impl Tables {
+    /// The blocks changed after a sequence, in (table, block) order.
+    pub fn blocks(&self, since: u64) -> Vec<BlockRef<'_>> {
+        let mut all = refs(0, &self.names, since);
+        all.extend(refs(1, &self.carriers, since));
+        all.extend(refs(2, &self.hosts, since));
+        all.extend(refs(3, &self.reconcilers, since));
+        all.extend(refs(4, &self.endpoints, since));
+        all.extend(refs(5, &self.logs, since));
+        all.extend(refs(6, &self.targets, since));
+        all.extend(refs(7, &self.versions, since));
+        all.extend(refs(8, &self.sources, since));
+        all
+    }
+
+    /// Puts a stored block back; blocks of one table must come in order.
+    pub fn restore(&mut self, table: u8, bytes: &[u8]) -> Result<(), RecordError> {
+        match table {
+            0 => self.names.restore(restored(bytes)?),
+            1 => self.carriers.restore(restored(bytes)?),
+            2 => self.hosts.restore(restored(bytes)?),
+            3 => self.reconcilers.restore(restored(bytes)?),
+            4 => self.endpoints.restore(restored(bytes)?),
+            5 => self.logs.restore(restored(bytes)?),
+            6 => self.targets.restore(restored(bytes)?),
+            7 => self.versions.restore(restored(bytes)?),
+            8 => self.sources.restore(restored(bytes)?),
+            // A table that a newer koh wrote is refused by the format number before it comes to this.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The text of a name.
+    pub fn text(&self, id: u32) -> &str {
+        names::text(&self.names, id)
+    }
+
+    /// The text of a name, or `None` for the absent one.
+    pub fn some(&self, id: u32) -> Option<&str> {
+        (id != names::NONE).then(|| self.text(id))
+    }
+
+    /// A host's name.
+    pub fn host_name(&self, host: u32) -> &str {
+        self.hosts.get(host).map_or("", |h| self.text(h.name))
+    }
+
+    /// An endpoint's canonical string.
+    pub fn endpoint_text(&self, endpoint: u32) -> &str {
+        self.endpoints.get(endpoint).map_or("", |e| self.text(e.canonical))
+    }
+
+    /// A version's string.
+    pub fn version_text(&self, version: u32) -> &str {
+        self.versions.get(version).map_or("", |v| self.text(v.version))
+    }
+
+    /// A commit's place in a log; what comes later is greater.
+    pub fn place(&self, log: u32, commit: u32) -> Option<Place<'_>> {
+        let at = self.logs.get(log)?.place(commit)?;
+        Some(Place { at, commit: self.text(commit) })
+    }
+
+    /// The assignment of a target that covers a commit of a log.
+    pub fn cover(&self, assignments: &Assignments, log: u32, commit: u32) -> Option<usize> {
+        if commit == 0 {
+            return None;
+        }
+        let first = || self.logs.get(log).and_then(|l| l.first_place(commit));
+        match assignments.records.get(&(log, commit)) {
+            Some((_, i)) => Some(*i),
+            None => assignments.cover(log, commit, first()),
+        }
+    }
+
+    /// The spans in which carriers named an object.
+    pub fn spans(&self, kind: ObjectKind, id: u32, carriers: impl Iterator<Item = u32>) -> Vec<(u32, Micros, Micros)> {
+        let mut spans = Vec::new();
+        for c in carriers {
+            if let Some(record) = self.carriers.get(c) {
+                spans.extend(record.spans(kind, id).map(|(from, to)| (c, from, to)));
+            }
+        }
+        spans
+    }
+
+    /// Times in which a reconciler did not live.
+    pub fn dead_times(&self, id: u32, r: &ReconcilerRecord) -> Vec<(Micros, Micros)> {
+        let retirements = self.hosts.get(r.host).map_or(&[][..], |h| &h.retirements);
+        let simple = r.more_carriers.is_empty()
+            && self.carriers.get(r.carrier).is_some_and(|c| c.only_ever(ObjectKind::Reconciler, id));
+        if simple && retirements.is_empty() {
+            return Vec::new();
+        }
+        let spans = self.spans(ObjectKind::Reconciler, id, r.carriers());
+        let mut dead = carrier::gaps(spans.into_iter().map(|(_, from, to)| (from, to)).collect());
+        // A declared retirement of the host holds until the next report, whatever its source.
+        for &at in retirements {
+            let next = r.history.iter().find(|s| !s.gone && s.last > at).map(|s| s.first.max(at));
+            dead.push((at, next.unwrap_or(Micros::MAX)));
+        }
+        merged(dead)
+    }
+
+    /// Reads a reconciler's history into `walk`.
+    pub fn walk(&self, id: u32, walk: &mut Walk) {
+        if let Some(r) = self.reconcilers.get(id) {
+            walk.read(r.history.iter(), &self.dead_times(id, r));
+        }
+    }
+}
+
+fn merged(mut spans: Vec<(Micros, Micros)>) -> Vec<(Micros, Micros)> {
+    spans.sort_unstable();
+    let mut all: Vec<(Micros, Micros)> = Vec::with_capacity(spans.len());
+    for (from, to) in spans {
+        match all.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => all.push((from, to)),
+        }
+    }
+    all
+}
+
+/// A commit's place: comparable inside one log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place<'a> {
+    /// Event time.
+    pub at: Micros,
+    /// Breaks ties.
+    pub commit: &'a str,
+}

@@ -1,0 +1,375 @@
+//! Reads a reconciler's history and tells what it means: transitions, deployments, last words, and what runs now.
+//!
+//! Pure: the same history and the same retirements give the same answer (design §3.5-3.7, §3.13-3.16). Everything that the
+//! tables, the views and the gate know about a reconciler comes from here.
+
+use crate::model::{Micros, Status};
+
+use super::history::Statement;
+
+/// A change of (endpoint, commit, status), or the first word after a retirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Endpoint id.
+    pub endpoint: u32,
+    /// The commit attempted (for a report without a commit: the one that runs); 0 when unknown.
+    pub commit: u32,
+    /// The commit applied; 0 when unknown.
+    pub applied: u32,
+    /// Status.
+    pub status: Status,
+    /// Raw status.
+    pub raw: u32,
+    /// Message.
+    pub message: u32,
+    /// Event time.
+    pub reported_at: Micros,
+    /// Receipt.
+    pub received_at: Micros,
+    /// The last statement that said the same.
+    pub last_confirmed_at: Micros,
+    /// Source.
+    pub source: u32,
+    /// The claimed time lay in the future.
+    pub future: bool,
+}
+
+/// A reconciler met a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Endpoint id.
+    pub endpoint: u32,
+    /// Attempted commit.
+    pub commit: u32,
+    /// Start.
+    pub start: Micros,
+    /// End; `Micros::MAX` while it lasts.
+    pub end: Micros,
+    /// Last status during the deployment.
+    pub status: Status,
+    /// Message of the last status.
+    pub message: u32,
+    /// Last statement of the deployment.
+    pub reported_at: Micros,
+    /// The commit had been deployed at this endpoint before, with another in between.
+    pub rolled_back: bool,
+}
+
+/// The last word on one (endpoint, commit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Endpoint id.
+    pub endpoint: u32,
+    /// Commit.
+    pub commit: u32,
+    /// Status of the last word.
+    pub status: Status,
+    /// Time of the first word.
+    pub first: Micros,
+    /// Time of the last word.
+    pub last: Micros,
+    /// Message of the last word.
+    pub message: u32,
+    /// Time of the first word of success; `Micros::MAX` when there is none.
+    pub succeeded_at: Micros,
+}
+
+/// What is so now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Current endpoint.
+    pub endpoint: u32,
+    /// Attempted commit; 0 when unknown.
+    pub attempted: u32,
+    /// Applied commit: what runs; 0 when unknown.
+    pub applied: u32,
+    /// Status.
+    pub status: Status,
+    /// Raw status.
+    pub raw: u32,
+    /// Message.
+    pub message: u32,
+    /// Last report.
+    pub reported_at: Micros,
+    /// Last transition.
+    pub since: Micros,
+    /// Start of the deployment of what runs; `Micros::MIN` when there is none.
+    pub deployed_at: Micros,
+    /// What runs is a rollback.
+    pub rolled_back: bool,
+    /// End of life; `Micros::MAX` while it lives.
+    pub retired_at: Micros,
+    /// Source of the newest statement.
+    pub source: u32,
+}
+
+impl Default for Now {
+    fn default() -> Self {
+        Now {
+            endpoint: 0,
+            attempted: 0,
+            applied: 0,
+            status: Status::Unknown,
+            raw: 0,
+            message: 0,
+            reported_at: Micros::MIN,
+            since: Micros::MIN,
+            deployed_at: Micros::MIN,
+            rolled_back: false,
+            retired_at: Micros::MAX,
+            source: 0,
+        }
+    }
+}
+
+impl Now {
+    /// Whether the reconciler lives.
+    pub fn alive(&self) -> bool {
+        self.retired_at == Micros::MAX
+    }
+}
+
+/// The meaning of a history; reuse one to spare allocations.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    /// Transitions, in order.
+    pub transitions: Vec<Transition>,
+    /// Deployments, in order.
+    pub deployments: Vec<Deployment>,
+    /// Last words, in order of first mention.
+    pub words: Vec<Word>,
+    /// What is so now.
+    pub now: Now,
+    known: Vec<(u32, u32, u32)>,
+}
+
+impl Walk {
+    /// Reads a history. `dead` are the times without life, ordered and disjoint; the last may end at `Micros::MAX`.
+    pub fn read(&mut self, history: impl Iterator<Item = Statement>, dead: &[(Micros, Micros)]) {
+        self.transitions.clear();
+        self.deployments.clear();
+        self.words.clear();
+        self.known.clear();
+        self.now = Now::default();
+        let mut dead = dead.iter().peekable();
+        let mut fresh = true;
+        for s in history.filter(|s| !s.gone) {
+            while let Some(&(from, _)) = dead.next_if(|(from, _)| *from < s.first) {
+                if !self.transitions.is_empty() {
+                    self.close(from);
+                    fresh = true;
+                }
+            }
+            self.statement(&s, fresh);
+            fresh = false;
+        }
+        for &(from, to) in dead {
+            self.close(from);
+            if to == Micros::MAX {
+                self.now.retired_at = from;
+            }
+        }
+        self.conclude();
+    }
+
+    fn close(&mut self, at: Micros) {
+        if let Some(d) = self.deployments.last_mut()
+            && d.end == Micros::MAX
+        {
+            d.end = at.max(d.start);
+        }
+    }
+
+    fn statement(&mut self, s: &Statement, fresh: bool) {
+        let known = self.known.iter().position(|k| k.0 == s.endpoint);
+        let (attempted, applied) = if s.commit != 0 {
+            (s.commit, if s.applied != 0 { s.applied } else { s.commit })
+        } else {
+            known.map_or((0, 0), |k| (self.known[k].1, self.known[k].2))
+        };
+        let said = (s.endpoint, attempted, applied);
+        match known {
+            Some(k) => self.known[k] = said,
+            None => self.known.push(said),
+        }
+        let subject = if s.commit != 0 { s.commit } else { applied };
+        self.transition(s, subject, applied, fresh);
+        self.deployment(s, fresh);
+        if subject != 0 {
+            self.word(s, subject, s.status);
+        }
+        if s.applied != 0 && s.applied != s.commit {
+            self.word(s, s.applied, Status::Success);
+        }
+        self.now = Now {
+            endpoint: s.endpoint,
+            attempted,
+            applied,
+            status: s.status,
+            raw: s.last_raw,
+            message: s.last_message,
+            reported_at: s.last,
+            source: s.source,
+            ..self.now
+        };
+    }
+
+    fn transition(&mut self, s: &Statement, commit: u32, applied: u32, fresh: bool) {
+        if let Some(t) = self.transitions.last_mut()
+            && !fresh
+            && (t.endpoint, t.commit, t.status) == (s.endpoint, commit, s.status)
+        {
+            t.last_confirmed_at = s.last;
+            return;
+        }
+        self.transitions.push(Transition {
+            endpoint: s.endpoint,
+            commit,
+            applied,
+            status: s.status,
+            raw: s.raw,
+            message: s.message,
+            reported_at: s.first,
+            received_at: s.received_at,
+            last_confirmed_at: s.last,
+            source: s.source,
+            future: s.future,
+        });
+        self.now.since = s.first;
+    }
+
+    fn deployment(&mut self, s: &Statement, fresh: bool) {
+        let open = self.deployments.last_mut().filter(|d| d.end == Micros::MAX && !fresh);
+        let stays = open.is_some_and(|d| {
+            let same = d.endpoint == s.endpoint && (s.commit == 0 || d.commit == s.commit);
+            if same {
+                (d.status, d.message, d.reported_at) = (s.status, s.last_message, s.last);
+            }
+            same
+        });
+        if stays {
+            return;
+        }
+        self.close(s.first);
+        if s.commit != 0 {
+            let rolled_back = self.is_rollback(s.endpoint, s.commit);
+            self.deployments.push(Deployment {
+                endpoint: s.endpoint,
+                commit: s.commit,
+                start: s.first,
+                end: Micros::MAX,
+                status: s.status,
+                message: s.last_message,
+                reported_at: s.last,
+                rolled_back,
+            });
+        }
+    }
+
+    fn is_rollback(&self, endpoint: u32, commit: u32) -> bool {
+        let mut another = false;
+        for d in self.deployments.iter().rev().filter(|d| d.endpoint == endpoint) {
+            if d.commit == commit {
+                return another;
+            }
+            another = true;
+        }
+        false
+    }
+
+    fn word(&mut self, s: &Statement, commit: u32, status: Status) {
+        let succeeded = if status == Status::Success { s.first } else { Micros::MAX };
+        match self.words.iter_mut().rev().find(|w| w.endpoint == s.endpoint && w.commit == commit) {
+            Some(w) => {
+                (w.status, w.last, w.message) = (status, s.last, s.last_message);
+                w.succeeded_at = w.succeeded_at.min(succeeded);
+            }
+            None => self.words.push(Word {
+                endpoint: s.endpoint,
+                commit,
+                status,
+                first: s.first,
+                last: s.last,
+                message: s.last_message,
+                succeeded_at: succeeded,
+            }),
+        }
+    }
+
+    fn conclude(&mut self) {
+        let now = &mut self.now;
+        let running = |d: &&Deployment| d.endpoint == now.endpoint && d.commit == now.applied;
+        if now.applied == 0 {
+            return;
+        }
+        if let Some(d) = self.deployments.iter().rev().find(running) {
+            (now.deployed_at, now.rolled_back) = (d.start, d.rolled_back);
+        } else if let Some(w) = self.words.iter().find(|w| w.endpoint == now.endpoint && w.commit == now.applied) {
+            now.deployed_at = w.first;
+        }
+    }
+
+    /// The last word on a commit at an endpoint.
+    pub fn word_on(&self, endpoint: u32, commit: u32) -> Option<&Word> {
+        self.words.iter().find(|w| w.endpoint == endpoint && w.commit == commit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn st(at: i64, commit: u32, status: Status) -> Statement {
+        Statement { commit, status, gone: false, endpoint: 1, ..Statement::departure(Micros(at), Micros(at)) }
+    }
+
+    fn walk(statements: &[Statement], dead: &[(Micros, Micros)]) -> Walk {
+        let mut w = Walk::default();
+        w.read(statements.iter().copied(), dead);
+        w
+    }
+
+    use Status::{Failure, InProgress, Success};
+
+    #[test]
+    fn going_back_to_a_commit_is_a_third_deployment_and_a_rollback() {
+        let w = walk(&[st(1, 7, Success), st(2, 8, Success), st(3, 7, Success)], &[]);
+        assert_eq!(w.deployments.iter().map(|d| d.rolled_back).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!((w.now.applied, w.now.rolled_back, w.now.deployed_at), (7, true, Micros(3)));
+    }
+
+    #[test]
+    fn failure_then_success_on_one_commit_is_two_transitions_and_one_deployment() {
+        let w = walk(&[st(1, 7, Failure), st(2, 7, Success)], &[]);
+        assert_eq!((w.transitions.len(), w.deployments.len()), (2, 1));
+        assert_eq!(w.word_on(1, 7).unwrap().status, Success);
+    }
+
+    #[test]
+    fn a_report_without_a_commit_is_the_last_word_on_what_runs() {
+        let attempt = Statement { applied: 7, ..st(2, 8, Failure) };
+        let w = walk(&[st(1, 7, Success), attempt, st(3, 0, InProgress)], &[]);
+        assert_eq!((w.now.applied, w.now.attempted, w.now.status), (7, 8, InProgress));
+        assert_eq!(w.word_on(1, 7).unwrap().status, InProgress);
+        assert_eq!(w.word_on(1, 8).unwrap().status, Failure);
+    }
+
+    #[test]
+    fn an_applied_commit_is_a_word_of_success_without_a_deployment() {
+        let w = walk(&[Statement { applied: 7, ..st(2, 8, Failure) }], &[]);
+        assert_eq!(w.word_on(1, 7).unwrap().status, Success);
+        assert_eq!((w.deployments.len(), w.transitions.len()), (1, 1));
+        assert_eq!((w.now.applied, w.now.attempted), (7, 8));
+    }
+
+    #[test]
+    fn the_first_word_after_a_retirement_is_a_transition_and_no_rollback() {
+        let dead = [(Micros(2), Micros(5))];
+        let w = walk(&[st(1, 7, Success), st(5, 7, Success)], &dead);
+        assert_eq!(w.transitions.len(), 2);
+        assert_eq!(w.deployments[0].end, Micros(2));
+        assert!(!w.now.rolled_back && w.now.alive());
+        let w = walk(&[st(1, 7, Success)], &[(Micros(2), Micros::MAX)]);
+        assert_eq!(w.now.retired_at, Micros(2));
+    }
+}
