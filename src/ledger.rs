@@ -1,5 +1,284 @@
-//! The ledger: journal, checkpoints and change feed over redb.
+//! The ledger: what the hub was told, durable; and the state folded from it, in memory.
 //!
-//! Invariant: what is acknowledged is fsynced, and what is shown is what the journal says.
+//! ```text
+//!  append ─► queue ─► group ─► journal (fsync) ─► fold ─► publish ─► acknowledge
+//!                       │                          │
+//!                  repeats wait              tables ─► checkpoint, in slices ─► journal trimmed
+//! ```
+//!
+//! Invariant: an acknowledgement means fsynced, and nothing is shown that the journal does not say. The one exception are
+//! confirmations (a report that repeats the last one): they are shown at once and journaled within seconds, so a crash may
+//! lose some seconds of a last-heard time, and nothing else.
+//!
+//! One thread, the [writer], owns the file. Handles send it facts through a queue that is bounded by facts, and read the
+//! state beside it.
 
+mod checkpoint;
+mod confirmations;
+pub mod feed;
+mod group;
+pub mod journal;
+pub mod migrations;
+mod options;
 pub mod record;
+mod store;
+pub mod tables;
+mod writer;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
+
+pub use feed::{Change, FEED_LENGTH, Feed, Since};
+pub use options::Options;
+pub use store::{OpenError, Store};
+
+use crate::model::Fact;
+use crate::state::{State, Tables};
+use record::Packer;
+use writer::{Message, Pending, Writer};
+
+/// After a full queue: the time in which the writer empties it, roughly.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A handle on an open ledger; clones are the same ledger.
+///
+/// The ledger closes when it is [shut down](Ledger::shutdown) or the last handle is dropped; both wait for the final
+/// checkpoint and for the file to be released.
+#[derive(Clone, Debug)]
+pub struct Ledger(Arc<Inner>);
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The sequence from which on readers see all of it.
+    pub seq: u64,
+    /// Facts that said something new.
+    pub changed: usize,
+    /// Facts that repeated what was known.
+    pub unchanged: usize,
+}
+
+/// Why facts were not taken.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum AppendError {
+    /// The queue is full; nothing was taken.
+    #[error("the ledger's queue is full: send it again in {} s", retry_after.as_secs())]
+    Full {
+        /// When there will be room.
+        retry_after: Duration,
+    },
+    /// The store failed, now or before. Of this batch an unknown part is stored; sending it again later is safe.
+    #[error("the ledger's store failed: the hub is read-only until it is restarted")]
+    Failed,
+    /// The ledger is shutting down.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    queue: Sender<Message>,
+    room: Arc<Semaphore>,
+    capacity: usize,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the writer shows to the handles.
+#[derive(Debug)]
+struct Shared {
+    state: RwLock<State>,
+    seq: AtomicU64,
+    published: watch::Sender<u64>,
+    feed: Feed,
+    epoch: u64,
+    closed: AtomicBool,
+    failure: OnceLock<String>,
+}
+
+impl Ledger {
+    /// Opens or creates a ledger: reads the checkpoint, replays the journal after it, starts the writer.
+    pub fn open(store: Store, options: Options) -> Result<Ledger, OpenError> {
+        let opened = store::open(store, options.cache_bytes)?;
+        let mut state = checkpoint::load(&opened.db, opened.checkpoint)?;
+        state.set_heartbeat(options.heartbeat);
+        options.watched_sources.iter().for_each(|source| state.watch_source(source));
+        let seq = journal::replay(&opened.db, opened.checkpoint, |seq, fact| {
+            state.apply(seq, fact);
+        })?;
+        let shared = Arc::new(Shared {
+            state: RwLock::new(state),
+            seq: AtomicU64::new(seq),
+            published: watch::Sender::new(seq),
+            feed: Feed::starting_at(seq, FEED_LENGTH),
+            epoch: opened.epoch,
+            closed: AtomicBool::new(false),
+            failure: OnceLock::new(),
+        });
+        let (queue, messages) = std::sync::mpsc::channel();
+        let cannot_start = |source| OpenError::Io { path: "the writer's thread".into(), source };
+        let capacity = options.queue_facts.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            db: opened.db,
+            lock: opened.lock,
+            messages,
+            packer: Packer::new().map_err(cannot_start)?,
+            listening_since: (options.clock)(),
+            seq,
+            checkpointed: opened.checkpoint,
+            pending: Pending::starting(&options),
+            options,
+        };
+        let thread = std::thread::Builder::new()
+            .name("ledger-writer".into())
+            .spawn(move || writer.run())
+            .map_err(cannot_start)?;
+        let room = Arc::new(Semaphore::new(capacity));
+        Ok(Ledger(Arc::new(Inner { shared, queue, room, capacity, thread: Mutex::new(Some(thread)) })))
+    }
+
+    /// Stores facts; returns when they are durable and shown. A full queue is an error at once.
+    ///
+    /// Once the future has been polled the facts are on their way, also when it is dropped.
+    pub async fn append(&self, facts: Vec<Fact>) -> Result<Receipt, AppendError> {
+        self.writable()?;
+        let room =
+            Arc::clone(&self.0.room).try_acquire_many_owned(self.permits(&facts)).map_err(|error| match error {
+                TryAcquireError::NoPermits => AppendError::Full { retry_after: RETRY_AFTER },
+                TryAcquireError::Closed => self.0.shared.refusal(),
+            })?;
+        self.submit(facts, room).await
+    }
+
+    /// The same, but waits for room in the queue: for sources that can stop reading.
+    pub async fn append_waiting(&self, facts: Vec<Fact>) -> Result<Receipt, AppendError> {
+        self.writable()?;
+        let room = Arc::clone(&self.0.room).acquire_many_owned(self.permits(&facts)).await;
+        self.submit(facts, room.map_err(|_| self.0.shared.refusal())?).await
+    }
+
+    /// Reads the state; the writer waits meanwhile, so `f` must be short.
+    pub fn read<R>(&self, f: impl FnOnce(&State) -> R) -> R {
+        f(&self.0.shared.state.read())
+    }
+
+    /// An immutable snapshot of the tables, and the sequence of which it shows everything.
+    ///
+    /// It may also show a part of the next group, which is durable by then.
+    pub fn tables(&self) -> (u64, Tables) {
+        let state = self.0.shared.state.read();
+        (self.seq(), state.tables())
+    }
+
+    /// The last published sequence: readers see everything up to it.
+    pub fn seq(&self) -> u64 {
+        self.0.shared.seq.load(Ordering::Acquire)
+    }
+
+    /// Follows the published sequence.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.0.shared.published.subscribe()
+    }
+
+    /// The changes behind the published sequences.
+    pub fn feed(&self) -> &Feed {
+        &self.0.shared.feed
+    }
+
+    /// The store epoch: sequences of another epoch mean nothing here.
+    pub fn epoch(&self) -> u64 {
+        self.0.shared.epoch
+    }
+
+    /// Why the ledger takes nothing any more, if its store failed.
+    pub fn failure(&self) -> Option<&str> {
+        self.0.shared.failure.get().map(String::as_str)
+    }
+
+    /// Writes a checkpoint now, and clears away what it replaces.
+    pub async fn checkpoint(&self) -> Result<(), AppendError> {
+        self.ask(Message::Checkpoint).await
+    }
+
+    /// Looks for hosts that turned late or silent now.
+    pub async fn sweep(&self) -> Result<(), AppendError> {
+        self.ask(Message::Sweep).await
+    }
+
+    /// Takes nothing more, stores what is queued, writes a checkpoint and releases the file. Blocks until that is done.
+    pub fn shutdown(self) -> Result<(), AppendError> {
+        self.0.stop();
+        if self.failure().is_some() { Err(AppendError::Failed) } else { Ok(()) }
+    }
+
+    fn writable(&self) -> Result<(), AppendError> {
+        let shared = &self.0.shared;
+        if shared.failure.get().is_some() || shared.closed.load(Ordering::Acquire) {
+            return Err(shared.refusal());
+        }
+        Ok(())
+    }
+
+    fn permits(&self, facts: &[Fact]) -> u32 {
+        // A batch beyond the queue's size has the queue for itself.
+        u32::try_from(facts.len().min(self.0.capacity)).unwrap_or(u32::MAX)
+    }
+
+    async fn submit(&self, facts: Vec<Fact>, room: OwnedSemaphorePermit) -> Result<Receipt, AppendError> {
+        if facts.is_empty() {
+            return Ok(Receipt { seq: self.seq(), changed: 0, unchanged: 0 });
+        }
+        self.ask(|reply| Message::Append { facts, reply, room }).await
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(writer::Answer<T>) -> Message) -> Result<T, AppendError> {
+        self.writable()?;
+        let (reply, answer) = oneshot::channel();
+        // Nobody at the other end, or gone before the answer: the writer has stopped.
+        self.0.queue.send(message(reply)).map_err(|_| self.0.shared.refusal())?;
+        answer.await.unwrap_or_else(|_| Err(self.0.shared.refusal()))
+    }
+}
+
+impl Inner {
+    fn stop(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        // It may have stopped by itself.
+        let _ = self.queue.send(Message::Stop);
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of the writer is recorded as its failure.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn publish(&self, seq: u64, changes: Vec<Change>) {
+        self.seq.store(seq, Ordering::Release);
+        self.feed.publish(seq, changes);
+        self.published.send_if_modified(|published| std::mem::replace(published, seq) != seq);
+    }
+
+    fn fail(&self, reason: String) {
+        tracing::error!(reason, "the ledger is read-only until the hub is restarted: {reason}");
+        // The first failure is the one to tell.
+        let _ = self.failure.set(reason);
+    }
+
+    fn refusal(&self) -> AppendError {
+        if self.failure.get().is_some() { AppendError::Failed } else { AppendError::Closed }
+    }
+}

@@ -270,10 +270,7 @@ mod tests {
             assert!(matches!(decode::<Vec<Fact>>(&bytes, 1), Err(RecordError::Malformed(_))), "{length}");
         }
         let claims = [ZSTD, 255, 255, 255, 255, 1, 2, 3];
-        assert_eq!(
-            Unpacker::new().unwrap().unpack(&claims),
-            Err(RecordError::TooLarge { bytes: u32::MAX as usize })
-        );
+        assert_eq!(Unpacker::new().unwrap().unpack(&claims), Err(RecordError::TooLarge { bytes: u32::MAX as usize }));
     }
 
     #[test]

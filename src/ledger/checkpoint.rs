@@ -1,0 +1,179 @@
+//! Checkpoints: the state's tables, written in slices beside the journal, and read back at start.
+//!
+//! Invariant: what [`load`] reads is the state at exactly one sequence, the checkpoint. Slices write new versions of blocks that
+//! nobody reads until the transaction of the last slice moves the checkpoint; only then do old versions and journal go.
+
+use redb::{Database, ReadableDatabase};
+
+use super::journal;
+use super::record::{Packer, Unpacker};
+use super::store::{OpenError, begin};
+use super::tables::{BLOCKS, BlockKey, CHECKPOINT, META};
+use crate::state::{State, Tables};
+
+/// Deletions per slice.
+const SLICE_DELETIONS: usize = 256;
+
+/// A checkpoint under way.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    tables: Tables,
+    /// Blocks that changed after this sequence are written.
+    since: u64,
+    seq: u64,
+    /// Blocks written, in the order of [`Tables::blocks`].
+    written: Vec<(u8, u32)>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Writing blocks.
+    Write,
+    /// The checkpoint stands; deleting the versions it replaced, from this block on.
+    Replace(usize),
+    /// Deleting the journal before it.
+    Trim,
+    Done,
+}
+
+impl Checkpoint {
+    /// A checkpoint of the state at `seq`; the one before it was at `since`.
+    pub(super) fn new(tables: Tables, since: u64, seq: u64) -> Checkpoint {
+        Checkpoint { tables, since, seq, written: Vec::new(), phase: Phase::Write }
+    }
+
+    /// The sequence it is of.
+    pub(super) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// True when this checkpoint is the one a restart reads.
+    pub(super) fn stands(&self) -> bool {
+        !matches!(self.phase, Phase::Write)
+    }
+
+    /// True when nothing is left to do.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+
+    /// Does one slice, in one transaction of about `slice_bytes`.
+    pub(super) fn step(&mut self, db: &Database, packer: &mut Packer, slice_bytes: usize) -> Result<(), redb::Error> {
+        self.phase = match self.phase {
+            Phase::Write => self.write(db, packer, slice_bytes)?,
+            Phase::Replace(from) => {
+                let to = self.written.len().min(from + SLICE_DELETIONS);
+                delete(db, &stale_versions(db, &self.written[from..to], self.seq)?)?;
+                if to == self.written.len() { Phase::Trim } else { Phase::Replace(to) }
+            }
+            Phase::Trim => {
+                if journal::trim(db, self.seq, SLICE_DELETIONS as u64)? {
+                    Phase::Done
+                } else {
+                    Phase::Trim
+                }
+            }
+            Phase::Done => Phase::Done,
+        };
+        Ok(())
+    }
+
+    fn write(&mut self, db: &Database, packer: &mut Packer, slice_bytes: usize) -> Result<Phase, redb::Error> {
+        let txn = begin(db)?;
+        let mut rest = self.tables.blocks(self.since).into_iter().skip(self.written.len());
+        let mut bytes = 0;
+        let mut stored = txn.open_table(BLOCKS)?;
+        let phase = loop {
+            if bytes >= slice_bytes {
+                break Phase::Write;
+            }
+            let Some(block) = rest.next() else {
+                txn.open_table(META)?.insert(CHECKPOINT, self.seq)?;
+                break Phase::Replace(0);
+            };
+            let packed = packer.pack(&block.encode());
+            stored.insert((block.table, block.block, self.seq), packed.as_slice())?;
+            self.written.push((block.table, block.block));
+            bytes += packed.len();
+        };
+        drop(rest);
+        drop(stored);
+        txn.commit()?;
+        Ok(phase)
+    }
+}
+
+/// The versions of these blocks that a checkpoint at `seq` replaced.
+fn stale_versions(db: &Database, blocks: &[(u8, u32)], seq: u64) -> Result<Vec<BlockKey>, redb::Error> {
+    let stored = db.begin_read()?.open_table(BLOCKS)?;
+    let mut stale = Vec::new();
+    for &(table, block) in blocks {
+        for version in stored.range((table, block, 0)..(table, block, seq))? {
+            stale.push(version?.0.value());
+        }
+    }
+    Ok(stale)
+}
+
+fn delete(db: &Database, keys: &[BlockKey]) -> Result<(), redb::Error> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let txn = begin(db)?;
+    {
+        let mut stored = txn.open_table(BLOCKS)?;
+        for key in keys {
+            stored.remove(key)?;
+        }
+    }
+    txn.commit()?;
+    Ok(())
+}
+
+/// Reads the state at `checkpoint`, and clears away what unfinished checkpoints left.
+pub(super) fn load(db: &Database, checkpoint: u64) -> Result<State, OpenError> {
+    let (tables, stale) = read(db, checkpoint)?;
+    for slice in stale.chunks(SLICE_DELETIONS) {
+        delete(db, slice)?;
+    }
+    while !journal::trim(db, checkpoint, SLICE_DELETIONS as u64)? {}
+    Ok(State::from_tables(tables))
+}
+
+/// The tables at `checkpoint`, and the stored versions that no longer or never belonged to it.
+fn read(db: &Database, checkpoint: u64) -> Result<(Tables, Vec<BlockKey>), OpenError> {
+    let mut unpacker = Unpacker::new().map_err(|source| OpenError::Io { path: "the tables".into(), source })?;
+    let mut tables = Tables::default();
+    let mut stale = Vec::new();
+    let mut expected = (0u8, 0u32);
+    let mut versions = db.begin_read()?.open_table(BLOCKS)?.range::<BlockKey>(..)?.peekable();
+    while let Some(version) = versions.next() {
+        let (key, packed) = version?;
+        let (table, block, seq) = key.value();
+        let replaced = match versions.peek() {
+            Some(Ok((next, _))) => {
+                let next = next.value();
+                (next.0, next.1) == (table, block) && next.2 <= checkpoint
+            }
+            _ => false,
+        };
+        if seq > checkpoint || replaced {
+            stale.push((table, block, seq));
+            continue;
+        }
+        let what = || format!("block {block} of table {table}");
+        if table != expected.0 {
+            expected = (table, 0);
+        }
+        if (table, block) != expected {
+            let missing = format!("table {table} (no block {})", expected.1);
+            return Err(OpenError::Damaged { what: missing, source: None });
+        }
+        expected.1 += 1;
+        let damaged = |source| OpenError::Damaged { what: what(), source: Some(source) };
+        let record = unpacker.unpack(packed.value()).map_err(damaged)?;
+        tables.restore(table, &record).map_err(damaged)?;
+    }
+    Ok((tables, stale))
+}

@@ -1,0 +1,99 @@
+//! The journal: facts under sequence numbers, from their acknowledgement to the checkpoint that makes them superfluous.
+//!
+//! Invariant: entries follow each other without gaps after the checkpoint, and a group is stored whole or not at all.
+
+use redb::{Database, ReadableDatabase, ReadableTable};
+
+use super::record::{self, Packer, Sequence, Unpacker};
+use super::store::{OpenError, begin};
+use super::tables::JOURNAL;
+use crate::model::Fact;
+
+/// Version byte of an entry: a sequence of [`Fact`]s as this binary knows them.
+pub const ENTRY_VERSION: u8 = 1;
+
+/// An entry is closed when its facts reach this size; packed it then has some tens of KiB, which redb stores without much waste.
+const ENTRY_BYTES: usize = 256 << 10;
+
+/// One value of the journal.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) seq: u64,
+    /// How many facts it holds.
+    pub(super) facts: usize,
+    pub(super) packed: Vec<u8>,
+}
+
+/// Cuts facts into entries, the first of which gets `seq`.
+pub(super) fn entries<'a>(seq: u64, facts: impl IntoIterator<Item = &'a Fact>, packer: &mut Packer) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let mut open = Sequence::default();
+    let mut count = 0;
+    let mut close = |open: &mut Sequence, facts: &mut usize| {
+        let packed = packer.pack(&open.finish(ENTRY_VERSION));
+        entries.push(Entry { seq: seq + entries.len() as u64, facts: std::mem::take(facts), packed });
+    };
+    for fact in facts {
+        open.push(fact);
+        count += 1;
+        if open.bytes() >= ENTRY_BYTES {
+            close(&mut open, &mut count);
+        }
+    }
+    if !open.is_empty() {
+        close(&mut open, &mut count);
+    }
+    entries
+}
+
+/// Makes entries durable, all or none.
+pub(super) fn append(db: &Database, entries: &[Entry]) -> Result<(), redb::Error> {
+    let txn = begin(db)?;
+    {
+        let mut journal = txn.open_table(JOURNAL)?;
+        for entry in entries {
+            journal.insert(entry.seq, entry.packed.as_slice())?;
+        }
+    }
+    txn.commit()?;
+    Ok(())
+}
+
+/// Gives every fact after `checkpoint` to `fold`, in order; returns the last sequence.
+pub(super) fn replay(db: &Database, checkpoint: u64, mut fold: impl FnMut(u64, &Fact)) -> Result<u64, OpenError> {
+    let mut unpacker = Unpacker::new().map_err(|source| OpenError::Io { path: "the journal".into(), source })?;
+    let journal = db.begin_read()?.open_table(JOURNAL)?;
+    let mut last = checkpoint;
+    for entry in journal.range(checkpoint + 1..)? {
+        let (seq, packed) = entry?;
+        let seq = seq.value();
+        let damaged = |source| OpenError::Damaged { what: format!("journal entry {seq}"), source: Some(source) };
+        if seq != last + 1 {
+            return Err(OpenError::Damaged { what: format!("the journal (no entry {})", last + 1), source: None });
+        }
+        let record = unpacker.unpack(packed.value()).map_err(damaged)?;
+        let facts: Vec<Fact> = record::decode(&record, ENTRY_VERSION).map_err(damaged)?;
+        facts.iter().for_each(|fact| fold(seq, fact));
+        last = seq;
+    }
+    Ok(last)
+}
+
+/// Deletes entries up to `checkpoint`, at most `limit` of them; true when none is left.
+pub(super) fn trim(db: &Database, checkpoint: u64, limit: u64) -> Result<bool, redb::Error> {
+    let txn = begin(db)?;
+    let done = {
+        let mut journal = txn.open_table(JOURNAL)?;
+        let first = journal.first()?.map(|(seq, _)| seq.value());
+        match first.filter(|first| *first <= checkpoint) {
+            None => true,
+            Some(first) => {
+                let end = checkpoint.min(first.saturating_add(limit - 1));
+                journal.retain_in(first..=end, |_, _| false)?;
+                end == checkpoint
+            }
+        }
+    };
+    txn.commit()?;
+    Ok(done)
+}

@@ -1,0 +1,276 @@
+//! The ledger's promises, in memory and on a file alike: restarts, refusals, failing disks, back-pressure, confirmations.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use koh::ledger::tables::{FORMAT, META};
+use koh::ledger::{AppendError, Ledger, OpenError, Options, Receipt, Since, Store};
+use koh::model::{Fact, Liveness, Micros, Status};
+use koh::state::ObjectKind;
+
+use crate::ledger_disk::Disk;
+use crate::ledger_facts::{SECOND, dump, host, hosts, report, still, untimed};
+
+/// A place that survives its ledger, so that one test can run on every kind of store.
+enum Place {
+    Memory(Disk),
+    File(tempfile::TempDir),
+}
+
+impl Place {
+    fn all() -> [Place; 2] {
+        [Place::Memory(Disk::default()), Place::File(tempfile::tempdir().unwrap())]
+    }
+
+    fn open(&self, options: Options) -> Ledger {
+        let store = match self {
+            Place::Memory(disk) => Store::backend(disk.clone()),
+            Place::File(dir) => Store::file(&dir.path().join("ledger.redb")),
+        };
+        Ledger::open(store, options).unwrap()
+    }
+}
+
+fn fleet(n: i64) -> Vec<Fact> {
+    (0..n).flat_map(|i| [host(&format!("h{i}"), i), report(&format!("h{i}"), "c1", Status::Success, i)]).collect()
+}
+
+#[tokio::test]
+async fn a_restart_gives_the_same_state_from_journal_checkpoint_and_both() {
+    for place in Place::all() {
+        let ledger = place.open(still());
+        let epoch = ledger.epoch();
+        let receipt = ledger.append(fleet(300)).await.unwrap();
+        assert_eq!(receipt, Receipt { seq: ledger.seq(), changed: 600, unchanged: 0 });
+        ledger.checkpoint().await.unwrap();
+        ledger.append(vec![report("h7", "c2", Status::Failure, 1_000), host("late", 1_001)]).await.unwrap();
+        let (seq, before) = ledger.tables();
+        if let Place::Memory(disk) = &place {
+            let killed = Ledger::open(Store::backend(Disk::with(disk.bytes())), still()).unwrap();
+            assert_eq!((killed.seq(), killed.epoch()), (seq, epoch));
+            assert!(dump(&killed.tables().1) == dump(&before), "checkpoint and journal");
+        }
+        ledger.shutdown().unwrap();
+        let ledger = place.open(still());
+        assert_eq!((ledger.seq(), ledger.epoch()), (seq, epoch));
+        assert!(dump(&ledger.tables().1) == dump(&before), "checkpoint alone");
+        let receipt = ledger.append(vec![host("new", 2_000)]).await.unwrap();
+        assert_eq!(receipt.seq, seq + 1, "sequences go on");
+    }
+}
+
+#[tokio::test]
+async fn memory_without_a_place_works_like_any_other_store() {
+    let ledger = Ledger::open(Store::memory(), still()).unwrap();
+    ledger.append(fleet(3)).await.unwrap();
+    ledger.checkpoint().await.unwrap();
+    assert_eq!(hosts(&ledger).len(), 3);
+    assert_eq!(ledger.append(Vec::new()).await, Ok(Receipt { seq: 1, changed: 0, unchanged: 0 }));
+    ledger.shutdown().unwrap();
+}
+
+#[test]
+fn a_second_hub_on_the_same_directory_is_told_who_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    let first = Ledger::open(Store::file(&path), still()).unwrap();
+    let error = Ledger::open(Store::file(&path), still()).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }));
+    let text = error.to_string();
+    assert!(text.contains(&format!("already open (by process {} on ", std::process::id())), "{text}");
+    assert!(text.contains("one data directory serves one hub"), "{text}");
+    drop(first);
+    Ledger::open(Store::file(&path), still()).unwrap();
+}
+
+fn edit(path: &Path, edit: impl FnOnce(&redb::WriteTransaction)) {
+    let db = redb::Database::create(path).unwrap();
+    let txn = db.begin_write().unwrap();
+    edit(&txn);
+    txn.commit().unwrap();
+}
+
+#[test]
+fn a_file_of_a_newer_koh_and_a_file_of_somebody_else_are_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    Ledger::open(Store::file(&path), still()).unwrap().shutdown().unwrap();
+    edit(&path, |txn| drop(txn.open_table(META).unwrap().insert(FORMAT, 3).unwrap()));
+    for _ in 0..2 {
+        let error = Ledger::open(Store::file(&path), still()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "written by a newer koh (format 3, this one reads up to 1): upgrade koh or restore a backup"
+        );
+    }
+
+    let other = dir.path().join("other.redb");
+    edit(&other, |txn| drop(txn.open_table(redb::TableDefinition::<u8, u8>::new("cats")).unwrap()));
+    let error = Ledger::open(Store::file(&other), still()).unwrap_err();
+    assert!(matches!(&error, OpenError::Foreign { .. }), "{error}");
+
+    let text = dir.path().join("notes.txt");
+    std::fs::write(&text, "not a database at all").unwrap();
+    let error = Ledger::open(Store::file(&text), still()).unwrap_err();
+    assert!(matches!(&error, OpenError::Io { path, .. } if path.ends_with("notes.txt")), "{error:?}");
+    assert_eq!(std::fs::read(&text).unwrap(), b"not a database at all");
+}
+
+#[tokio::test]
+async fn a_failing_disk_makes_the_ledger_read_only_and_acknowledges_nothing() {
+    let disk = Disk::default();
+    let ledger = Ledger::open(Store::backend(disk.clone()), still()).unwrap();
+    ledger.append(fleet(5)).await.unwrap();
+    let (seq, before) = ledger.tables();
+    disk.fail();
+    assert_eq!(ledger.append(vec![host("lost", 9)]).await, Err(AppendError::Failed));
+    assert_eq!(ledger.append(fleet(5)).await, Err(AppendError::Failed), "not even what is known");
+    assert_eq!(ledger.append_waiting(vec![host("lost", 9)]).await, Err(AppendError::Failed));
+    assert_eq!(ledger.checkpoint().await, Err(AppendError::Failed));
+    assert!(ledger.failure().unwrap().contains("the disk is broken"), "{:?}", ledger.failure());
+    assert_eq!(ledger.seq(), seq);
+    assert!(dump(&ledger.tables().1) == dump(&before), "readers keep what was durable");
+    assert_eq!(ledger.clone().shutdown(), Err(AppendError::Failed));
+    drop(ledger);
+
+    let ledger = Ledger::open(Store::backend(Disk::with(disk.bytes())), still()).unwrap();
+    assert!(hosts(&ledger).is_superset(&(0..5).map(|i| format!("h{i}")).collect()));
+}
+
+#[tokio::test]
+async fn a_full_queue_is_refused_at_once_or_waited_for() {
+    let disk = Disk::default();
+    let ledger = Ledger::open(Store::backend(disk.clone()), Options { queue_facts: 4, ..still() }).unwrap();
+    disk.hold(true);
+    let mut first = Box::pin(ledger.append(fleet(2)));
+    assert!(futures::poll!(&mut first).is_pending());
+    let full = ledger.append(vec![host("x", 1)]).await;
+    assert_eq!(full, Err(AppendError::Full { retry_after: Duration::from_secs(1) }));
+    let mut waiting = Box::pin(ledger.append_waiting(fleet(50)));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    disk.hold(false);
+    assert_eq!(first.await.map(|r| r.changed), Ok(4));
+    assert_eq!(waiting.await.map(|r| r.changed + r.unchanged), Ok(100), "a batch larger than the queue goes through");
+}
+
+#[tokio::test]
+async fn a_closed_ledger_takes_nothing_more_and_still_shows_what_it_had() {
+    let ledger = Ledger::open(Store::memory(), still()).unwrap();
+    ledger.append(fleet(2)).await.unwrap();
+    ledger.clone().shutdown().unwrap();
+    assert_eq!(ledger.append(fleet(2)).await, Err(AppendError::Closed));
+    assert_eq!(ledger.checkpoint().await, Err(AppendError::Closed));
+    assert_eq!(hosts(&ledger).len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_known_is_unchanged_and_moves_no_sequence() {
+    let ledger = Ledger::open(Store::memory(), still()).unwrap();
+    let first = ledger.append(fleet(10)).await.unwrap();
+    let again = ledger.append(fleet(10)).await.unwrap();
+    assert_eq!(again, Receipt { seq: first.seq, changed: 0, unchanged: 20 });
+    let twice = [fleet(20), fleet(20)].concat();
+    let mixed = ledger.append(twice).await.unwrap();
+    assert_eq!(mixed.changed + mixed.unchanged, 80);
+    assert_eq!(hosts(&ledger).len(), 20);
+}
+
+/// When the host was last heard, in seconds.
+fn heard(ledger: &Ledger, name: &str) -> i64 {
+    let (_, tables) = ledger.tables();
+    let found = tables.hosts.iter().find(|(_, h)| tables.text(h.name) == name);
+    found.unwrap().1.heard_at.0 / SECOND
+}
+
+#[tokio::test]
+async fn a_confirmation_is_shown_at_once_and_durable_with_the_next_flush() {
+    let disk = Disk::default();
+    let killed = |disk: &Disk| Ledger::open(Store::backend(Disk::with(disk.bytes())), still()).unwrap();
+    let ledger = Ledger::open(Store::backend(disk.clone()), still()).unwrap();
+    let first = ledger.append(vec![host("h", 10)]).await.unwrap();
+    let confirmed = ledger.append(vec![host("h", 20)]).await.unwrap();
+    assert_eq!(confirmed, Receipt { seq: first.seq, changed: 0, unchanged: 1 });
+    assert_eq!(heard(&ledger, "h"), 20);
+    assert_eq!(heard(&killed(&disk), "h"), 10, "a crash may lose seconds of a last-heard time");
+    ledger.checkpoint().await.unwrap();
+    assert_eq!(heard(&killed(&disk), "h"), 20);
+    ledger.append(vec![host("h", 30)]).await.unwrap();
+    ledger.shutdown().unwrap();
+    assert_eq!(heard(&killed(&disk), "h"), 30, "shutdown keeps them");
+}
+
+#[tokio::test]
+async fn confirmations_are_flushed_in_time_without_being_asked() {
+    let flush = Options { confirm_flush_every: Duration::from_millis(1), ..still() };
+    let ledger = Ledger::open(Store::memory(), flush).unwrap();
+    let mut seqs = ledger.watch();
+    let first = ledger.append(vec![host("h", 10)]).await.unwrap();
+    ledger.append(vec![host("h", 20)]).await.unwrap();
+    seqs.wait_for(|seq| *seq > first.seq).await.unwrap();
+}
+
+#[tokio::test]
+async fn news_of_a_carrier_brings_its_waiting_confirmation_along() {
+    let disk = Disk::default();
+    let ledger = Ledger::open(Store::backend(disk.clone()), still()).unwrap();
+    for at in [10, 20] {
+        ledger.append(vec![report("h", "c1", Status::Success, at)]).await.unwrap();
+    }
+    ledger.append(vec![report("h", "c2", Status::Success, 30)]).await.unwrap();
+    let killed = Ledger::open(Store::backend(Disk::with(disk.bytes())), still()).unwrap();
+    assert!(dump(&killed.tables().1) == dump(&ledger.tables().1));
+}
+
+#[tokio::test]
+async fn one_batch_means_the_same_as_its_facts_one_by_one() {
+    let said = |n: usize| untimed(report("h", ["c1", "c2"][n % 2], Status::Success, 100 + n as i64), n as u64 % 2);
+    let facts: Vec<Fact> = (0..6).map(said).chain([host("h", 3), host("h", 5), host("h", 4)]).collect();
+    let one = Ledger::open(Store::memory(), still()).unwrap();
+    let all = Ledger::open(Store::memory(), still()).unwrap();
+    for fact in &facts {
+        one.append(vec![fact.clone()]).await.unwrap();
+    }
+    all.append(facts).await.unwrap();
+    assert_eq!(dump(&all.tables().1), dump(&one.tables().1));
+}
+
+#[tokio::test]
+async fn the_feed_names_what_changed_after_a_sequence() {
+    let ledger = Ledger::open(Store::memory(), still()).unwrap();
+    let mut seqs = ledger.watch();
+    let first = ledger.append(vec![host("a", 1)]).await.unwrap();
+    let second = ledger.append(vec![host("b", 2), host("b", 3)]).await.unwrap();
+    assert_eq!(*seqs.borrow_and_update(), second.seq);
+    let Since::Changes { through, changes } = ledger.feed().since(first.seq) else { panic!("both are in the ring") };
+    assert_eq!(through, second.seq);
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert_eq!((changes[0].seq, changes[0].object.kind), (second.seq, ObjectKind::Host));
+    assert_eq!(ledger.feed().since(second.seq + 1), Since::Resync);
+}
+
+#[tokio::test]
+async fn hosts_that_fall_silent_are_recorded_once_and_stay_so_over_a_restart() {
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let now = Arc::clone(&now);
+        move || Micros(now.load(Ordering::Relaxed) * SECOND)
+    };
+    let options = Options { clock: Arc::new(clock), ..still() };
+    let disk = Disk::default();
+    let silence = |ledger: &Ledger| ledger.tables().1.hosts.iter().map(|(_, h)| h.silence).collect::<Vec<_>>();
+    let ledger = Ledger::open(Store::backend(disk.clone()), options.clone()).unwrap();
+    ledger.append(vec![host("h", 10)]).await.unwrap();
+    now.store(60, Ordering::Relaxed);
+    ledger.sweep().await.unwrap();
+    assert_eq!(silence(&ledger), [Liveness::Online]);
+    now.store(10 + 16 * 60, Ordering::Relaxed);
+    ledger.sweep().await.unwrap();
+    assert_eq!(silence(&ledger), [Liveness::Late]);
+    let seq = ledger.seq();
+    ledger.sweep().await.unwrap();
+    assert_eq!(ledger.seq(), seq, "one record per change");
+    let killed = Ledger::open(Store::backend(Disk::with(disk.bytes())), options).unwrap();
+    assert_eq!(silence(&killed), [Liveness::Late]);
+}
