@@ -136,7 +136,7 @@ impl State {
         if inserted == Inserted::Known && claims_cover(carrier, id, fact.at) {
             return Novelty::Known;
         }
-        let heard = host.is_some_and(|h| h.silence == Liveness::Online && h.retired_at == Micros::MAX);
+        let heard = host.is_some_and(|h| h.silence == Liveness::Online && *h.retired_at == Micros::MAX);
         let plain = claims && labels_known && kind_known && single_source && heard && r.now.alive();
         if inserted == Inserted::Confirmed && plain && fact.clock == Clock::Said {
             Novelty::Confirmed
@@ -166,7 +166,7 @@ impl State {
         if h.retired {
             return if record.retirements.contains(&fact.at) { Novelty::Known } else { Novelty::Changed };
         }
-        if !same || record.retired_at != Micros::MAX {
+        if !same || *record.retired_at != Micros::MAX {
             Novelty::Changed
         } else if fact.at <= declared.at && (!h.heartbeat || fact.at <= record.heard_at) {
             Novelty::Known
@@ -181,7 +181,7 @@ impl State {
     pub fn overdue(&self, now: Micros, listening_since: Micros) -> Vec<LivenessChange> {
         let mut changes = Vec::new();
         for (id, h) in self.tables.hosts.iter() {
-            if h.retired_at != Micros::MAX {
+            if *h.retired_at != Micros::MAX {
                 continue;
             }
             let Some((liveness, at)) = self.heartbeat.overdue(h, listening_since, now) else { continue };

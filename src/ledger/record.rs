@@ -5,8 +5,7 @@
 //! grow at the end, and a changed shape is a new version byte with its own arm in the decoder.
 
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+pub use bincode::{Decode, Encode};
 
 /// The largest record accepted, before packing.
 pub const MAX_BYTES: usize = 64 << 20;
@@ -46,9 +45,9 @@ pub enum RecordError {
 }
 
 /// The value behind its version byte.
-pub fn encode<T: Serialize + ?Sized>(version: u8, value: &T) -> Vec<u8> {
+pub fn encode<T: Encode + ?Sized>(version: u8, value: &T) -> Vec<u8> {
     let mut bytes = vec![version];
-    bincode::serde::encode_into_std_write(value, &mut bytes, config::standard())
+    bincode::encode_into_std_write(value, &mut bytes, config::standard())
         .expect("plain types of known length always encode into memory");
     bytes
 }
@@ -59,7 +58,7 @@ pub fn version(bytes: &[u8]) -> Result<u8, RecordError> {
 }
 
 /// The value, if it was written as version `expected` and fills the bytes exactly.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8], expected: u8) -> Result<T, RecordError> {
+pub fn decode<T: Decode<()>>(bytes: &[u8], expected: u8) -> Result<T, RecordError> {
     let found = version(bytes)?;
     if found != expected {
         return Err(RecordError::Version { found, expected });
@@ -79,12 +78,50 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], expected: u8) -> Result<T, Reco
 /// Most records are smaller than this.
 const SMALL: usize = 64 << 10;
 
-fn read<T: DeserializeOwned, const LIMIT: usize>(body: &[u8]) -> Result<T, RecordError> {
+fn read<T: Decode<()>, const LIMIT: usize>(body: &[u8]) -> Result<T, RecordError> {
     let limited: Configuration<LittleEndian, Varint, Limit<LIMIT>> = config::standard().with_limit::<LIMIT>();
-    match bincode::serde::decode_from_slice(body, limited) {
+    match bincode::decode_from_slice(body, limited) {
         Ok((value, used)) if used == body.len() => Ok(value),
         Ok((_, used)) => Err(RecordError::Malformed(format!("{} bytes follow its end", body.len() - used))),
         Err(error) => Err(RecordError::Malformed(error.to_string())),
+    }
+}
+
+/// A field that is computed from the rest of its record: never stored, and its default after decoding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Derived<T>(pub T);
+
+impl<T> std::ops::Deref for Derived<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> std::ops::DerefMut for Derived<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T> Encode for Derived<T> {
+    fn encode<E: bincode::enc::Encoder>(&self, _: &mut E) -> Result<(), bincode::error::EncodeError> {
+        Ok(())
+    }
+}
+
+impl<C, T: Default> Decode<C> for Derived<T> {
+    fn decode<D: bincode::de::Decoder<Context = C>>(_: &mut D) -> Result<Self, bincode::error::DecodeError> {
+        Ok(Derived(T::default()))
+    }
+}
+
+impl<'de, C, T: Default> bincode::BorrowDecode<'de, C> for Derived<T> {
+    fn borrow_decode<D: bincode::de::BorrowDecoder<'de, Context = C>>(
+        _: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
+        Ok(Derived(T::default()))
     }
 }
 
@@ -99,9 +136,9 @@ pub struct Sequence {
 
 impl Sequence {
     /// Adds a value.
-    pub fn push<T: Serialize>(&mut self, value: &T) {
+    pub fn push<T: Encode>(&mut self, value: &T) {
         self.count += 1;
-        bincode::serde::encode_into_std_write(value, &mut self.items, config::standard())
+        bincode::encode_into_std_write(value, &mut self.items, config::standard())
             .expect("plain types of known length always encode into memory");
     }
 

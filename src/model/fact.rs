@@ -3,14 +3,16 @@
 //! Invariant: a fact is self-contained. Folding it needs no clock and no other source of truth, so that replaying the journal
 //! gives the same state. The encoded shape is versioned by [`crate::ledger`]; fields are only ever added in a new version.
 
+use crate::ledger::record::{Decode, Encode};
+
 use super::{Micros, Status};
 
 /// A 128-bit hash that names a carrier: (source, kind, namespace, name) or (source, natural key).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct CarrierKey(pub u128);
 
 /// How the event time of a fact was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Clock {
     /// The source named it, and it is believable.
     Said,
@@ -21,7 +23,7 @@ pub enum Clock {
 }
 
 /// One normalised statement.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Fact {
     /// The source's name.
     pub source: String,
@@ -40,7 +42,7 @@ pub struct Fact {
 }
 
 /// What a fact says.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Body {
     /// A version is wanted on a target.
     Declaration(Box<Declaration>),
@@ -55,7 +57,7 @@ pub enum Body {
 }
 
 /// A manifests endpoint in canonical form.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Endpoint {
     /// `git`, `bucket`, `oci` …
     pub storage_type: String,
@@ -66,7 +68,7 @@ pub struct Endpoint {
 }
 
 /// A version is wanted on a target as of a GitOps commit.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Declaration {
     /// Workspace.
     pub workspace: String,
@@ -113,7 +115,7 @@ pub struct Declaration {
 }
 
 /// What a reconciler says.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Report {
     /// Host name.
     pub host: String,
@@ -138,7 +140,7 @@ pub struct Report {
 }
 
 /// What a host is expected to run; names match in any workspace and application.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Expectation {
     /// Workload.
     pub workload: String,
@@ -149,7 +151,7 @@ pub struct Expectation {
 }
 
 /// A host is declared, heard or declared retired.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct HostDeclaration {
     /// Host name.
     pub name: String,
@@ -172,7 +174,7 @@ pub struct HostDeclaration {
 }
 
 /// Whether a host is heard from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum Liveness {
     /// Heard within its interval.
     #[default]
@@ -198,7 +200,7 @@ impl Liveness {
 }
 
 /// A host turned late or silent, by the hub's own clock.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LivenessChange {
     /// Host name.
     pub host: String,

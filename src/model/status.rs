@@ -2,10 +2,12 @@
 //!
 //! The order of the variants is part of the stored format and of design §3.7: append only.
 
+use crate::ledger::record::{Decode, Encode};
+
 use std::fmt;
 
 /// What a reconciler says of the commit it was asked to apply.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[repr(u8)]
 pub enum Status {
     /// The source does not know, or said a word we have no meaning for.

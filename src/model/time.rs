@@ -2,13 +2,15 @@
 //!
 //! The model never asks for the time; whoever needs "now" passes it in.
 
+use crate::ledger::record::{Decode, Encode};
+
 use std::fmt;
 
 /// How far a claimed time may lie ahead of its receipt before it is not believed: 5 minutes.
 pub const FUTURE_TOLERANCE: i64 = 5 * 60 * 1_000_000;
 
 /// Microseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Micros(pub i64);
 
 impl Micros {

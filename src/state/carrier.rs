@@ -3,12 +3,12 @@
 //! Invariants: statements are ordered by (time, departure last, object); neighbours differ. An object lives while the newest
 //! statement of any of its carriers names it.
 
-use serde::{Deserialize, Serialize};
+use crate::ledger::record::{Decode, Encode};
 
 use crate::model::{CarrierKey, Micros};
 
 /// Which object a carrier can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum ObjectKind {
     /// A deployment target.
     Target,
@@ -19,7 +19,7 @@ pub enum ObjectKind {
 }
 
 /// An object by kind and id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Object {
     /// Kind.
     pub kind: ObjectKind,
@@ -30,7 +30,7 @@ pub struct Object {
 }
 
 /// A run of equal statements of a carrier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Claim {
     /// First statement.
     pub first: Micros,
@@ -50,7 +50,7 @@ impl Claim {
 const IDENTITIES: usize = 8;
 
 /// A carrier.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct CarrierRecord {
     /// Its key.
     pub key: CarrierKey,

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use serde::{Deserialize, Serialize};
+use crate::ledger::record::{Decode, Derived, Encode};
 
 use crate::model::Micros;
 
 /// Sightings of one watcher, by time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Watcher {
     /// Carrier id, or another id that is unique for the watcher.
     pub id: u32,
@@ -24,7 +24,7 @@ pub struct Watcher {
 pub type Visits = Vec<Micros>;
 
 /// A commit log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct LogRecord {
     /// Repository (name id).
     pub repo: u32,
@@ -33,8 +33,7 @@ pub struct LogRecord {
     /// Sightings by watcher.
     pub watchers: Vec<Watcher>,
     /// Commit to visits; derived.
-    #[serde(skip)]
-    places: Arc<HashMap<u32, Visits>>,
+    places: Derived<Arc<HashMap<u32, Visits>>>,
 }
 
 impl LogRecord {
@@ -97,8 +96,8 @@ impl LogRecord {
                 Self::visit(&mut places, commit, *nth, at);
             }
         }
-        let changed = places != *self.places;
-        self.places = Arc::new(places);
+        let changed = places != **self.places;
+        *self.places = Arc::new(places);
         changed
     }
 

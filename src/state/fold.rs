@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crate::ledger::record::Derived;
+
 use super::carrier::{CarrierRecord, Object, ObjectKind};
 use super::commit_log::LogRecord;
 use super::history::{Inserted, Statement};
@@ -456,13 +458,13 @@ impl State {
         let target = self.tables.targets.get(id).expect(WHY);
         let spans = self.tables.spans(ObjectKind::Target, id, target.carriers.iter().copied());
         let derived = Arc::new(assignments(&target.declarations, &spans));
-        self.tables.targets.get_mut(id, seq).expect(WHY).assignments = derived;
+        self.tables.targets.get_mut(id, seq).expect(WHY).assignments = Derived(derived);
     }
 
     fn derive_reconciler(&mut self, seq: u64, id: u32) {
         let mut walk = std::mem::take(&mut self.walk);
         self.tables.walk(id, &mut walk);
-        self.tables.reconcilers.get_mut(id, seq).expect(WHY).now = walk.now;
+        self.tables.reconcilers.get_mut(id, seq).expect(WHY).now = Derived(walk.now);
         self.walk = walk;
     }
 
@@ -486,10 +488,10 @@ impl State {
             gone = gone.max(now.retired_at);
         }
         let retired_at = declared.unwrap_or(if lives || gone == Micros::MIN { Micros::MAX } else { gone });
-        if h.retired_at == retired_at {
+        if *h.retired_at == retired_at {
             return false;
         }
-        self.tables.hosts.get_mut(id, seq).expect(WHY).retired_at = retired_at;
+        self.tables.hosts.get_mut(id, seq).expect(WHY).retired_at = Derived(retired_at);
         true
     }
 

@@ -6,14 +6,14 @@
 
 use std::cmp::Ordering;
 
-use serde::{Deserialize, Serialize};
+use crate::ledger::record::{Decode, Encode};
 
 use crate::model::{Micros, Status};
 
 use super::packed;
 
 /// One statement, or a run of equal ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Statement {
     /// Time of the first statement of the run.
     pub first: Micros,
@@ -100,7 +100,7 @@ pub enum Inserted {
 pub type Tie<'a> = &'a dyn Fn(&Statement, &Statement) -> Ordering;
 
 /// The history.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct History {
     earlier: Vec<u8>,
     newest: Option<Statement>,

@@ -3,12 +3,12 @@
 //! Invariants: silence is inferred and retirement is declared, and the two never mix; the last-heard time is the maximum over
 //! all statements, whatever their order of arrival.
 
-use serde::{Deserialize, Serialize};
+use crate::ledger::record::{Decode, Derived, Encode};
 
 use crate::model::{Liveness, Micros};
 
 /// What was declared, by the newest declaration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct HostDeclared {
     /// Event time of the declaration.
     pub at: Micros,
@@ -29,7 +29,7 @@ pub struct HostDeclared {
 }
 
 /// A change of liveness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LivenessEntry {
     /// When.
     pub at: Micros,
@@ -38,7 +38,7 @@ pub struct LivenessEntry {
 }
 
 /// A host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct HostRecord {
     /// Name (name id).
     pub name: u32,
@@ -59,12 +59,7 @@ pub struct HostRecord {
     /// History of silence.
     pub silences: Vec<LivenessEntry>,
     /// Declared retired, or all that spoke of it is gone; `Micros::MAX` while it lives. Derived.
-    #[serde(skip, default = "alive")]
-    pub retired_at: Micros,
-}
-
-fn alive() -> Micros {
-    Micros::MAX
+    pub retired_at: Derived<Micros>,
 }
 
 impl HostRecord {
@@ -80,7 +75,7 @@ impl HostRecord {
             carriers: Vec::new(),
             silence: Liveness::Online,
             silences: Vec::new(),
-            retired_at: Micros::MAX,
+            retired_at: Derived(Micros::MAX),
         }
     }
 
@@ -111,7 +106,7 @@ impl HostRecord {
 
     /// What is so now.
     pub fn liveness(&self) -> Liveness {
-        if self.retired_at == Micros::MAX { self.silence } else { Liveness::Retired }
+        if *self.retired_at == Micros::MAX { self.silence } else { Liveness::Retired }
     }
 
     /// Labels, declared ones first.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use crate::ledger::record::{Decode, Derived, Encode};
 
 use super::blocks::{Block, Blocks};
 use super::carrier::{self, CarrierRecord, ObjectKind};
@@ -19,7 +19,7 @@ use crate::ledger::record::{self, RecordError};
 use crate::model::{Micros, Status};
 
 /// A manifests endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct EndpointRecord {
     /// Storage type (name id).
     pub storage_type: u32,
@@ -30,7 +30,7 @@ pub struct EndpointRecord {
 }
 
 /// A workload version.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct VersionRecord {
     /// Workspace (name id).
     pub workspace: u32,
@@ -65,7 +65,7 @@ pub struct VersionRecord {
 }
 
 /// The last word of one source on a reconciler that has several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SourceWord {
     /// Source (name id).
     pub source: u32,
@@ -80,7 +80,7 @@ pub struct SourceWord {
 }
 
 /// A reconciler.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct ReconcilerRecord {
     /// Host id.
     pub host: u32,
@@ -97,8 +97,7 @@ pub struct ReconcilerRecord {
     /// What it said.
     pub history: History,
     /// What is so now; derived.
-    #[serde(skip)]
-    pub now: Now,
+    pub now: Derived<Now>,
 }
 
 impl ReconcilerRecord {
@@ -109,7 +108,7 @@ impl ReconcilerRecord {
 }
 
 /// A source, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct SourceRecord {
     /// Name (name id).
     pub name: u32,
@@ -171,7 +170,7 @@ impl BlockRef<'_> {
     }
 }
 
-fn refs<T: Clone + Serialize + Send + Sync>(table: u8, blocks: &Blocks<T>, since: u64) -> Vec<BlockRef<'_>> {
+fn refs<T: Clone + Encode + Send + Sync>(table: u8, blocks: &Blocks<T>, since: u64) -> Vec<BlockRef<'_>> {
     let all = blocks.blocks().iter().enumerate();
     all.filter(|(_, b)| b.changed_at > since)
         .map(|(i, b): (usize, &Arc<Block<T>>)| BlockRef {
@@ -183,7 +182,7 @@ fn refs<T: Clone + Serialize + Send + Sync>(table: u8, blocks: &Blocks<T>, since
         .collect()
 }
 
-fn restored<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<Block<T>, RecordError> {
+fn restored<T: Decode<()>>(bytes: &[u8]) -> Result<Block<T>, RecordError> {
     let (changed_at, records) = record::decode::<(u64, Vec<T>)>(bytes, RECORD_VERSION)?;
     Ok(Block { changed_at, records })
 }

@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use serde::{Deserialize, Serialize};
+use crate::ledger::record::{Decode, Derived, Encode};
 
 use crate::model::Micros;
 
 /// One declaration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Declared {
     /// Event time.
     pub at: Micros,
@@ -116,7 +116,7 @@ impl Assignments {
 }
 
 /// A deployment target.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct TargetRecord {
     /// Workspace (name id).
     pub workspace: u32,
@@ -133,8 +133,7 @@ pub struct TargetRecord {
     /// Carriers that ever declared it.
     pub carriers: Vec<u32>,
     /// Derived.
-    #[serde(skip)]
-    pub assignments: Arc<Assignments>,
+    pub assignments: Derived<Arc<Assignments>>,
 }
 
 impl TargetRecord {
