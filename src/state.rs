@@ -226,6 +226,6 @@ fn tie(t: &Tables, a: &Statement, b: &Statement) -> Ordering {
         .then_with(|| t.text(a.commit).cmp(t.text(b.commit)))
         .then_with(|| t.endpoint_text(a.endpoint).cmp(t.endpoint_text(b.endpoint)))
         .then_with(|| t.text(a.applied).cmp(t.text(b.applied)))
-        .then_with(|| t.text(a.last_raw).cmp(t.text(b.last_raw)))
-        .then_with(|| t.text(a.last_message).cmp(t.text(b.last_message)))
+        .then_with(|| t.text(a.raw).cmp(t.text(b.raw)))
+        .then_with(|| t.text(a.message).cmp(t.text(b.message)))
 }

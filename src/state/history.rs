@@ -29,14 +29,10 @@ pub struct Statement {
     pub applied: u32,
     /// Source (name id) of the first statement.
     pub source: u32,
-    /// The source's own word for the status, first and last of the run.
+    /// The source's own word for the status.
     pub raw: u32,
-    /// Message of the first statement.
+    /// Message.
     pub message: u32,
-    /// Raw status of the last statement.
-    pub last_raw: u32,
-    /// Message of the last statement.
-    pub last_message: u32,
     /// Status.
     pub status: Status,
     /// Not a report: a carrier left, or the host was declared retired. Nothing is merged across it.
@@ -58,8 +54,6 @@ impl Statement {
             source: 0,
             raw: 0,
             message: 0,
-            last_raw: 0,
-            last_message: 0,
             status: Status::Unknown,
             gone: true,
             future: false,
@@ -72,16 +66,16 @@ impl Statement {
     }
 
     fn same(&self, other: &Statement) -> bool {
-        (self.endpoint, self.commit, self.applied, self.status, self.gone)
-            == (other.endpoint, other.commit, other.applied, other.status, other.gone)
+        (self.endpoint, self.commit, self.applied, self.status, self.gone, self.raw, self.message)
+            == (other.endpoint, other.commit, other.applied, other.status, other.gone, other.raw, other.message)
     }
 
     fn starting(self) -> Statement {
-        Statement { last: self.first, last_raw: self.raw, last_message: self.message, ..self }
+        Statement { last: self.first, ..self }
     }
 
     fn ending(self) -> Statement {
-        Statement { first: self.last, raw: self.last_raw, message: self.last_message, ..self }
+        Statement { first: self.last, ..self }
     }
 }
 
@@ -145,8 +139,6 @@ impl History {
                 let outcome = in_order(n, &new);
                 if n.confirms(&new) {
                     n.last = new.first;
-                    n.last_raw = new.raw;
-                    n.last_message = new.message;
                 } else {
                     let n = *n;
                     self.pack(&n);
@@ -182,21 +174,14 @@ impl History {
 }
 
 fn in_order(newest: &Statement, new: &Statement) -> Inserted {
-    if !newest.confirms(new) {
-        Inserted::Changed
-    } else if newest.last_message == new.message && newest.last_raw == new.raw {
-        Inserted::Confirmed
-    } else {
-        Inserted::Changed
-    }
+    if newest.confirms(new) { Inserted::Confirmed } else { Inserted::Changed }
 }
 
 fn insert(all: &mut Vec<Statement>, new: Statement, tie: Tie<'_>) -> Inserted {
     let at = new.first;
     let order = |a: Micros, s: &Statement| a.cmp(&at).then_with(|| tie(s, &new));
-    // A statement of one time that says the same is the same statement, whatever its message.
-    if let Some(s) = all.iter_mut().find(|s| s.same(&new) && (s.first == at || s.last == at)) {
-        return repeat(s, &new, tie);
+    if all.iter().any(|s| s.same(&new) && (s.first == at || s.last == at)) {
+        return Inserted::Known;
     }
     let next = all.partition_point(|s| order(s.first, s) == Ordering::Less);
     if next > 0 {
@@ -209,10 +194,7 @@ fn insert(all: &mut Vec<Statement>, new: Statement, tie: Tie<'_>) -> Inserted {
             return Inserted::Changed;
         }
         if p.confirms(&new) {
-            let p = &mut all[next - 1];
-            p.last = at;
-            p.last_raw = new.raw;
-            p.last_message = new.message;
+            all[next - 1].last = at;
             return Inserted::Changed;
         }
     }
@@ -220,8 +202,6 @@ fn insert(all: &mut Vec<Statement>, new: Statement, tie: Tie<'_>) -> Inserted {
         && n.confirms(&new)
     {
         n.first = at;
-        n.raw = new.raw;
-        n.message = new.message;
         n.received_at = new.received_at;
         n.source = new.source;
         n.future = new.future;
@@ -229,23 +209,6 @@ fn insert(all: &mut Vec<Statement>, new: Statement, tie: Tie<'_>) -> Inserted {
     }
     all.insert(next, new);
     Inserted::Changed
-}
-
-/// The same words at the same time again: only the content that ranks higher is kept, so that order of arrival does not matter.
-fn repeat(s: &mut Statement, new: &Statement, tie: Tie<'_>) -> Inserted {
-    let mut outcome = Inserted::Known;
-    if s.last == new.first && tie(&s.ending(), new) == Ordering::Less {
-        s.last_raw = new.raw;
-        s.last_message = new.message;
-        if s.first == s.last {
-            (s.raw, s.message) = (new.raw, new.message);
-        }
-        outcome = Inserted::Changed;
-    } else if s.first == new.first && s.first != s.last && tie(&s.starting(), new) == Ordering::Less {
-        (s.raw, s.message) = (new.raw, new.message);
-        outcome = Inserted::Changed;
-    }
-    outcome
 }
 
 #[cfg(test)]
@@ -257,7 +220,7 @@ mod tests {
     }
 
     fn tie(a: &Statement, b: &Statement) -> Ordering {
-        (a.gone, a.status, a.commit, a.last_message).cmp(&(b.gone, b.status, b.commit, b.last_message))
+        (a.gone, a.status, a.commit, a.message).cmp(&(b.gone, b.status, b.commit, b.message))
     }
 
     fn filled(statements: &[Statement]) -> History {
@@ -317,7 +280,7 @@ mod tests {
             let mut bytes = Vec::new();
             let mut before = None;
             let statements: Vec<_> = raw.iter().map(|&(t, c, s, e, r)| Statement {
-                endpoint: e, applied: c / 2, message: c, last_message: c, received_at: Micros(t + r), last: Micros(t),
+                endpoint: e, applied: c / 2, message: c, received_at: Micros(t + r), last: Micros(t),
                 ..st(t, c, Status::from_u8(s))
             }).collect();
             for s in &statements {

@@ -83,8 +83,6 @@ pub fn push(out: &mut Vec<u8>, s: &Statement, before: Option<&Statement>) {
     put(out, u64::from(s.message));
     if s.last != s.first {
         put_time(out, s.last.0 - s.first.0);
-        put(out, u64::from(s.last_raw));
-        put(out, u64::from(s.last_message));
     }
 }
 
@@ -116,11 +114,7 @@ impl Iterator for Unpack<'_> {
         let source = if flags & SAME_SOURCE != 0 { before?.source } else { take(b)? as u32 };
         let raw = take(b)? as u32;
         let message = take(b)? as u32;
-        let (last, last_raw, last_message) = if flags & HAS_SPAN != 0 {
-            (first.wrapping_add(take_time(b)?), take(b)? as u32, take(b)? as u32)
-        } else {
-            (first, raw, message)
-        };
+        let last = if flags & HAS_SPAN != 0 { first.wrapping_add(take_time(b)?) } else { first };
         let s = Statement {
             first: Micros(first),
             last: Micros(last),
@@ -131,8 +125,6 @@ impl Iterator for Unpack<'_> {
             source,
             raw,
             message,
-            last_raw,
-            last_message,
             status: Status::from_u8(flags & 3),
             gone: flags & GONE != 0,
             future: flags & FUTURE != 0,

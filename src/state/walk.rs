@@ -206,8 +206,8 @@ impl Walk {
             attempted,
             applied,
             status: s.status,
-            raw: s.last_raw,
-            message: s.last_message,
+            raw: s.raw,
+            message: s.message,
             reported_at: s.last,
             source: s.source,
             ..self.now
@@ -243,7 +243,7 @@ impl Walk {
         let stays = open.is_some_and(|d| {
             let same = d.endpoint == s.endpoint && (s.commit == 0 || d.commit == s.commit);
             if same {
-                (d.status, d.message, d.reported_at) = (s.status, s.last_message, s.last);
+                (d.status, d.message, d.reported_at) = (s.status, s.message, s.last);
             }
             same
         });
@@ -259,7 +259,7 @@ impl Walk {
                 start: s.first,
                 end: Micros::MAX,
                 status: s.status,
-                message: s.last_message,
+                message: s.message,
                 reported_at: s.last,
                 rolled_back,
             });
@@ -281,7 +281,7 @@ impl Walk {
         let succeeded = if status == Status::Success { s.first } else { Micros::MAX };
         match self.words.iter_mut().rev().find(|w| w.endpoint == s.endpoint && w.commit == commit) {
             Some(w) => {
-                (w.status, w.last, w.message) = (status, s.last, s.last_message);
+                (w.status, w.last, w.message) = (status, s.last, s.message);
                 w.succeeded_at = w.succeeded_at.min(succeeded);
             }
             None => self.words.push(Word {
@@ -290,7 +290,7 @@ impl Walk {
                 status,
                 first: s.first,
                 last: s.last,
-                message: s.last_message,
+                message: s.message,
                 succeeded_at: succeeded,
             }),
         }
