@@ -12,9 +12,9 @@ use regex::{Captures, Regex};
 /// The longest message that is kept, in bytes, with the mark.
 pub const LIMIT: usize = 4096;
 /// What stands in place of a secret.
-pub const SCRUBBED: &str = "***";
+const SCRUBBED: &str = "***";
 /// What ends a message that was cut.
-pub const CUT: &str = " [... cut at 4 KiB]";
+const CUT: &str = " [... cut at 4 KiB]";
 
 /// How much of a long message is scrubbed: enough for a private key or token that begins before the cut.
 const WINDOW: usize = 4 * LIMIT;
@@ -65,7 +65,7 @@ pub fn scrub(text: &str) -> Cow<'_, str> {
 }
 
 /// Scrubs a URL or endpoint that is kept for display: user info and signatures go.
-pub fn url(raw: String) -> String {
+pub(super) fn url(raw: String) -> String {
     match scrub(&raw) {
         Cow::Borrowed(_) => raw,
         Cow::Owned(scrubbed) => scrubbed,
