@@ -2,7 +2,7 @@
 //!
 //! Invariant: a source never guesses. What it cannot read it rejects, saying where and what to do.
 
-// pub mod directory;
+pub mod directory;
 pub mod flat;
 mod json;
 pub mod push;

@@ -40,7 +40,7 @@ fn carrier(source: &str, tag: &str, texts: &[&str]) -> CarrierKey {
 }
 
 /// Hashes what `write` puts into a buffer of this thread.
-pub(super) fn hash(write: impl FnOnce(&mut Vec<u8>)) -> u128 {
+pub(crate) fn hash(write: impl FnOnce(&mut Vec<u8>)) -> u128 {
     thread_local! {
         static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }

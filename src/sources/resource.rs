@@ -22,6 +22,8 @@ pub const OBSERVED_AT: &str = "hub.kalypso.io/observed-at";
 /// The annotation that says at which GitOps revision the object was applied.
 pub const GITOPS_REVISION: &str = "hub.kalypso.io/gitops-revision";
 
+const KIND_MISSING: &str = "kind is missing";
+const SAYS_NOTHING: &str = "says nothing to the hub";
 const ADVICE: &str = "compare it with the custom resource definition (`koh crds`)";
 
 /// Reads one JSON text: a custom resource, a watch event, or a list, whose elements are answered one by one.
@@ -32,6 +34,42 @@ pub fn decode(bytes: &[u8], source: &str) -> Result<Vec<Result<Observation, Reje
         Ok(envelope) => Ok(expand(envelope, source)),
         Err(rejection) => apart(bytes, source).ok_or(rejection),
     }
+}
+
+/// Reads one YAML document into the same shape; the text of a plain scalar is kept as it stands (`version: 1.10`).
+pub(super) fn decode_yaml(text: &str, source: &str) -> Result<Vec<Result<Observation, Rejection>>, Rejection> {
+    let options = || {
+        serde_saphyr::options! {
+            budget: serde_saphyr::budget! {
+                max_events: 200_000,
+                max_nodes: 100_000,
+                max_aliases: 1_000,
+                max_depth: 64,
+                max_total_scalar_bytes: 8 * 1024 * 1024,
+            },
+            with_snippet: false,
+        }
+    };
+    if let Ok(envelope) = serde_saphyr::from_str_with_options::<Envelope>(text, options()) {
+        return Ok(expand(envelope, source));
+    }
+    // What does not fit is read as JSON again, whose errors name the path of the field.
+    let value: serde_json::Value = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
+        let reason: String = error.without_snippet().to_string().chars().take(300).collect();
+        Rejection::new(
+            format!("not valid YAML: {reason}"),
+            "check the document with a YAML parser, then write it again",
+        )
+    })?;
+    let text = serde_json::to_vec(&value).map_err(|error| {
+        Rejection::new(format!("not a custom resource: {error}"), "write the document as a Kubernetes object")
+    })?;
+    decode(&text, source)
+}
+
+/// Whether an object was refused only because it is of no kind of the hub.
+pub(super) fn is_foreign(rejection: &Rejection) -> bool {
+    rejection.title == KIND_MISSING || rejection.title.ends_with(SAYS_NOTHING)
 }
 
 /// What a text still says whose shape does not fit: a list is read element by element, so that a bad one spoils only itself,
@@ -87,7 +125,7 @@ fn kind_of(envelope: &Envelope) -> Result<ResourceKind, Rejection> {
     let kind = match &envelope.kind {
         Kind::Absent => {
             return Err(Rejection::new(
-                "kind is missing",
+                KIND_MISSING,
                 format!(
                     "send custom resources with apiVersion: {API_VERSION} and kind: DeploymentDescriptor, Reconciler or Cluster"
                 ),
@@ -102,7 +140,7 @@ fn kind_of(envelope: &Envelope) -> Result<ResourceKind, Rejection> {
         }
         Kind::Other(other) => {
             return Err(Rejection::new(
-                format!("kind `{}` says nothing to the hub", shown(other)),
+                format!("kind `{}` {SAYS_NOTHING}", shown(other)),
                 "the kinds are DeploymentDescriptor, Reconciler and Cluster, watch events of them, and List",
             ));
         }
@@ -255,8 +293,28 @@ fn descriptor(spec: Spec, annotated: Option<String>, applied: Option<String>) ->
         labels: target.labels.unwrap_or_default().0,
     };
     required.check("DeploymentDescriptor", ADVICE)?;
+    for (path, value) in [
+        ("spec.workload.name", &said.workload),
+        ("spec.deploymentTarget.name", &said.deployment_target),
+        ("spec.deploymentTarget.environment", &said.environment),
+        ("spec.workloadVersion.version", &said.version),
+    ] {
+        if is_variable(value) {
+            return Err(Rejection::new(
+                format!("{path} is the unexpanded variable `{}`", value.chars().take(60).collect::<String>()),
+                "this is a template; expand its variables (`envsubst`) before it is applied",
+            ));
+        }
+    }
     said.build_time = json::time("spec.workloadVersion.buildTime", version.build_time.as_deref())?;
     Ok(said)
+}
+
+/// `$NAME` or `${NAME}` at the start of a value.
+fn is_variable(value: &str) -> bool {
+    value
+        .strip_prefix('$')
+        .is_some_and(|rest| rest.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphabetic()))
 }
 
 fn host(spec: Spec, resource: Option<String>) -> Result<HostSaid, Rejection> {

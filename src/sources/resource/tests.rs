@@ -149,3 +149,34 @@ fn deep_nesting_is_an_error_and_no_crash() {
     let items = "{\"items\":[".repeat(100_000);
     assert!(one(&items).is_err());
 }
+
+#[test]
+fn a_template_is_no_descriptor() {
+    let title = one(&DESCRIPTOR.replace(r#""version":"1.0""#, r#""version":"${VERSION}""#)).unwrap_err().title;
+    assert_eq!(title, "spec.workloadVersion.version is the unexpanded variable `${VERSION}`");
+}
+
+#[test]
+fn yaml_keeps_the_text_of_plain_scalars_and_names_the_path_of_wrong_types() {
+    let yaml = |version: &str| {
+        format!(
+            "apiVersion: hub.kalypso.io/v1alpha1\nkind: DeploymentDescriptor\nmetadata:\n  name: d\nspec:\n  workload:\n    name: l\n    application:\n      name: a\n      workspace:\n        name: w\n  deploymentTarget:\n    name: t\n    environment: dev\n    manifests:\n      repo: https://h.x/o/r\n      branch: dev\n      path: ./t\n  workloadVersion:\n    version: {version}\n"
+        )
+    };
+    let mut all = decode_yaml(&yaml("1.10"), "directory").unwrap();
+    assert_eq!(descriptor_of(all.remove(0).unwrap()).version, "1.10");
+    let wrong = decode_yaml(&yaml("[1]"), "directory").unwrap_err();
+    assert!(wrong.title.starts_with("spec.workloadVersion.version: invalid type: sequence"), "{}", wrong.title);
+    assert!(decode_yaml("a: [", "directory").unwrap_err().title.starts_with("not valid YAML"));
+    assert!(decode_yaml("a: 1\na: 2", "directory").is_err());
+}
+
+#[test]
+fn a_yaml_bomb_is_refused() {
+    let mut bomb = String::from("kind: Reconciler\na0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+    for n in 1..10 {
+        let alias = format!("*a{},", n - 1).repeat(10);
+        bomb.push_str(&format!("a{n}: &a{n} [{}]\n", alias.trim_end_matches(',')));
+    }
+    assert!(decode_yaml(&bomb, "directory").unwrap_err().title.starts_with("not valid YAML"));
+}
