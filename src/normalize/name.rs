@@ -76,7 +76,7 @@ fn check(what: &str, text: &str) -> Result<(), Rejection> {
         ));
     }
     // One pass over bytes decides for nearly all; C1 controls need characters.
-    let plain = text.bytes().all(|b| b >= 0x20 && b < 0x7f);
+    let plain = text.bytes().all(|b| (0x20..0x7f).contains(&b));
     if !plain && let Some(found) = text.chars().find(|c| c.is_control()) {
         return Err(Rejection::new(
             format!("{what} holds the control character U+{:04X}", u32::from(found)),

@@ -53,11 +53,9 @@ fn path_at(text: &str, line: usize, column: usize) -> String {
         match bytes[at] {
             b'{' => path.push(Step::Key(None)),
             b'[' => path.push(Step::Index(0)),
-            b'}' | b']' => {
-                // The value just closed is still the subject when the text ends here.
-                if at + 1 < bytes.len() {
-                    path.pop();
-                }
+            // The value just closed is still the subject when the text ends here.
+            b'}' | b']' if at + 1 < bytes.len() => {
+                path.pop();
             }
             b',' if at + 1 < bytes.len() => match path.last_mut() {
                 Some(Step::Index(n)) => *n += 1,

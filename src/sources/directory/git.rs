@@ -10,15 +10,15 @@ const MAX_HOPS: usize = 5;
 
 /// The git directories of a working tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkout {
+pub(super) struct Checkout {
     /// Holds HEAD; of a linked worktree it is its own.
-    pub git_dir: PathBuf,
+    pub(super) git_dir: PathBuf,
     /// Holds the refs.
     common_dir: PathBuf,
 }
 
 /// The checkout a folder is in: its own `.git` or that of the nearest folder above.
-pub fn checkout(folder: &Path) -> Option<Checkout> {
+pub(super) fn checkout(folder: &Path) -> Option<Checkout> {
     let absolute = fs::canonicalize(folder).ok()?;
     absolute.ancestors().find_map(|above| open(&above.join(".git")))
 }
@@ -44,7 +44,7 @@ fn open(dot_git: &Path) -> Option<Checkout> {
 
 impl Checkout {
     /// `<branch>@sha1:<hex>`, or only `sha1:<hex>` of a detached HEAD; `None` before the first commit.
-    pub fn revision(&self) -> Option<String> {
+    pub(super) fn revision(&self) -> Option<String> {
         let mut text = fs::read_to_string(self.git_dir.join("HEAD")).ok()?;
         let mut branch = None;
         for _ in 0..MAX_HOPS {
@@ -64,7 +64,7 @@ impl Checkout {
     }
 
     /// Whether git is writing: what is on disk may be half of two commits.
-    pub fn busy(&self) -> bool {
+    pub(super) fn busy(&self) -> bool {
         self.git_dir.join("index.lock").exists()
     }
 
