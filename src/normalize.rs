@@ -1,8 +1,22 @@
-//! One normal form for commits, endpoints, statuses and names: pure, and the only place that decides it.
+//! One normal form for commits, endpoints, statuses, names and messages: pure, and the only place that decides it.
 //!
 //! [`fact`] checks an observation and turns it into a [`crate::model::Fact`], or says what is wrong and what to do.
+//! Invariant: equal statements in different spellings become equal facts, and a normal form is its own normal form.
 
-use crate::model::{Fact, Micros, Observation};
+mod commit;
+mod endpoint;
+mod fact;
+pub mod keys;
+mod name;
+mod redact;
+mod status;
+
+pub use commit::{Revision, commit, in_message, revision};
+pub use endpoint::{Place, endpoint, repository, storage};
+pub use fact::fact;
+pub use name::{LIMIT as NAME_LIMIT, MAX_LABELS, labels, name, optional};
+pub use redact::{LIMIT as MESSAGE_LIMIT, message, scrub};
+pub use status::status;
 
 /// Why an observation was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +27,17 @@ pub struct Rejection {
     pub detail: String,
 }
 
-/// Checks an observation and brings it into normal form.
-pub fn fact(_observation: Observation, _received_at: Micros) -> Result<Fact, Rejection> {
-    Err(Rejection { title: String::new(), detail: String::new() })
+impl Rejection {
+    /// A rejection from what is wrong, and where and what to do.
+    pub fn new(title: impl Into<String>, detail: impl Into<String>) -> Rejection {
+        Rejection { title: title.into(), detail: detail.into() }
+    }
 }
+
+impl std::fmt::Display for Rejection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.title, self.detail)
+    }
+}
+
+impl std::error::Error for Rejection {}

@@ -1,0 +1,9 @@
+//! Where statements come from: each source turns its own wire format into observations, and knows nothing of what follows.
+//!
+//! Invariant: a source never guesses. What it cannot read it rejects, saying where and what to do.
+
+pub mod directory;
+pub mod flat;
+mod json;
+pub mod push;
+pub mod resource;
