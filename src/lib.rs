@@ -16,5 +16,6 @@
 pub mod ledger;
 pub mod model;
 pub mod normalize;
+pub mod rollout;
 pub mod sources;
 pub mod state;

@@ -9,10 +9,11 @@ mod status;
 mod time;
 
 pub use fact::{
-    Body, CarrierKey, Clock, Declaration, Endpoint, Expectation, Fact, HostDeclaration, Liveness, LivenessChange, Report,
+    Body, CarrierKey, Clock, Declaration, Endpoint, Expectation, Fact, HostDeclaration, Liveness, LivenessChange,
+    Report,
 };
 pub use observation::{
     Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, When,
 };
 pub use status::Status;
-pub use time::{Micros, FUTURE_TOLERANCE};
+pub use time::{FUTURE_TOLERANCE, Micros};

@@ -129,9 +129,12 @@ impl State {
         });
         let host = self.tables.hosts.get(r.host);
         let labels_known = report.labels.is_empty()
-            || host.is_some_and(|h| h.reported_labels.0 > fact.at || self.tables.text(h.reported_labels.1) == report.labels);
+            || host.is_some_and(|h| {
+                h.reported_labels.0 > fact.at || self.tables.text(h.reported_labels.1) == report.labels
+            });
         let kind_known = self.tables.text(r.kind) == report.reconciler_type;
-        let single_source = r.sources.is_empty() && self.tables.carriers.get(r.carrier).is_some_and(|c| c.source == new.source);
+        let single_source =
+            r.sources.is_empty() && self.tables.carriers.get(r.carrier).is_some_and(|c| c.source == new.source);
         let inserted = r.history.would(&new, &|a, b| tie(&self.tables, a, b));
         if inserted == Inserted::Known && claims_cover(carrier, id, fact.at) {
             return Novelty::Known;
@@ -147,7 +150,9 @@ impl State {
 
     fn host_novelty(&self, fact: &Fact, h: &crate::model::HostDeclaration) -> Novelty {
         let found = self.index.host(&self.tables, &h.name).and_then(|id| self.tables.hosts.get(id));
-        let Some((record, declared)) = found.and_then(|r| Some((r, r.declared.as_ref()?))) else { return Novelty::Changed };
+        let Some((record, declared)) = found.and_then(|r| Some((r, r.declared.as_ref()?))) else {
+            return Novelty::Changed;
+        };
         let t = &self.tables;
         let text = |o: &Option<String>, id: u32| o.as_deref().is_none_or(|o| t.text(id) == o);
         let said = |e: &(u32, u32, u32)| (t.text(e.0), t.text(e.1), t.text(e.2));
@@ -202,9 +207,11 @@ impl State {
         };
         !self.watched_sources.is_empty()
             && (host.carriers.iter().any(|c| watched(*c))
-                || self.index.reconcilers_of(id).iter().any(|r| {
-                    self.tables.reconcilers.get(*r).is_some_and(|r| r.carriers().any(watched))
-                }))
+                || self
+                    .index
+                    .reconcilers_of(id)
+                    .iter()
+                    .any(|r| self.tables.reconcilers.get(*r).is_some_and(|r| r.carriers().any(watched))))
     }
 
     /// Carriers of a source that still name something: what a complete listing did not show must be told gone.

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use crate::ledger::record::{Decode, Derived, Encode};
+use hashbrown::HashMap;
 
 use crate::model::Micros;
 

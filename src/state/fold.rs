@@ -52,7 +52,8 @@ impl State {
         let id = match self.index.sources.get(&source) {
             Some(id) => *id,
             None => {
-                let record = SourceRecord { name: source, first_received_at: fact.received_at, ..SourceRecord::default() };
+                let record =
+                    SourceRecord { name: source, first_received_at: fact.received_at, ..SourceRecord::default() };
                 let id = self.tables.sources.push(record, seq);
                 self.index.sources.insert(source, id);
                 id
@@ -239,7 +240,8 @@ impl State {
         let id = match self.index.targets.get(&key_ids) {
             Some(id) => *id,
             None => {
-                let record = TargetRecord { workspace, application, workload, environment, name, ..TargetRecord::default() };
+                let record =
+                    TargetRecord { workspace, application, workload, environment, name, ..TargetRecord::default() };
                 let id = self.tables.targets.push(record, seq);
                 self.index.targets.insert(key_ids, id);
                 id
@@ -273,7 +275,8 @@ impl State {
         let names = &self.tables.names;
         let text = |id: u32| super::names::text(names, id);
         let versions = &self.tables.versions;
-        let content = |d: &Declared| (text(d.commit), text(versions.get(d.version).map_or(0, |v| v.version)), d.carrier);
+        let content =
+            |d: &Declared| (text(d.commit), text(versions.get(d.version).map_or(0, |v| v.version)), d.carrier);
         self.tables.targets.get_mut(id, seq).expect(WHY).declare(declared, |a, b| content(a) > content(b));
         if declared.commit != 0 {
             let sighted = self.tables.logs.get_mut(log, seq).expect(WHY);
@@ -283,7 +286,13 @@ impl State {
         self.claim(seq, fact, carrier, Some(Object { kind: ObjectKind::Target, id, rank }))
     }
 
-    fn apply_version(&mut self, seq: u64, fact: &Fact, d: &Declaration, (workspace, application, workload): (u32, u32, u32)) -> u32 {
+    fn apply_version(
+        &mut self,
+        seq: u64,
+        fact: &Fact,
+        d: &Declaration,
+        (workspace, application, workload): (u32, u32, u32),
+    ) -> u32 {
         let version = self.intern(&d.version, seq);
         let key = (workspace, application, workload, version);
         let id = match self.index.versions.get(&key) {
@@ -303,7 +312,16 @@ impl State {
                 id
             }
         };
-        let texts = [&d.source_repo, &d.source_branch, &d.source_path, &d.source_commit, &d.build, &d.image_digest, &d.author, &d.pull_request];
+        let texts = [
+            &d.source_repo,
+            &d.source_branch,
+            &d.source_path,
+            &d.source_commit,
+            &d.build,
+            &d.image_digest,
+            &d.author,
+            &d.pull_request,
+        ];
         let [source_repo, source_branch, source_path, source_commit, build, image_digest, author, pull_request] =
             texts.map(|t| self.intern_some(t, seq));
         let v = self.tables.versions.get_mut(id, seq).expect(WHY);
@@ -380,7 +398,13 @@ impl State {
         let labels = self.intern(&h.labels, seq);
         let expects = h.expects.as_ref().map(|list| {
             list.iter()
-                .map(|e| (self.intern(&e.workload, seq), self.intern(&e.environment, seq), self.intern(&e.deployment_target, seq)))
+                .map(|e| {
+                    (
+                        self.intern(&e.workload, seq),
+                        self.intern(&e.environment, seq),
+                        self.intern(&e.deployment_target, seq),
+                    )
+                })
                 .collect::<Vec<_>>()
         });
         let record = self.tables.hosts.get_mut(id, seq).expect(WHY);
@@ -399,7 +423,9 @@ impl State {
             }
         } else {
             record.first_seen_at = record.first_seen_at.min(fact.at);
-            let declared = record.declared.get_or_insert_with(|| Box::new(HostDeclared { at: Micros::MIN, ..HostDeclared::default() }));
+            let declared = record
+                .declared
+                .get_or_insert_with(|| Box::new(HostDeclared { at: Micros::MIN, ..HostDeclared::default() }));
             if declared.at <= fact.at {
                 let keep = |new: u32, old: u32| if new == 0 { old } else { new };
                 declared.at = fact.at;
@@ -471,7 +497,13 @@ impl State {
     /// A host is retired when that was declared after everything else that was said of it, or when all that spoke of it is gone.
     fn derive_host(&mut self, seq: u64, id: u32) -> bool {
         let h = self.tables.hosts.get(id).expect(WHY);
-        let carried = |c: &u32| self.tables.carriers.get(*c).and_then(|c| c.object()).is_some_and(|o| o.kind == ObjectKind::Host && o.id == id);
+        let carried = |c: &u32| {
+            self.tables
+                .carriers
+                .get(*c)
+                .and_then(|c| c.object())
+                .is_some_and(|o| o.kind == ObjectKind::Host && o.id == id)
+        };
         let declared = h.retirements.last().copied().filter(|at| *at >= h.newest_statement());
         let mut gone = Micros::MIN;
         let mut lives = h.carriers.iter().any(carried);

@@ -36,9 +36,8 @@ impl Index {
         index.hosts.extend(t.hosts.iter().map(|(id, h)| (h.name, id)));
         index.endpoints.extend(t.endpoints.iter().map(|(id, e)| ((e.storage_type, e.canonical), id)));
         index.logs.extend(t.logs.iter().map(|(id, l)| ((l.repo, l.branch), id)));
-        let version = |(id, v): (u32, &super::tables::VersionRecord)| {
-            ((v.workspace, v.application, v.workload, v.version), id)
-        };
+        let version =
+            |(id, v): (u32, &super::tables::VersionRecord)| ((v.workspace, v.application, v.workload, v.version), id);
         index.versions.extend(t.versions.iter().map(version));
         index.sources.extend(t.sources.iter().map(|(id, s)| (s.name, id)));
         for (id, r) in t.reconcilers.iter() {
@@ -49,10 +48,9 @@ impl Index {
             }
         }
         for (id, target) in t.targets.iter() {
-            index.targets.insert(
-                (target.workspace, target.application, target.workload, target.environment, target.name),
-                id,
-            );
+            index
+                .targets
+                .insert((target.workspace, target.application, target.workload, target.environment, target.name), id);
             for d in &target.declarations {
                 add(&mut index.targets_at, d.endpoint, id);
             }

@@ -274,6 +274,16 @@ impl Tables {
         spans
     }
 
+    /// What a host is expected to run: (workload, environment, deployment target), as long as a carrier declares the host.
+    pub fn expects<'a>(&self, id: u32, host: &'a HostRecord) -> &'a [(u32, u32, u32)] {
+        let Some(declared) = &host.declared else { return &[] };
+        let carried = |c: &u32| {
+            let object = self.carriers.get(*c).and_then(CarrierRecord::object);
+            object.is_some_and(|o| o.kind == ObjectKind::Host && o.id == id)
+        };
+        if host.carriers.iter().any(carried) { &declared.expects } else { &[] }
+    }
+
     /// Times in which a reconciler did not live.
     pub fn dead_times(&self, id: u32, r: &ReconcilerRecord) -> Vec<(Micros, Micros)> {
         let retirements = self.hosts.get(r.host).map_or(&[][..], |h| &h.retirements);

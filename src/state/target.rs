@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use crate::ledger::record::{Decode, Derived, Encode};
+use hashbrown::HashMap;
 
 use crate::model::Micros;
 
@@ -171,9 +171,9 @@ fn too_early(declarations: &[Declared]) -> Vec<bool> {
     let early = |d: &Declared| {
         d.commit != 0
             && more_than_one.contains_key(&(d.log, d.commit))
-            && declarations.iter().any(|o| {
-                (o.log, o.commit) == (d.log, d.commit) && o.version != d.version && o.at < d.at
-            })
+            && declarations
+                .iter()
+                .any(|o| (o.log, o.commit) == (d.log, d.commit) && o.version != d.version && o.at < d.at)
             && declarations.iter().any(|o| {
                 o.version == d.version && o.commit != 0 && (o.log, o.commit) != (d.log, d.commit) && o.at > d.at
             })
@@ -333,7 +333,11 @@ mod tests {
         let a = assignments(&[d(1, 1, 10, 7), d(2, 1, 10, 8)], &[always(1)]);
         assert_eq!(seen(&a), [(10, 1, 7)]);
         assert_eq!(a.cover(1, 8, None), Some(0));
-        assert_eq!(a.cover(1, 9, Some(Micros(5))), Some(0), "a commit nobody recorded here is covered by what is in force");
+        assert_eq!(
+            a.cover(1, 9, Some(Micros(5))),
+            Some(0),
+            "a commit nobody recorded here is covered by what is in force"
+        );
     }
 
     #[test]
@@ -359,7 +363,8 @@ mod tests {
 
     #[test]
     fn repeating_ones_own_version_is_a_confirmation_and_not_newer() {
-        let a = assignments(&[d(1, 1, 10, 7), d(5, 2, 11, 8), d(6, 1, 10, 7)], &[always(1), (2, Micros(5), Micros::MAX)]);
+        let a =
+            assignments(&[d(1, 1, 10, 7), d(5, 2, 11, 8), d(6, 1, 10, 7)], &[always(1), (2, Micros(5), Micros::MAX)]);
         assert_eq!(a.in_force().unwrap().1.version, 11);
     }
 
