@@ -9,6 +9,7 @@ use super::journal;
 use super::record::{Packer, Unpacker};
 use super::store::{OpenError, begin};
 use super::tables::{BLOCKS, BlockKey, CHECKPOINT, META};
+use crate::state::tables::BlockRef;
 use crate::state::{State, Tables};
 
 /// Deletions per slice.
@@ -17,11 +18,9 @@ const SLICE_DELETIONS: usize = 256;
 /// A checkpoint under way.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
-    tables: Tables,
-    /// Blocks that changed after this sequence are written.
-    since: u64,
     seq: u64,
-    /// Blocks written, in the order of [`Tables::blocks`].
+    /// Blocks still to be written; each is released when it is.
+    blocks: std::vec::IntoIter<BlockRef>,
     written: Vec<(u8, u32)>,
     phase: Phase,
 }
@@ -39,8 +38,8 @@ enum Phase {
 
 impl Checkpoint {
     /// A checkpoint of the state at `seq`; the one before it was at `since`.
-    pub(super) fn new(tables: Tables, since: u64, seq: u64) -> Checkpoint {
-        Checkpoint { tables, since, seq, written: Vec::new(), phase: Phase::Write }
+    pub(super) fn new(tables: &Tables, since: u64, seq: u64) -> Checkpoint {
+        Checkpoint { seq, blocks: tables.blocks(since).into_iter(), written: Vec::new(), phase: Phase::Write }
     }
 
     /// The sequence it is of.
@@ -81,14 +80,13 @@ impl Checkpoint {
 
     fn write(&mut self, db: &Database, packer: &mut Packer, slice_bytes: usize) -> Result<Phase, redb::Error> {
         let txn = begin(db)?;
-        let mut rest = self.tables.blocks(self.since).into_iter().skip(self.written.len());
         let mut bytes = 0;
         let mut stored = txn.open_table(BLOCKS)?;
         let phase = loop {
             if bytes >= slice_bytes {
                 break Phase::Write;
             }
-            let Some(block) = rest.next() else {
+            let Some(block) = self.blocks.next() else {
                 txn.open_table(META)?.insert(CHECKPOINT, self.seq)?;
                 break Phase::Replace(0);
             };
@@ -97,7 +95,6 @@ impl Checkpoint {
             self.written.push((block.table, block.block));
             bytes += packed.len();
         };
-        drop(rest);
         drop(stored);
         txn.commit()?;
         Ok(phase)

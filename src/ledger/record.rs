@@ -1,8 +1,8 @@
 //! Stored bytes: one version byte, then bincode; packed with zstd where it pays. The only module that names either codec.
 //!
 //! Invariant: decoding arbitrary bytes is an error or a value, never a panic, and allocates no more than in proportion to its
-//! input (at most [`MAX_BYTES`]). Stored types are plain: no serde attribute that needs a self-describing format, enums only
-//! grow at the end, and a changed shape is a new version byte with its own arm in the decoder.
+//! input. Stored types are plain and their shape is their format: a changed shape is a new version byte with its own arm in the
+//! decoder, and enums only grow at the end.
 
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
 pub use bincode::{Decode, Encode};
@@ -64,10 +64,10 @@ pub fn decode<T: Decode<()>>(bytes: &[u8], expected: u8) -> Result<T, RecordErro
         return Err(RecordError::Version { found, expected });
     }
     let body = &bytes[1..];
-    // A length inside the record may make bincode allocate up to the limit before it notices that the bytes are missing,
-    // so the limit follows the size. One encoded byte counts for at most 16 (a number of 128 bits).
+    // A length inside the record makes bincode allocate, up to the limit, before it notices that the bytes are missing; so
+    // the limit follows the size. It counts values as they are in memory, which take more room than their encoded bytes.
     if body.len() <= SMALL {
-        read::<T, { SMALL * 16 }>(body)
+        read::<T, { SMALL * 64 }>(body)
     } else if body.len() <= MAX_BYTES {
         read::<T, { MAX_BYTES * 16 }>(body)
     } else {
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_length_that_lies_is_an_error_not_an_allocation() {
-        for length in [1u64 << 21, 1 << 40, u64::MAX] {
+        for length in [1u64 << 23, 1 << 40, u64::MAX] {
             let mut bytes = vec![1, 253];
             bytes.extend_from_slice(&length.to_le_bytes());
             assert!(matches!(decode::<String>(&bytes, 1), Err(RecordError::Malformed(_))), "{length}");

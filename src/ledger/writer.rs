@@ -289,8 +289,8 @@ impl Writer {
         self.pending.next_checkpoint = Instant::now() + self.options.checkpoint_every;
         self.pending.journaled = 0;
         self.pending.promised.append(&mut self.pending.wanted);
-        let tables = self.shared.state.read().tables();
-        self.pending.checkpoint = Some(Checkpoint::new(tables, self.checkpointed, self.seq));
+        let checkpoint = Checkpoint::new(self.shared.state.read().view(), self.checkpointed, self.seq);
+        self.pending.checkpoint = Some(checkpoint);
         Ok(())
     }
 

@@ -146,38 +146,37 @@ pub struct Tables {
 /// The stored version of each table's records.
 const RECORD_VERSION: u8 = 1;
 
-/// A block that a checkpoint may have to write.
-pub struct BlockRef<'a> {
+/// A block that a checkpoint may have to write: a snapshot of its own.
+pub struct BlockRef {
     /// Table number.
     pub table: u8,
     /// Block number.
     pub block: u32,
     /// Sequence of the last change.
     pub changed_at: u64,
-    encode: Box<dyn Fn() -> Vec<u8> + Send + Sync + 'a>,
+    encode: Box<dyn Fn() -> Vec<u8> + Send + Sync>,
 }
 
-impl std::fmt::Debug for BlockRef<'_> {
+impl std::fmt::Debug for BlockRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BlockRef").field("table", &self.table).field("block", &self.block).finish_non_exhaustive()
     }
 }
 
-impl BlockRef<'_> {
+impl BlockRef {
     /// The stored bytes.
     pub fn encode(&self) -> Vec<u8> {
         (self.encode)()
     }
 }
 
-fn refs<T: Clone + Encode + Send + Sync>(table: u8, blocks: &Blocks<T>, since: u64) -> Vec<BlockRef<'_>> {
+fn refs<T: Clone + Encode + Send + Sync + 'static>(table: u8, blocks: &Blocks<T>, since: u64) -> Vec<BlockRef> {
     let all = blocks.blocks().iter().enumerate();
     all.filter(|(_, b)| b.changed_at > since)
-        .map(|(i, b): (usize, &Arc<Block<T>>)| BlockRef {
-            table,
-            block: i as u32,
-            changed_at: b.changed_at,
-            encode: Box::new(move || record::encode(RECORD_VERSION, &(b.changed_at, &b.records))),
+        .map(|(i, b)| {
+            let (block, changed_at, b) = (i as u32, b.changed_at, Arc::clone(b));
+            let encode = move || record::encode(RECORD_VERSION, &(b.changed_at, &b.records));
+            BlockRef { table, block, changed_at, encode: Box::new(encode) }
         })
         .collect()
 }
@@ -189,7 +188,7 @@ fn restored<T: Decode<()>>(bytes: &[u8]) -> Result<Block<T>, RecordError> {
 
 impl Tables {
     /// The blocks changed after a sequence, in (table, block) order.
-    pub fn blocks(&self, since: u64) -> Vec<BlockRef<'_>> {
+    pub fn blocks(&self, since: u64) -> Vec<BlockRef> {
         let mut all = refs(0, &self.names, since);
         all.extend(refs(1, &self.carriers, since));
         all.extend(refs(2, &self.hosts, since));

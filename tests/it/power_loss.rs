@@ -113,7 +113,7 @@ async fn whenever_the_power_is_cut_everything_acknowledged_is_there_and_nothing_
 }
 
 #[tokio::test]
-async fn a_killed_process_loses_nothing_acknowledged_whoever_wrote_at_the_same_time() {
+async fn nothing_acknowledged_is_lost_whoever_wrote_at_the_same_time() {
     let disk = Disk::default();
     let ledger = Ledger::open(Store::backend(disk.clone()), Options { group_facts: 7, ..small_slices() }).unwrap();
     let (blank, created) = (disk.bytes(), disk.history().len());
