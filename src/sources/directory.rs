@@ -88,7 +88,7 @@ where
         }
         looks += 1;
         let carriers = Arc::new(scan.carriers(&source));
-        seen.send_replace(Seen { looks, complete: changes.complete && !changes.fading, carriers });
+        seen.send_replace(Seen { looks, complete: changes.complete && !changes.fading && !busy, carriers });
         // What was missed once, or seen while git was writing, is looked at again as soon as it is quiet.
         let wait = if changes.fading || busy { QUIET } else { RESCAN };
         tokio::select! {

@@ -38,23 +38,11 @@ pub fn decode(bytes: &[u8], source: &str) -> Result<Vec<Result<Observation, Reje
 
 /// Reads one YAML document into the same shape; the text of a plain scalar is kept as it stands (`version: 1.10`).
 pub(super) fn decode_yaml(text: &str, source: &str) -> Result<Vec<Result<Observation, Rejection>>, Rejection> {
-    let options = || {
-        serde_saphyr::options! {
-            budget: serde_saphyr::budget! {
-                max_events: 200_000,
-                max_nodes: 100_000,
-                max_aliases: 1_000,
-                max_depth: 64,
-                max_total_scalar_bytes: 8 * 1024 * 1024,
-            },
-            with_snippet: false,
-        }
-    };
-    if let Ok(envelope) = serde_saphyr::from_str_with_options::<Envelope>(text, options()) {
+    if let Ok(envelope) = serde_saphyr::from_str_with_options::<Envelope>(text, yaml_options()) {
         return Ok(expand(envelope, source));
     }
     // What does not fit is read as JSON again, whose errors name the path of the field.
-    let value: serde_json::Value = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
+    let value: serde_json::Value = serde_saphyr::from_str_with_options(text, yaml_options()).map_err(|error| {
         let reason: String = error.without_snippet().to_string().chars().take(300).collect();
         Rejection::new(
             format!("not valid YAML: {reason}"),
@@ -65,6 +53,31 @@ pub(super) fn decode_yaml(text: &str, source: &str) -> Result<Vec<Result<Observa
         Rejection::new(format!("not a custom resource: {error}"), "write the document as a Kubernetes object")
     })?;
     decode(&text, source)
+}
+
+/// The carrier of an object that is refused for what it says, when the object can still be recognised.
+pub(super) fn recognise(text: &str) -> Option<(ResourceKind, String, String)> {
+    let value: serde_json::Value =
+        serde_json::from_str(text).ok().or_else(|| serde_saphyr::from_str_with_options(text, yaml_options()).ok())?;
+    let kind = [ResourceKind::DeploymentDescriptor, ResourceKind::Reconciler, ResourceKind::Cluster]
+        .into_iter()
+        .find(|kind| value["kind"] == kind.as_str())?;
+    let name = value["metadata"]["name"].as_str()?.to_owned();
+    Some((kind, value["metadata"]["namespace"].as_str().unwrap_or_default().to_owned(), name))
+}
+
+/// Far more than any document of the hub needs, far less than would hurt.
+fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 200_000,
+            max_nodes: 100_000,
+            max_aliases: 1_000,
+            max_depth: 64,
+            max_total_scalar_bytes: 8 * 1024 * 1024,
+        },
+        with_snippet: false,
+    }
 }
 
 /// Whether an object was refused only because it is of no kind of the hub.

@@ -34,8 +34,12 @@ pub struct Parsed {
     pub documents: Vec<Document>,
     /// Documents of other kinds.
     pub foreign: usize,
-    /// What could not be read, with where in the file.
+    /// Objects that are there and were refused for what they say: their names and carriers.
+    pub refused: Vec<(String, Carrier)>,
+    /// What was refused or could not be read, with where in the file.
     pub errors: Vec<Rejection>,
+    /// Something could not even be recognised: which objects are in the file is not known.
+    pub unreadable: bool,
 }
 
 /// Reads the documents of a file; `revision` is the commit of its checkout.
@@ -76,7 +80,7 @@ impl Reader<'_> {
                 continue;
             }
             let found = resource::decode_yaml(document, self.source);
-            self.take(found, &format!("document at line {line}"));
+            self.take(found, document, &format!("document at line {line}"));
         }
     }
 
@@ -114,15 +118,25 @@ impl Reader<'_> {
             return;
         }
         let found = resource::decode(text.as_bytes(), self.source);
-        self.take(found, place);
+        self.take(found, text, place);
     }
 
-    fn take(&mut self, found: Result<Vec<Result<Observation, Rejection>>, Rejection>, place: &str) {
+    fn take(&mut self, found: Result<Vec<Result<Observation, Rejection>>, Rejection>, text: &str, place: &str) {
         for one in found.unwrap_or_else(|rejection| vec![Err(rejection)]) {
             match one {
                 Ok(observation) => self.document(observation),
                 Err(rejection) if resource::is_foreign(&rejection) => self.parsed.foreign += 1,
-                Err(rejection) => self.error(Rejection::new(format!("{place}: {}", rejection.title), rejection.detail)),
+                Err(rejection) => {
+                    let rejection = Rejection::new(format!("{place}: {}", rejection.title), rejection.detail);
+                    let Some((kind, namespace, name)) = resource::recognise(text) else {
+                        self.error(rejection);
+                        continue;
+                    };
+                    let own = format!("{}/{namespace}/{name}", kind.as_str());
+                    let carrier = Carrier::Resource { kind, namespace, name: format!("{}#{own}", self.path) };
+                    self.parsed.refused.push((own, carrier));
+                    self.parsed.errors.push(rejection);
+                }
             }
         }
     }
@@ -144,6 +158,7 @@ impl Reader<'_> {
     }
 
     fn error(&mut self, rejection: Rejection) {
+        self.parsed.unreadable = true;
         self.parsed.errors.push(rejection);
     }
 }
@@ -193,6 +208,16 @@ mod tests {
         );
         let Carrier::Resource { name, .. } = &parsed.documents[0].observation.carrier else { panic!("no resource") };
         assert_eq!(name, "a/b.yaml#Reconciler//r");
+    }
+
+    #[test]
+    fn an_object_that_is_refused_is_still_recognised() {
+        let wrong = RECONCILER.replace("hostName: h", "hostName: [h]");
+        let parsed = parse("a.yaml", wrong.as_bytes(), "directory", None);
+        assert_eq!((parsed.errors.len(), parsed.unreadable), (1, false));
+        assert_eq!(parsed.refused[0].0, "Reconciler//r");
+        let broken = RECONCILER.replace("hostName: h", "hostName: [");
+        assert!(parse("a.yaml", broken.as_bytes(), "directory", None).unreadable);
     }
 
     #[test]

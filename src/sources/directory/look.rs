@@ -15,7 +15,7 @@ use super::git::{Checkout, checkout};
 use super::scan::{Found, Look};
 use crate::normalize::Rejection;
 
-/// A file written this recently may change again within one tick of its clock: it is read again.
+/// A file written this recently may be half written, or change again within one tick of its clock: it is read again.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// Remembers what files looked like, so that only changed ones are read.
@@ -35,7 +35,6 @@ struct Stamp {
     modified: Option<SystemTime>,
     length: u64,
     revision: Option<String>,
-    broken: bool,
 }
 
 impl Looker {
@@ -49,7 +48,7 @@ impl Looker {
         self.checkouts.iter().cloned().collect()
     }
 
-    /// Git was writing during the last look.
+    /// Git or somebody else was writing during the last look or just before.
     pub fn busy(&self) -> bool {
         self.busy
     }
@@ -57,6 +56,7 @@ impl Looker {
     /// Looks at the folder now.
     pub fn look(&mut self) -> Look {
         let mut look = Look { files: BTreeMap::new(), complete: true };
+        self.busy = false;
         let mut checkouts: HashMap<PathBuf, Option<(Checkout, Option<String>)>> = HashMap::new();
         let walk =
             WalkDir::new(&self.dir).follow_links(true).sort_by_file_name().into_iter().filter_entry(is_of_interest);
@@ -104,7 +104,7 @@ impl Looker {
         }
         self.stamps = stamps;
         let found: Vec<Checkout> = checkouts.into_values().flatten().map(|(checkout, _)| checkout).collect();
-        self.busy = found.iter().any(Checkout::busy);
+        self.busy |= found.iter().any(Checkout::busy);
         self.checkouts = found.into_iter().map(|checkout| checkout.git_dir).collect();
         look
     }
@@ -115,9 +115,9 @@ impl Looker {
             modified: metadata.as_ref().and_then(|metadata| metadata.modified().ok()),
             length: metadata.as_ref().map_or(0, Metadata::len),
             revision,
-            broken: false,
         };
         let fresh = stamp.modified.is_none_or(|at| at.elapsed().is_ok_and(|age| age < FRESH));
+        self.busy |= fresh;
         if !fresh && self.stamps.get(path) == Some(&stamp) {
             return (Found::Same, stamp);
         }
@@ -128,17 +128,16 @@ impl Looker {
                     self.say(path, error);
                 }
                 if parsed.errors.is_empty() {
-                    self.said.retain(|said| !said.starts_with(&format!("{path}\0")));
-                    (Found::Documents(parsed.documents), stamp)
-                } else {
-                    stamp.broken = true;
-                    (Found::Broken(parsed.documents), stamp)
+                    let own = format!("{path}\0");
+                    self.said.retain(|said| !said.starts_with(&own));
                 }
+                (parsed.into(), stamp)
             }
             Err(rejection) => {
                 self.say(path, &rejection);
-                stamp.broken = true;
-                (Found::Broken(Vec::new()), stamp)
+                // It is read again at the next look, whatever its time says.
+                stamp.modified = None;
+                (Found::Broken { documents: Vec::new(), refused: Vec::new(), unreadable: true }, stamp)
             }
         }
     }

@@ -1,23 +1,30 @@
 //! What changed between two looks at a folder.
 //!
-//! Invariant: pure. A document is retired only when two successive complete looks miss it: a file that is being written or
-//! replaced misses its documents for a moment, and a folder that cannot be read misses nothing.
+//! Invariant: pure. A document is retired only when two successive looks miss it and its file did not change in between: a
+//! file that is being written or replaced misses its documents for a moment, and what cannot be read misses nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::document::Document;
+use super::document::{Document, Parsed};
 use crate::model::{Carrier, CarrierKey, Observation, Said, When};
 use crate::normalize::keys;
 
 /// What one look found of a file.
 #[derive(Clone, Debug)]
 pub enum Found {
-    /// It is as it was at the last look.
+    /// It is as it was at the last look, and has been so for a while.
     Same,
     /// All of it was read.
     Documents(Vec<Document>),
-    /// Part of it could not be read: nothing that is missing counts as gone.
-    Broken(Vec<Document>),
+    /// Part of it was refused or could not be read: nothing that is missing counts as gone.
+    Broken {
+        /// What was read.
+        documents: Vec<Document>,
+        /// What was recognised and refused: names and carriers.
+        refused: Vec<(String, Carrier)>,
+        /// Part of it was not even recognised, so that other objects may be in it.
+        unreadable: bool,
+    },
 }
 
 /// One look at the folder.
@@ -49,7 +56,7 @@ pub struct Scan {
 #[derive(Clone, Debug, Default)]
 struct File {
     documents: HashMap<String, Known>,
-    broken: bool,
+    unreadable: bool,
     missed: bool,
 }
 
@@ -59,6 +66,13 @@ struct Known {
     /// Of every statement on this object in the file; an import has many.
     fingerprints: HashSet<u128>,
     missed: bool,
+}
+
+impl From<Parsed> for Found {
+    fn from(parsed: Parsed) -> Found {
+        let Parsed { documents, refused, errors, unreadable, foreign: _ } = parsed;
+        if errors.is_empty() { Found::Documents(documents) } else { Found::Broken { documents, refused, unreadable } }
+    }
 }
 
 impl Scan {
@@ -86,32 +100,36 @@ impl Scan {
                     gone.extend(faded.map(|(_, known)| known.carrier));
                 }
                 Found::Documents(documents) => {
-                    file.broken = false;
+                    file.unreadable = false;
                     let mut before = std::mem::take(&mut file.documents);
                     changes.observations.extend(take(&mut file.documents, &before, documents));
                     before.retain(|name, _| !file.documents.contains_key(name));
+                    // A file that was just written may be half of what it will be: it must stay as it is first.
                     for (name, mut known) in before {
-                        if known.missed {
-                            gone.push(known.carrier);
-                        } else {
-                            known.missed = true;
-                            changes.fading = true;
-                            file.documents.insert(name, known);
-                        }
+                        known.missed = true;
+                        changes.fading = true;
+                        file.documents.insert(name, known);
                     }
                 }
-                Found::Broken(documents) => {
-                    file.broken = true;
+                Found::Broken { documents, refused, unreadable } => {
+                    file.unreadable = unreadable;
                     let before = file.documents.clone();
                     let mut now = HashMap::new();
                     changes.observations.extend(take(&mut now, &before, documents));
                     for (name, known) in now {
                         file.documents.insert(name, known);
                     }
+                    for (name, carrier) in refused {
+                        file.documents.entry(name).or_insert_with(|| Known {
+                            carrier,
+                            fingerprints: HashSet::new(),
+                            missed: false,
+                        });
+                    }
                     file.documents.values_mut().for_each(|known| known.missed = false);
                 }
             }
-            changes.complete &= !file.broken;
+            changes.complete &= !file.unreadable;
         }
         changes.observations.extend(gone.into_iter().map(|carrier| Observation {
             source: source.to_owned(),
@@ -174,7 +192,7 @@ mod tests {
 
     fn documents(path: &str, text: &str) -> Found {
         let parsed = parse(path, text.as_bytes(), "directory", None);
-        if parsed.errors.is_empty() { Found::Documents(parsed.documents) } else { Found::Broken(parsed.documents) }
+        parsed.into()
     }
 
     fn look(files: &[(&str, Option<&str>)]) -> Look {
@@ -246,6 +264,20 @@ mod tests {
             assert!(still.observations.is_empty() && !still.complete);
         }
         assert_eq!(scan.carriers("directory").len(), 2);
+    }
+
+    #[test]
+    fn a_refused_document_keeps_what_it_said_and_is_there() {
+        let mut scan = Scan::default();
+        let (a, b) = (yaml("a", "x"), yaml("b", "x"));
+        scan.apply("directory", look(&[("f.yaml", Some(&format!("{a}{b}")))]));
+        let refused =
+            format!("{}{}", b.replace("hostName: h", "hostName: [h]"), yaml("c", "x").replace("spec:", "spic:"));
+        for text in [Some(refused.as_str()), None, None] {
+            let changes = scan.apply("directory", look(&[("f.yaml", text)]));
+            assert!(changes.observations.is_empty() && changes.complete && !changes.fading);
+        }
+        assert_eq!(scan.carriers("directory").len(), 3);
     }
 
     #[test]
