@@ -16,4 +16,5 @@
 pub mod ledger;
 pub mod model;
 pub mod normalize;
+pub mod query;
 pub mod state;
