@@ -95,7 +95,8 @@ impl Scan {
         self.seen += 1;
         // A dotted name alternates names and periods; anything else ends it.
         let (dotted, name) = (matches!(token, Token::Period), matches!(token, Token::Word(_)));
-        if !dotted && !(name && !self.after_name) {
+        let continues = dotted || (name && !self.after_name);
+        if !continues {
             self.dots = 0;
         }
         self.after_name = name;
