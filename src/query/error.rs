@@ -5,6 +5,8 @@
 
 use datafusion::common::{DataFusionError, SchemaError};
 
+use super::functions::LEFT_OUT;
+
 /// What kind of failure it was; handlers turn it into a status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -81,6 +83,16 @@ pub(super) fn from_engine(error: &DataFusionError, names: &[String]) -> QueryErr
     if let Some(own) = find_own(error) {
         return own.clone();
     }
+    let text = error.to_string();
+    if text.contains("used disk space during the spilling") {
+        return out_of_memory("Its temporary files are over their limit");
+    }
+    if text.contains("Compiled regex exceeds size limit") || text.contains("regex parse error") {
+        return QueryError::invalid(
+            "A regular expression cannot be used",
+            format!("{}. Check its syntax, and shorten counted repetitions.", sentence(&text)),
+        );
+    }
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => from_schema(schema),
         DataFusionError::SQL(parser, _) => QueryError::invalid(
@@ -88,13 +100,10 @@ pub(super) fn from_engine(error: &DataFusionError, names: &[String]) -> QueryErr
             format!("{}. The dialect is that of Apache DataFusion, near to PostgreSQL.", sentence(&parser.to_string())),
         ),
         DataFusionError::Plan(text) => from_plan(text, names),
-        DataFusionError::ResourcesExhausted(text) => QueryError::too_large(
-            "The statement needs more memory than one statement may use",
-            format!(
-                "{}. Narrow it with WHERE, select fewer columns, or aggregate before joining.",
-                if text.contains("temp directory") { "Its temporary files are over their limit" } else { "Its intermediate rows do not fit" }
-            ),
-        ),
+        DataFusionError::ResourcesExhausted(text) => out_of_memory(match text.contains("of all statements") {
+            true => "The memory of all statements together is used up just now; trying again may help",
+            false => "Its intermediate rows do not fit",
+        }),
         DataFusionError::NotImplemented(text) => {
             QueryError::invalid("The statement uses what this SQL engine does not offer", sentence(text))
         }
@@ -106,6 +115,13 @@ pub(super) fn from_engine(error: &DataFusionError, names: &[String]) -> QueryErr
         }
         other => QueryError::internal(other),
     }
+}
+
+fn out_of_memory(why: &str) -> QueryError {
+    QueryError::too_large(
+        "The statement needs more memory than one statement may use",
+        format!("{why}. Narrow it with WHERE, select fewer columns, or aggregate before joining."),
+    )
 }
 
 /// A [`QueryError`] that travelled through the engine.
@@ -165,11 +181,15 @@ fn from_plan(text: &str, names: &[String]) -> QueryError {
     if let Some(rest) = text.strip_prefix("Invalid function '")
         && let Some((name, rest)) = rest.split_once('\'')
     {
-        let hint = rest.trim_start_matches('.').trim();
-        return QueryError::invalid(
-            format!("There is no function {name} here"),
-            format!("{} Functions that can take unbounded memory are left out; SHOW FUNCTIONS lists the rest.", hint).trim().to_string(),
-        );
+        if LEFT_OUT.contains(&name.to_lowercase().as_str()) {
+            return QueryError::refused(
+                format!("The function {name} is not offered here"),
+                "It could take unbounded memory or time, or show what is not the hub's. SHOW FUNCTIONS lists what there is.",
+            );
+        }
+        let hint = rest.trim_start_matches(['.', '\n', ' ']).trim();
+        let detail = format!("{hint} SHOW FUNCTIONS lists what there is.");
+        return QueryError::invalid(format!("There is no function {name}"), detail.trim().to_string());
     }
     if let Some(rest) = text.strip_prefix("table function '")
         && let Some((name, _)) = rest.split_once('\'')
@@ -187,6 +207,15 @@ fn from_plan(text: &str, names: &[String]) -> QueryError {
             );
         }
     }
+    for mark in ["Function '", "call to the function '", "call to '", "call to function '"] {
+        let mismatch = text.contains("match any signature") || text.contains("coerc") && text.contains("signature");
+        if mismatch && let Some(name) = text.split(mark).nth(1).and_then(|rest| rest.split('\'').next()) {
+            return QueryError::invalid(
+                format!("The function {name} does not take these arguments"),
+                "Check how many there are and their types; CAST(x AS DOUBLE) or CAST(x AS VARCHAR) converts.",
+            );
+        }
+    }
     QueryError::invalid("The statement cannot be planned", sentence(text))
 }
 
@@ -197,9 +226,10 @@ fn sentence(text: &str) -> String {
         .filter_map(|mark| text.find(mark))
         .min()
         .unwrap_or(text.len());
-    let mut text = text[..cut].trim();
+    let text = text[..cut].replace("While expanding wildcard, ", "");
+    let mut text = text.trim();
     for prefix in [
-        "SQL error: ", "sql parser error: ", "ParserError(", "Error during planning: ", "Execution error: ", "Arrow error: ",
+        "Internal error: ", "SQL error: ", "sql parser error: ", "ParserError(", "Error during planning: ", "Execution error: ", "Arrow error: ",
         "Invalid argument error: ", "Compute error: ", "Cast error: ", "Parser error: ", "This feature is not implemented: ",
     ] {
         text = text.strip_prefix(prefix).unwrap_or(text);

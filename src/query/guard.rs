@@ -34,6 +34,12 @@ const MAX_WHEN: usize = 500;
 const MAX_DOTS: usize = 6;
 /// Keywords that may begin a statement.
 const READS: [&str; 9] = ["SELECT", "WITH", "VALUES", "TABLE", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAIN"];
+/// Keywords that begin statements which change something.
+const WRITES: [&str; 33] = [
+    "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT", "CREATE", "DROP", "ALTER", "TRUNCATE", "RENAME", "COPY", "UNLOAD",
+    "LOAD", "EXPORT", "IMPORT", "INSTALL", "ATTACH", "DETACH", "SET", "RESET", "PREPARE", "EXECUTE", "DEALLOCATE", "BEGIN", "START",
+    "COMMIT", "ROLLBACK", "GRANT", "REVOKE", "CALL", "VACUUM", "PRAGMA",
+];
 /// Keywords that chain or nest expressions as operators do.
 const WORD_OPERATORS: [&str; 20] = [
     "AND", "OR", "XOR", "NOT", "IN", "IS", "ISNULL", "NOTNULL", "LIKE", "ILIKE", "RLIKE", "REGEXP", "SIMILAR", "BETWEEN",
@@ -201,10 +207,11 @@ impl Scan {
             return Err(QueryError::invalid("There is no statement", "Send one SELECT."));
         }
         if !READS.contains(&self.first.as_str()) {
-            return Err(QueryError::refused(
-                "The SQL interface is read-only",
-                format!("A statement begins with {}.", READS.join(", ")),
-            ));
+            let detail = format!("A statement begins with one of {}.", READS.join(", "));
+            return Err(match WRITES.contains(&self.first.as_str()) {
+                true => QueryError::refused("The SQL interface is read-only", detail),
+                false => QueryError::invalid("The statement does not begin like a query", detail),
+            });
         }
         Ok(Tokens { placeholders: self.placeholders })
     }
@@ -289,7 +296,8 @@ mod tests {
         assert_eq!(refused("explain explain select 1"), "EXPLAIN may only stand first, once");
         assert_eq!(refused("explain analyze select 1"), "EXPLAIN ANALYZE is not accepted");
         assert_eq!(refused("with recursive t as (select 1) select 1"), "Recursive statements are not accepted");
-        assert_eq!(check(" ; ").unwrap_err().title, "The SQL interface is read-only");
+        assert_eq!(refused(" ; "), "The statement does not begin like a query");
+        assert_eq!(refused("selec 1"), "The statement does not begin like a query");
         assert_eq!(check("").unwrap_err().title, "There is no statement");
     }
 

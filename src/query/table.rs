@@ -220,6 +220,7 @@ impl Iterator for Pieces {
         }
         // Copied rather than sliced: a slice counts its whole batch in every memory reservation downstream.
         let piece = match u32::try_from(from + rows) {
+            Ok(_) if batch.num_columns() == 0 => Ok(batch.slice(from, rows)),
             Ok(to) => take_record_batch(&batch, &UInt32Array::from_iter_values(from as u32..to)).map_err(Into::into),
             Err(_) => Ok(batch.slice(from, rows)),
         };

@@ -200,6 +200,7 @@ async fn errors_teach_and_show_no_insides() {
         let error = error_of(&engine, sql).await;
         assert!(matches!(error.kind, ErrorKind::Invalid | ErrorKind::Refused), "{sql}: {error:?}");
         let text = format!("{} {}", error.title, error.detail);
+        println!("{sql}\n    {text}");
         for inside in ["backtrace", "bug", "Utf8(", "DataFusion error", "src/", "::", "\n"] {
             assert!(!text.contains(inside), "{sql}: {text}");
         }

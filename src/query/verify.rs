@@ -11,7 +11,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::SQLOptions;
 use datafusion::sql::parser::Statement as Parsed;
-use datafusion::sql::sqlparser::ast::{Query, Visit, Visitor, visit_relations};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement as Ast, Visit, Visitor};
 
 use super::error::QueryError;
 use super::functions::COLLECTING;
@@ -30,11 +30,8 @@ pub(super) fn tables(statement: &Parsed) -> Result<(), QueryError> {
         Parsed::Explain(explain) => return tables(&explain.statement),
         _ => return Err(read_only()),
     };
-    let mut ctes = Ctes(HashMap::new());
-    let _ = statement.visit(&mut ctes);
-    let mut open = HashSet::new();
-    let mut known = HashMap::new();
-    let total = mentions(statement.as_ref(), &ctes.0, &mut known, &mut open);
+    let (direct, ctes) = direct_mentions(statement.as_ref());
+    let total = unfold(&direct, &ctes, &mut HashMap::new(), &mut HashSet::new());
     if total > MAX_TABLES {
         return Err(QueryError::refused(
             "The statement reads too many tables",
@@ -44,44 +41,77 @@ pub(super) fn tables(statement: &Parsed) -> Result<(), QueryError> {
     Ok(())
 }
 
-/// Mentions of tables inside every common table expression, by lower-case name; equal names in different places add up.
-struct Ctes(HashMap<String, Vec<Query>>);
+/// Mentions of a statement, and of every common table expression in it (by lower-case name; equal names add up).
+#[derive(Default)]
+struct Mentions {
+    direct: Vec<String>,
+    ctes: HashMap<String, Vec<String>>,
+    /// The queries of common table expressions, by address, with their names: what is mentioned inside is theirs.
+    bodies: HashMap<usize, String>,
+    inside: Vec<String>,
+}
 
-impl Visitor for Ctes {
+impl Visitor for Mentions {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if let Some(name) = self.bodies.get(&address(query)) {
+            self.inside.push(name.clone());
+        }
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            self.0.entry(cte.alias.name.value.to_lowercase()).or_default().push((*cte.query).clone());
+            let name = cte.alias.name.value.to_lowercase();
+            self.ctes.entry(name.clone()).or_default();
+            self.bodies.insert(address(&cte.query), name);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if self.bodies.contains_key(&address(query)) {
+            self.inside.pop();
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        let name = relation.to_string().to_lowercase().trim_matches('"').to_string();
+        match self.inside.last() {
+            Some(body) => self.ctes.entry(body.clone()).or_default().push(name),
+            None => self.direct.push(name),
         }
         ControlFlow::Continue(())
     }
 }
 
-fn mentions<V: Visit>(
-    node: &V,
-    ctes: &HashMap<String, Vec<Query>>,
+/// Where a query lies in memory: its identity while the tree is not changed.
+fn address(query: &Query) -> usize {
+    std::ptr::from_ref(query) as usize
+}
+
+fn direct_mentions(statement: &Ast) -> (Vec<String>, HashMap<String, Vec<String>>) {
+    let mut mentions = Mentions::default();
+    let _ = statement.visit(&mut mentions);
+    (mentions.direct, mentions.ctes)
+}
+
+/// Counts `names`, each common table expression with all it mentions.
+fn unfold(
+    names: &[String],
+    ctes: &HashMap<String, Vec<String>>,
     known: &mut HashMap<String, usize>,
     open: &mut HashSet<String>,
 ) -> usize {
-    let mut names = Vec::new();
-    let _ = visit_relations(node, |name| {
-        names.push(name.to_string().to_lowercase().trim_matches('"').to_string());
-        ControlFlow::<()>::Continue(())
-    });
     let mut total = 0usize;
     for name in names {
-        let Some(bodies) = ctes.get(&name) else {
-            total = total.saturating_add(1);
-            continue;
-        };
-        let weight = match known.get(&name) {
-            Some(weight) => *weight,
-            None if !open.insert(name.clone()) => 1,
-            None => {
-                let weight = bodies.iter().map(|body| mentions(body, ctes, known, open)).fold(1, usize::saturating_add);
-                open.remove(&name);
-                known.insert(name, weight);
+        let weight = match (ctes.get(name), known.get(name)) {
+            (None, _) => 1,
+            (_, Some(weight)) => *weight,
+            (Some(_), None) if open.contains(name) => 1,
+            (Some(body), None) => {
+                open.insert(name.clone());
+                let weight = unfold(body, ctes, known, open).max(1);
+                open.remove(name);
+                known.insert(name.clone(), weight);
                 weight
             }
         };
