@@ -16,5 +16,6 @@
 pub mod ledger;
 pub mod model;
 pub mod normalize;
+pub mod snapshot;
 pub mod sources;
 pub mod state;

@@ -1,0 +1,10 @@
+//! What SQL sees: the tables of the hub as Arrow, immutable per generation, and their exports as files.
+//!
+//! Invariant: a [`schema::TableSchema`] declares each table once; in-memory scans, exported files and the data dictionary
+//! follow it. A generation never changes after it was taken.
+
+mod dictionary;
+pub mod ids;
+pub mod schema;
+
+pub use dictionary::tables_md;
