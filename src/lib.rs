@@ -16,6 +16,7 @@
 pub mod ledger;
 pub mod model;
 pub mod normalize;
+pub mod query;
 pub mod snapshot;
 pub mod sources;
 pub mod state;

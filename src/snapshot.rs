@@ -3,8 +3,17 @@
 //! Invariant: a [`schema::TableSchema`] declares each table once; in-memory scans, exported files and the data dictionary
 //! follow it. A generation never changes after it was taken.
 
+mod coverage;
+mod desired;
 mod dictionary;
+mod generation;
+mod history;
+mod hosts;
 pub mod ids;
+mod reconcilers;
+mod rollouts;
+mod scan;
 pub mod schema;
 
 pub use dictionary::tables_md;
+pub use generation::Generation;

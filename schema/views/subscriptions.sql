@@ -1,10 +1,10 @@
 -- One row per living reconciler and living deployment target whose endpoint it reports for; target columns are null where
 -- nobody described the endpoint. The joins and the drift rules live here once; host_state and drift select from it.
 WITH wanted AS (
-  SELECT t.target_no, t.endpoint_no, t.log_no, t.workspace, t.application, t.workload, t.environment, t.deployment_target,
+  SELECT t.target_no, t.endpoint_no, t.workspace, t.application, t.workload, t.environment, t.deployment_target,
          a.assignment_no, a.sequence, a.last_place, a.version, a.assigned_at, a.contact
   FROM deployment_targets t
-  LEFT JOIN assignments a ON a.target_no = t.target_no AND a.ended_at IS NULL
+  JOIN assignments a ON a.target_no = t.target_no AND a.ended_at IS NULL
   WHERE t.retired_at IS NULL
 ),
 joined AS (
@@ -12,16 +12,11 @@ joined AS (
          w.target_no, w.workspace, w.application, w.workload, w.environment, w.deployment_target,
          w.assignment_no AS wanted_no, w.sequence AS wanted_sequence, w.last_place, w.version AS desired_version,
          w.assigned_at, w.contact AS target_contact,
-         c.assignment_no AS deployed_no, c.sequence AS deployed_sequence, c.version AS deployed_version,
-         coalesce(c.place, l.place) AS place,
-         n.assigned_at AS missed_at
+         c.assignment_no AS deployed_no, c.sequence AS deployed_sequence, c.version AS deployed_version, c.place, c.missed_at
   FROM reconcilers r
   CROSS JOIN generation g
   LEFT JOIN wanted w ON w.endpoint_no = r.endpoint_no
-  LEFT JOIN assignment_commits c
-         ON c.target_no = w.target_no AND c.endpoint_no = r.endpoint_no AND c.commit_no = r.commit_no
-  LEFT JOIN commit_log l ON l.log_no = w.log_no AND l.commit_no = r.commit_no
-  LEFT JOIN assignments n ON n.target_no = w.target_no AND n.sequence = c.sequence + 1
+  LEFT JOIN running_commits c ON c.target_no = w.target_no AND c.commit_no = r.commit_no
   WHERE r.retired_at IS NULL
 ),
 judged AS (
@@ -32,15 +27,12 @@ judged AS (
            WHEN status = 'failure' THEN 'failing'
            WHEN deployed_no IS NULL AND place IS NULL THEN 'unknown_commit'
            WHEN (deployed_no IS DISTINCT FROM wanted_no) AND place > last_place THEN 'ahead'
-           WHEN status <> 'success' AND status_since <= stalled_before THEN 'stalled'
+           WHEN status <> 'success' AND status_since < stalled_before THEN 'stalled'
            WHEN status <> 'success' THEN 'progressing'
-           WHEN deployed_no IS DISTINCT FROM wanted_no THEN 'behind'
+           WHEN (deployed_no IS DISTINCT FROM wanted_no) THEN 'behind'
            ELSE 'in_sync'
          END AS drift,
-         CASE
-           WHEN deployed_no = wanted_no OR place > last_place THEN 0
-           WHEN deployed_no IS NOT NULL THEN wanted_sequence - deployed_sequence
-         END AS behind_by
+         wanted_sequence - deployed_sequence AS behind_by
   FROM joined
 )
 SELECT j.workspace, j.application, j.environment, j.workload, j.deployment_target, j.host, j.reconciler,

@@ -120,7 +120,7 @@ pub static ASSIGNMENTS: TableSchema = TableSchema {
         text_or_null("contact", "Whom to ask."),
         time("assigned_at", "Wanted since."),
         time_or_null("ended_at", "Wanted until; null while it is in force."),
-        count_or_null("last_place", "Latest place in the commit log that it covers; null when no commit is known."),
+        count_or_null("last_place", "Latest place in the commit log that it covers, while in force; null when none is known."),
         ASSIGNMENT_NO,
         TARGET_NO,
         ENDPOINT_NO,
@@ -130,8 +130,8 @@ pub static ASSIGNMENTS: TableSchema = TableSchema {
 /// `assignment_commits`
 pub static ASSIGNMENT_COMMITS: TableSchema = TableSchema {
     name: "assignment_commits",
-    doc: "One row per commit that an assignment covers: recorded by the target itself, or passed while it was in force. \
-          On one target and endpoint a commit belongs to one assignment.",
+    doc: "One row per commit that an assignment covers: recorded by the target itself, or passed while it was in force and \
+          deployed by anybody at its endpoint. On one target a commit of a branch belongs to one assignment.",
     columns: &[
         WORKSPACE,
         APPLICATION,
@@ -151,6 +151,28 @@ pub static ASSIGNMENT_COMMITS: TableSchema = TableSchema {
     ],
 };
 
+/// `running_commits`
+pub static RUNNING_COMMITS: TableSchema = TableSchema {
+    name: "running_commits",
+    doc: "One row per living target and commit that any living reconciler runs there: what the commit stands for. \
+          Commits that nothing explains and that have no place are left out.",
+    columns: &[
+        WORKSPACE,
+        APPLICATION,
+        WORKLOAD,
+        ENVIRONMENT,
+        DEPLOYMENT_TARGET,
+        text_or_null("version", "Version of the assignment that covers the commit; null: none does."),
+        text("commit", "GitOps commit, normal form."),
+        count_or_null("place", "Its latest place in the commit log of the target's repository and ref."),
+        count_or_null("sequence", "Sequence of the assignment on its target."),
+        time_or_null("missed_at", "Start of the next assignment of the target, which this commit lacks; null if it is the last."),
+        count_or_null("assignment_no", "Number of the assignment, inside one generation."),
+        TARGET_NO,
+        COMMIT_NO,
+    ],
+};
+
 /// `commit_log`
 pub static COMMIT_LOG: TableSchema = TableSchema {
     name: "commit_log",
@@ -161,7 +183,8 @@ pub static COMMIT_LOG: TableSchema = TableSchema {
         text("commit", "GitOps commit, normal form."),
         count("place", "Position: a greater one is later."),
         count("returns", "How often the ref came back to this commit after leaving it."),
-        time("first_seen_at", "Event time at which the commit took this place."),
+        time("first_seen_at", "When the ref first was at the commit."),
+        time("placed_at", "When the commit took its place: its newest return."),
         LOG_NO,
         COMMIT_NO,
     ],
@@ -183,14 +206,19 @@ pub static MANIFESTS_ENDPOINTS: TableSchema = TableSchema {
 /// `expectations`
 pub static EXPECTATIONS: TableSchema = TableSchema {
     name: "expectations",
-    doc: "One row per workload that a host is expected to run. Names match in any workspace and application.",
+    doc: "One row per workload that a host is expected to run and living target that it matches, in any workspace and \
+          application; target columns are null when nobody described one.",
     columns: &[
         HOST,
+        text_or_null("workspace", "The team; null when no target matches."),
+        text_or_null("application", "Application; null when no target matches."),
         WORKLOAD,
         ENVIRONMENT,
         DEPLOYMENT_TARGET,
-        time("expected_since", "Since when it is expected."),
+        time("expected_since", "Event time of the newest word on what the host is expected to run."),
+        flag("reported", "A reconciler of the host ever reported for the target's endpoint."),
         HOST_NO,
+        count_or_null("target_no", "Number of the deployment target, inside one generation; null when no target matches."),
     ],
 };
 

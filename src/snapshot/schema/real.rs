@@ -19,10 +19,9 @@ pub static HOSTS: TableSchema = TableSchema {
         text_or_null("contact", "Whom to ask."),
         text("liveness", "online, late, silent or retired."),
         time_or_null("liveness_since", "Since when."),
-        time_or_null("first_heard_at", "First heard, by event time."),
+        time_or_null("first_heard_at", "First heard or declared, by event time."),
         time_or_null("last_heard_at", "Last heard, by event time."),
         RETIRED_AT,
-        text_or_null("source", "The source that last spoke of it."),
         HOST_NO,
     ],
 };
@@ -61,7 +60,7 @@ pub static RECONCILERS: TableSchema = TableSchema {
         time_or_null("deployed_at", "Start of the current deployment; null while no commit is known."),
         time("status_since", "Since when endpoint, attempted commit and status are as they are."),
         time("reported_at", "Event time of the last word."),
-        time("received_at", "When the hub received it."),
+        time_or_null("received_at", "When the hub received the first report that said so."),
         time("first_reported_at", "Event time of the first word."),
         SOURCE,
         RETIRED_AT,
@@ -82,13 +81,9 @@ pub static RECONCILER_SOURCES: TableSchema = TableSchema {
         SOURCE,
         flag("prevails", "True for the word that the reconciler's row shows."),
         MANIFESTS_ENDPOINT,
-        text_or_null("commit", "The commit this source says runs."),
         text_or_null("attempted_commit", "The commit this source says is attempted."),
         text("status", "success, failure, in_progress or unknown."),
-        text("raw_status", "The source's own word."),
-        text_or_null("message", "Message."),
         time("reported_at", "Event time."),
-        time_or_null("received_at", "When the hub received it."),
         RECONCILER_NO,
     ],
 };
@@ -123,7 +118,7 @@ pub static TRANSITIONS: TableSchema = TableSchema {
     doc: "One row per change of endpoint, commit or status of a reconciler, and per first word after a retirement. \
           A new message alone is none.",
     columns: &[
-        count("seq", "Sequence number of the ledger that made it; greater is filed later. Local to one store."),
+        count("seq", "Position in order of receipt: a greater one was received later. Local to one store."),
         HOST,
         RECONCILER,
         MANIFESTS_ENDPOINT,
@@ -169,8 +164,8 @@ pub static SOURCES: TableSchema = TableSchema {
         text("source_id", "Stable id: hash of the name."),
         SOURCE,
         time("first_received_at", "When the hub first received a statement of it."),
-        time("last_received_at", "When the hub last received one."),
-        time("last_reported_at", "Latest event time it named."),
+        time("last_received_at", "When the hub last received one that changed anything."),
+        count("changes", "Statements that changed anything."),
     ],
 };
 
