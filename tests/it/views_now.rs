@@ -26,23 +26,14 @@ fn fleet() -> World {
              1|0.9|o1|ann|team@x|07:00|09:00|1|401|4|14",
         )
         .with(
-            "assignment_commits",
-            "version|commit|place|recorded|sequence|assignment_no|target_no|endpoint_no|commit_no
-             1.0|c1|1|true|1|101|1|11|1
-             1.1|c2|2|true|2|102|1|11|2
-             1.2|c3|3|true|3|103|1|11|3
-             1.2|c4|4|false|3|103|1|11|4
-             1.0|p1|1|true|1|201|2|12|9",
-        )
-        .with(
-            "commit_log",
-            "commit|place|log_no|commit_no
-             c0|0|21|10
-             c1|1|21|1
-             c2|2|21|2
-             c3|3|21|3
-             c4|4|21|4
-             p1|1|22|9",
+            "running_commits",
+            "version|commit|place|sequence|missed_at|assignment_no|target_no|commit_no
+             |c0|0||||1|10
+             1.0|c1|1|1|09:00|101|1|1
+             1.1|c2|2|2|10:00|102|1|2
+             1.2|c3|3|3||103|1|3
+             1.2|c4|4|3||103|1|4
+             1.0|p1|1|1||201|2|9",
         )
         .with(
             "hosts",
@@ -147,22 +138,22 @@ async fn a_commit_past_what_is_wanted_is_ahead() {
          4|1.1|10:30||2|104|1|11",
     );
     let rows = world.rows("SELECT host, drift, behind_by FROM drift WHERE reconciler = 'cart' ORDER BY host").await;
-    assert_eq!(rows, ["h1 | ahead | 0", "h2 | failing | 2", "h3 | silent | 3", "h4 | behind | 3"]);
+    assert_eq!(rows, ["h1 | ahead | 1", "h2 | failing | 2", "h3 | silent | 3", "h4 | behind | 3"]);
 }
 
 #[tokio::test]
-async fn who_is_expected_and_has_no_reconciler_is_missing() {
+async fn who_is_expected_and_never_reported_is_missing() {
     let world = fleet().with(
         "expectations",
-        "host|workload|environment|deployment_target|expected_since|host_no
-         h2|cart|dev|edge|09:00|2
-         h2|cart|stage|edge|09:00|2
-         h3|cart|nowhere|edge|07:00|3",
+        "host|workload|environment|deployment_target|expected_since|reported|host_no|target_no
+         h2|cart|dev|edge|09:00|true|2|1
+         h2|cart|stage|edge|09:00|false|2|3
+         h3|cart|nowhere|edge|07:00|false|3|",
     );
     let rows = world
         .rows("SELECT workspace, environment, host, ring, reconciler, since, desired_version FROM drift WHERE drift = 'missing' ORDER BY environment")
         .await;
-    assert_eq!(rows, ["- | nowhere | h3 | 1 | - | 07:00 | -", "team | stage | h2 | 1 | - | 09:00 | 1.0"]);
+    assert_eq!(rows, ["team | stage | h2 | 1 | - | 09:00 | 1.0"]);
 }
 
 #[tokio::test]
@@ -185,12 +176,14 @@ async fn host_state_shows_what_runs_and_what_is_attempted() {
 
 #[tokio::test]
 async fn targets_that_share_an_endpoint_each_count_its_reconcilers() {
-    let world = fleet().with(
-        "deployment_targets",
-        "workload|environment|deployment_target|target_no|endpoint_no|log_no
-         cart|dev|edge|1|11|21
-         basket|dev|edge|5|11|21",
-    );
+    let world = fleet()
+        .with(
+            "deployment_targets",
+            "workload|environment|deployment_target|target_no|endpoint_no
+             cart|dev|edge|1|11
+             basket|dev|edge|5|11",
+        )
+        .with("assignments", "version|assignment_no|target_no|endpoint_no\n 1.2|103|1|11\n 7.0|501|5|11");
     let rows = world
         .rows("SELECT workload, sum(reconcilers) FROM environment_state GROUP BY workload ORDER BY workload")
         .await;
