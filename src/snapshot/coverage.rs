@@ -36,6 +36,8 @@ pub struct LogOrder {
     pub commits: Vec<LogEntry>,
     /// Commit to its position, from 1.
     pub position: HashMap<u32, i64>,
+    /// Indexes of commits that the ref came back to.
+    returned: Vec<usize>,
 }
 
 /// Assignments of all targets, numbered, with the order of the logs they live in.
@@ -45,8 +47,8 @@ pub struct Assigned {
     pub rows: Vec<(u32, u32)>,
     /// Number of a target's first assignment.
     first_no: Vec<i64>,
-    /// First commit of each assignment (name id; 0 when none is known), and the last place of those in force.
-    ends: Vec<(u32, Option<i64>)>,
+    /// First and last commit of each assignment.
+    ends: Vec<Option<Ends>>,
     /// By log.
     pub logs: Vec<LogOrder>,
     /// Living targets by the endpoint in force.
@@ -64,10 +66,21 @@ impl Assigned {
         self.logs.get(log as usize)?.position.get(&commit).copied()
     }
 
-    /// The first commit of the assignment with this number, by place; 0 when none is known.
-    pub fn first_commit(&self, number: i64) -> u32 {
-        self.ends.get(number as usize).map_or(0, |e| e.0)
+    /// First and last commit of the assignment with this number, by place; `None` when none is known.
+    pub fn ends(&self, number: i64) -> Option<Ends> {
+        self.ends.get(number as usize).copied().flatten()
     }
+}
+
+/// The range of commits that an assignment covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// First commit (name id), by place.
+    pub commit: u32,
+    /// Its place.
+    pub first: i64,
+    /// Place of the last one.
+    pub last: i64,
 }
 
 impl Shared {
@@ -92,7 +105,8 @@ fn log_order(t: &Tables, log: &LogRecord) -> LogOrder {
     let mut commits: Vec<_> = log.commits().filter_map(entry).collect();
     commits.sort_unstable_by(|a, b| a.placed_at.cmp(&b.placed_at).then_with(|| t.text(a.commit).cmp(t.text(b.commit))));
     let position = commits.iter().zip(1..).map(|(e, n)| (e.commit, n)).collect();
-    LogOrder { commits, position }
+    let returned = (0..commits.len()).filter(|i| commits[*i].returns > 0).collect();
+    LogOrder { commits, position, returned }
 }
 
 fn assigned(t: &Tables) -> Assigned {
@@ -111,31 +125,21 @@ fn assigned(t: &Tables) -> Assigned {
     all
 }
 
-/// First commit of an assignment by place, and (in force only) its last place.
-fn ends(t: &Tables, all: &Assigned, target: &TargetRecord, index: usize) -> (u32, Option<i64>) {
+fn ends(t: &Tables, all: &Assigned, target: &TargetRecord, index: usize) -> Option<Ends> {
     let assignments = &target.assignments;
     let a = &assignments.list[index];
-    let Some(log) = all.logs.get(a.log as usize) else { return (0, None) };
+    let log = all.logs.get(a.log as usize)?;
     let recorded = assignments.records.iter().filter(|((l, _), (_, i))| *l == a.log && *i == index);
-    let mut recorded: Vec<(i64, u32)> =
-        recorded.filter_map(|((_, c), _)| Some((*log.position.get(c)?, *c))).collect();
-    recorded.sort_unstable();
-    let covers = |commit: u32| t.cover(assignments, a.log, commit) == Some(index);
-    // What was only passed has its place after the start; recorded commits bound the search on both sides.
-    let start = log.commits.partition_point(|e| e.placed_at < a.start);
-    let before = recorded.first().map_or(log.commits.len(), |r| (r.0 as usize - 1).max(start));
-    let passed = log.commits[start..before.max(start)].iter().map(|e| e.commit).find(|c| covers(*c));
-    let first = match (passed, recorded.first()) {
-        (Some(p), Some(r)) if log.position[&p] > r.0 => r.1,
-        (Some(p), _) => p,
-        (None, r) => r.map_or(0, |r| r.1),
-    };
-    if a.end != Micros::MAX {
-        return (first, None);
-    }
-    let after = recorded.last().map_or(start, |r| (r.0 as usize).max(start));
-    let last = log.commits[after..].iter().rposition(|e| covers(e.commit)).map(|i| (after + i + 1) as i64);
-    (first, last.or_else(|| recorded.last().map(|r| r.0)))
+    let recorded = || recorded.clone().filter_map(|((_, c), _)| log.position.get(c).copied());
+    let covers = |i: &usize| t.cover(assignments, a.log, log.commits[*i].commit) == Some(index);
+    // What was only passed has its first place between start and end, and its place there too unless the ref came back to it:
+    // so a branch with many commits is not read for every assignment.
+    let from = log.commits.partition_point(|e| e.placed_at < a.start);
+    let to = log.commits.partition_point(|e| e.placed_at < a.end).max(from);
+    let came_back = || log.returned.iter().copied().filter(|i| *i >= to).filter(covers).map(|i| i as i64 + 1);
+    let first = (from..to).find(covers).map(|i| i as i64 + 1).into_iter().chain(came_back()).chain(recorded()).min()?;
+    let last = (from..to).rev().find(covers).map(|i| i as i64 + 1).into_iter().chain(came_back()).chain(recorded()).max()?;
+    Some(Ends { commit: log.commits[first as usize - 1].commit, first, last })
 }
 
 /// A commit that an assignment covers.
@@ -245,7 +249,8 @@ impl Rows for Assignments {
             "version" => |s, r| Cell::Text(s.0.tables.version_text(s.0.assignment(*r).version)),
             "commit" => |s, r| {
                 let a = s.0.assigned();
-                Cell::some(s.0.tables.text(a.first_commit(a.number(r.0, r.1 as usize))))
+                let ends = a.ends(a.number(r.0, r.1 as usize));
+                ends.map_or(Cell::Null, |e| Cell::Text(s.0.tables.text(e.commit)))
             },
             "storage_type" => |s, r| s.0.storage_type(s.0.assignment(*r).endpoint),
             "manifests_endpoint" => |s, r| Cell::Text(s.0.tables.endpoint_text(s.0.assignment(*r).endpoint)),
@@ -256,8 +261,7 @@ impl Rows for Assignments {
             "ended_at" => |s, r| Cell::time(s.0.assignment(*r).end),
             "last_place" => |s, r| {
                 let a = s.0.assigned();
-                let last = a.ends.get(a.number(r.0, r.1 as usize) as usize).and_then(|e| e.1);
-                last.map_or(Cell::Null, Cell::Number)
+                a.ends(a.number(r.0, r.1 as usize)).map_or(Cell::Null, |e| Cell::Number(e.last))
             },
             "assignment_no" => |s, r| Cell::Number(s.0.assigned().number(r.0, r.1 as usize)),
             "endpoint_no" => |s, r| Cell::Number(i64::from(s.0.assignment(*r).endpoint)),

@@ -12,7 +12,7 @@ use crate::query::{Catalog, Table};
 use crate::state::Tables;
 
 /// How long something may be in progress before it counts as stalled: 30 minutes.
-const STALL_AFTER: i64 = 30 * 60 * 1_000_000;
+pub(super) const STALL_AFTER: i64 = 30 * 60 * 1_000_000;
 
 /// The tables of one instant.
 #[derive(Clone, Debug)]

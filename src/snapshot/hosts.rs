@@ -162,8 +162,8 @@ pub(super) struct Expected {
     host: u32,
     names: (u32, u32, u32),
     since: Micros,
-    target: Option<u32>,
-    reported: bool,
+    pub(super) target: Option<u32>,
+    pub(super) reported: bool,
 }
 
 /// The table `expectations`.

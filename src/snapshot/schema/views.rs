@@ -235,7 +235,7 @@ const ROLLOUTS: View = View {
             text_or_null("commit", "First GitOps commit of the assignment."),
             text("verdict", "complete, superseded, failed, stalled or in_progress, under the default policy."),
             time("started_at", "Start of the assignment."),
-            time_or_null("completed_at", "When the policy was first met."),
+            time_or_null("completed_at", "When the last of its reconcilers first succeeded; null unless complete."),
             count("total", "Reconcilers counted."),
             count("success", "Success at the assignment's commits or past them."),
             count("failure", "Failing there."),
