@@ -90,7 +90,7 @@ impl Rows for Hosts {
             "liveness_since" => |s, r| stretches(s.host(*r)).last().map_or(Cell::Null, |t| Cell::time(t.1)),
             "first_heard_at" => |s, r| Cell::time(s.host(*r).first_seen_at),
             "last_heard_at" => |s, r| Cell::time(s.host(*r).heard_at),
-            "retired_at" => |s, r| Cell::time(s.host(*r).retired_at),
+            "retired_at" => |s, r| Cell::time(*s.host(*r).retired_at),
             "host_no" => |_, r| Cell::Number(i64::from(*r)),
             _ => return None,
         })
@@ -108,9 +108,9 @@ impl Rows for Hosts {
 /// Stretches of one liveness: (liveness, start, end).
 fn stretches(host: &HostRecord) -> Vec<(Liveness, Micros, Micros)> {
     let mut changes = vec![(Liveness::Online, host.first_seen_at)];
-    changes.extend(host.silences.iter().filter(|e| e.at < host.retired_at).map(|e| (e.liveness, e.at)));
-    if host.retired_at != Micros::MAX {
-        changes.push((Liveness::Retired, host.retired_at));
+    changes.extend(host.silences.iter().filter(|e| e.at < *host.retired_at).map(|e| (e.liveness, e.at)));
+    if *host.retired_at != Micros::MAX {
+        changes.push((Liveness::Retired, *host.retired_at));
     }
     let ends = changes.iter().skip(1).map(|c| c.1).chain([Micros::MAX]).collect::<Vec<_>>();
     changes.into_iter().zip(ends).map(|((liveness, start), end)| (liveness, start, end)).collect()

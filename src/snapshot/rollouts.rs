@@ -105,7 +105,7 @@ fn subscriber(s: &Shared, id: u32, target: &TargetRecord, (endpoint, log): (u32,
     Subscriber {
         alive: r.now.alive(),
         silent: s.liveness(r.host) == Liveness::Silent.as_str(),
-        now: r.now,
+        now: *r.now,
         spoken: spoken.collect(),
         limit: applied.filter_map(|c| s.assigned().place(log, c)).last(),
     }

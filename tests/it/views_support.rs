@@ -23,20 +23,16 @@ impl World {
         self
     }
 
-    /// The rows of a query, one line per row, cells separated by ` | `, null as `-`.
+    /// Adds a table as a batch.
+    pub fn with_batch(mut self, name: &str, batch: RecordBatch) -> World {
+        let table = TABLES.iter().find(|t| t.name == name).expect("a declared table");
+        self.0.insert(table.name, batch);
+        self
+    }
+
+    /// The rows of a query.
     pub async fn rows(&self, sql: &str) -> Vec<String> {
-        let frame = self.context().await.sql(sql).await.expect("the statement plans");
-        let mut lines = Vec::new();
-        for batch in frame.collect().await.expect("the statement runs") {
-            let options = FormatOptions::new().with_null("-");
-            let columns: Vec<_> =
-                batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).expect("printable")).collect();
-            for row in 0..batch.num_rows() {
-                let cells: Vec<String> = columns.iter().map(|c| short(c.value(row).to_string())).collect();
-                lines.push(cells.join(" | "));
-            }
-        }
-        lines
+        rows_of(&self.context().await, sql).await
     }
 
     /// A session with every table and view.
@@ -53,6 +49,22 @@ impl World {
         }
         context
     }
+}
+
+/// The rows of a query, one line per row, cells separated by ` | `, null as `-`.
+pub async fn rows_of(context: &SessionContext, sql: &str) -> Vec<String> {
+    let frame = context.sql(sql).await.expect("the statement plans");
+    let mut lines = Vec::new();
+    for batch in frame.collect().await.expect("the statement runs") {
+        let options = FormatOptions::new().with_null("-");
+        let columns: Vec<_> =
+            batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).expect("printable")).collect();
+        for row in 0..batch.num_rows() {
+            let cells: Vec<String> = columns.iter().map(|c| short(c.value(row).to_string())).collect();
+            lines.push(cells.join(" | "));
+        }
+    }
+    lines
 }
 
 /// `2026-01-01T10:30:00Z` as `10:30`.
