@@ -6,6 +6,7 @@
 mod coverage;
 mod desired;
 mod dictionary;
+pub mod export;
 mod generation;
 mod history;
 mod hosts;
@@ -16,4 +17,5 @@ mod scan;
 pub mod schema;
 
 pub use dictionary::tables_md;
+pub use export::{export, open_export};
 pub use generation::Generation;

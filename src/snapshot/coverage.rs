@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
+use super::export::Dated;
 use super::generation::Shared;
+use super::history::mixed;
 use super::ids::id;
 use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
 use super::schema::{self, TableSchema};
@@ -45,8 +47,8 @@ pub struct LogOrder {
 pub struct Assigned {
     /// (target, index in its list), in order of their numbers.
     pub rows: Vec<(u32, u32)>,
-    /// Number of a target's first assignment.
-    first_no: Vec<i64>,
+    /// Where a target's assignments begin.
+    first: Vec<usize>,
     /// First and last commit of each assignment.
     ends: Vec<Option<Ends>>,
     /// By log.
@@ -56,20 +58,22 @@ pub struct Assigned {
 }
 
 impl Assigned {
-    /// The number of an assignment.
-    pub fn number(&self, target: u32, index: usize) -> i64 {
-        self.first_no.get(target as usize).copied().unwrap_or(0) + index as i64
-    }
 
     /// A commit's position in a log.
     pub fn place(&self, log: u32, commit: u32) -> Option<i64> {
         self.logs.get(log as usize)?.position.get(&commit).copied()
     }
 
-    /// First and last commit of the assignment with this number, by place; `None` when none is known.
-    pub fn ends(&self, number: i64) -> Option<Ends> {
-        self.ends.get(number as usize).copied().flatten()
+    /// First and last commit of an assignment, by place; `None` when none is known.
+    pub fn ends(&self, (target, index): (u32, u32)) -> Option<Ends> {
+        let first = *self.first.get(target as usize)?;
+        self.ends.get(first + index as usize).copied().flatten()
     }
+}
+
+/// The number of an assignment: the same in every generation of a store for as long as its place among its target's is.
+pub(super) fn number((target, index): (u32, u32)) -> i64 {
+    i64::from(target) * 1_000_000 + i64::from(index)
 }
 
 /// The range of commits that an assignment covers.
@@ -112,7 +116,7 @@ fn log_order(t: &Tables, log: &LogRecord) -> LogOrder {
 fn assigned(t: &Tables) -> Assigned {
     let mut all = Assigned { logs: t.logs.iter().map(|(_, l)| log_order(t, l)).collect(), ..Assigned::default() };
     for (target, record) in t.targets.iter() {
-        all.first_no.push(all.rows.len() as i64);
+        all.first.push(all.rows.len());
         for index in 0..record.assignments.list.len() {
             all.rows.push((target, index as u32));
             let ends = ends(t, &all, record, index);
@@ -248,8 +252,7 @@ impl Rows for Assignments {
             "sequence" => |_, r| Cell::Number(i64::from(r.1) + 1),
             "version" => |s, r| Cell::Text(s.0.tables.version_text(s.0.assignment(*r).version)),
             "commit" => |s, r| {
-                let a = s.0.assigned();
-                let ends = a.ends(a.number(r.0, r.1 as usize));
+                let ends = s.0.assigned().ends(*r);
                 ends.map_or(Cell::Null, |e| Cell::Text(s.0.tables.text(e.commit)))
             },
             "storage_type" => |s, r| s.0.storage_type(s.0.assignment(*r).endpoint),
@@ -259,11 +262,8 @@ impl Rows for Assignments {
             "contact" => |s, r| Cell::some(s.0.tables.text(s.0.assignment(*r).contact)),
             "assigned_at" => |s, r| Cell::time(s.0.assignment(*r).start),
             "ended_at" => |s, r| Cell::time(s.0.assignment(*r).end),
-            "last_place" => |s, r| {
-                let a = s.0.assigned();
-                a.ends(a.number(r.0, r.1 as usize)).map_or(Cell::Null, |e| Cell::Number(e.last))
-            },
-            "assignment_no" => |s, r| Cell::Number(s.0.assigned().number(r.0, r.1 as usize)),
+            "last_place" => |s, r| s.0.assigned().ends(*r).map_or(Cell::Null, |e| Cell::Number(e.last)),
+            "assignment_no" => |_, r| Cell::Number(number(*r)),
             "endpoint_no" => |s, r| Cell::Number(i64::from(s.0.assignment(*r).endpoint)),
             _ => return None,
         })
@@ -279,6 +279,27 @@ impl Rows for Assignments {
 
     fn target(row: &(u32, u32)) -> Option<u32> {
         Some(row.0)
+    }
+}
+
+impl Dated for Assignments {
+    fn instant(&self, row: &(u32, u32)) -> Option<Micros> {
+        let end = self.0.assignment(*row).end;
+        (end != Micros::MAX).then_some(end)
+    }
+
+    fn fingerprint(&self, row: &(u32, u32)) -> u64 {
+        let a = self.0.assignment(*row);
+        let ends = self.0.assigned().ends(*row);
+        let version = self.0.tables.versions.get(a.version);
+        mixed([
+            u64::from(row.0) << 32 | u64::from(row.1),
+            u64::from(a.version) << 32 | u64::from(a.endpoint),
+            a.start.0 as u64 ^ (a.end.0 as u64).rotate_left(32),
+            u64::from(a.contact) << 32 | u64::from(ends.map_or(0, |e| e.commit)),
+            ends.map_or(0, |e| e.last) as u64,
+            version.map_or(0, |v| u64::from(v.author) << 32 | u64::from(v.pull_request)),
+        ])
     }
 }
 
@@ -320,7 +341,7 @@ impl Rows for AssignmentCommits {
             "manifests_endpoint" => {
                 |s, r| Cell::Text(s.0.tables.endpoint_text(s.0.assignment((r.target, r.index)).endpoint))
             }
-            "assignment_no" => |s, r| Cell::Number(s.0.assigned().number(r.target, r.index as usize)),
+            "assignment_no" => |_, r| Cell::Number(number((r.target, r.index))),
             "endpoint_no" => |s, r| Cell::Number(i64::from(s.0.assignment((r.target, r.index)).endpoint)),
             "commit_no" => |_, r| Cell::Number(i64::from(r.commit)),
             _ => return None,
@@ -379,9 +400,7 @@ impl Rows for RunningCommits {
                 let next = r.index.and_then(|i| s.0.target(r.target).assignments.list.get(i as usize + 1));
                 next.map_or(Cell::Null, |a| Cell::time(a.start))
             },
-            "assignment_no" => {
-                |s, r| r.index.map_or(Cell::Null, |i| Cell::Number(s.0.assigned().number(r.target, i as usize)))
-            }
+            "assignment_no" => |_, r| r.index.map_or(Cell::Null, |i| Cell::Number(number((r.target, i)))),
             "commit_no" => |_, r| Cell::Number(i64::from(r.commit)),
             _ => return None,
         })

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use twox_hash::XxHash3_128;
 
+use super::export::Dated;
 use super::generation::Shared;
 use super::ids::id;
 use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
@@ -84,6 +86,24 @@ impl Rows for Deployments {
     }
 }
 
+impl Dated for Deployments {
+    fn instant(&self, row: &Self::Row) -> Option<Micros> {
+        (row.2.end != Micros::MAX).then_some(row.2.end)
+    }
+
+    fn fingerprint(&self, (reconciler, sequence, d): &Self::Row) -> u64 {
+        let flags = u64::from(d.status as u8) << 1 | u64::from(d.rolled_back);
+        mixed([
+            u64::from(*reconciler) << 32 | u64::from(*sequence),
+            u64::from(d.endpoint) << 32 | u64::from(d.commit),
+            d.start.0 as u64,
+            d.end.0 as u64,
+            d.reported_at.0 as u64,
+            flags,
+        ])
+    }
+}
+
 /// The table `transitions`: a row is (reconciler, transition).
 #[derive(Debug)]
 pub(super) struct Transitions(pub(super) Arc<Shared>);
@@ -136,6 +156,32 @@ impl Rows for Transitions {
     fn reconciler(row: &Self::Row) -> Option<u32> {
         Some(row.0)
     }
+}
+
+impl Dated for Transitions {
+    fn instant(&self, row: &Self::Row) -> Option<Micros> {
+        Some(row.1.reported_at)
+    }
+
+    fn fingerprint(&self, (reconciler, t): &Self::Row) -> u64 {
+        mixed([
+            u64::from(*reconciler) << 32 | u64::from(t.endpoint),
+            u64::from(t.commit) << 32 | u64::from(t.applied),
+            u64::from(t.raw) << 32 | u64::from(t.message),
+            u64::from(t.source) << 8 | u64::from(t.status as u8),
+            t.reported_at.0 as u64,
+            t.received_at.0 as u64 ^ (t.last_confirmed_at.0 as u64).rotate_left(32),
+        ])
+    }
+}
+
+/// A hash of some numbers.
+pub(super) fn mixed<const N: usize>(numbers: [u64; N]) -> u64 {
+    let mut bytes = [0u8; 64];
+    for (place, n) in bytes.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&n.to_le_bytes());
+    }
+    XxHash3_128::oneshot(&bytes) as u64
 }
 
 /// What reconcilers last said of one commit at one endpoint.

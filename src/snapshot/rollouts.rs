@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::coverage::Ends;
+use super::coverage::{number, Ends};
 use super::generation::{Shared, STALL_AFTER};
 use super::hosts;
 use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
@@ -112,8 +112,7 @@ fn subscriber(s: &Shared, id: u32, target: &TargetRecord, (endpoint, log): (u32,
 }
 
 fn rollout(s: &Shared, (target, index): (u32, usize), record: &TargetRecord, members: &[Subscriber]) -> RolloutState {
-    let assigned = s.assigned();
-    let asked = Asked { record, index, ends: assigned.ends(assigned.number(target, index)) };
+    let asked = Asked { record, index, ends: s.assigned().ends((target, index as u32)) };
     let mut state =
         RolloutState { target, index: index as u32, verdict: "", completed_at: Micros::MIN, buckets: [0; 7] };
     for m in members {
@@ -224,8 +223,7 @@ impl Rows for RolloutStates {
         Some(match column {
             "version" => |s, r| Cell::Text(s.0.tables.version_text(s.0.assignment((r.target, r.index)).version)),
             "commit" => |s, r| {
-                let a = s.0.assigned();
-                let ends = a.ends(a.number(r.target, r.index as usize));
+                let ends = s.0.assigned().ends((r.target, r.index));
                 ends.map_or(Cell::Null, |e| Cell::Text(s.0.tables.text(e.commit)))
             },
             "verdict" => |_, r| Cell::Text(r.verdict),
@@ -239,7 +237,7 @@ impl Rows for RolloutStates {
             "never_reported" => |_, r| Cell::Number(i64::from(r.buckets[NEVER_REPORTED])),
             "retired" => |_, r| Cell::Number(i64::from(r.buckets[RETIRED])),
             "completed_at" => |_, r| Cell::time(r.completed_at),
-            "assignment_no" => |s, r| Cell::Number(s.0.assigned().number(r.target, r.index as usize)),
+            "assignment_no" => |_, r| Cell::Number(number((r.target, r.index))),
             _ => return None,
         })
     }

@@ -47,11 +47,6 @@ impl<'a> Cell<'a> {
     pub fn time(at: Micros) -> Cell<'a> {
         if at == Micros::MIN || at == Micros::MAX { Cell::Null } else { Cell::Number(at.0) }
     }
-
-    /// A count of things in memory.
-    pub fn count(n: usize) -> Cell<'a> {
-        Cell::Number(i64::try_from(n).unwrap_or(i64::MAX))
-    }
 }
 
 /// Reads one column of a row.
@@ -141,7 +136,7 @@ impl<R: Rows> Table for Scan<R> {
     }
 
     fn scan(&self, partition: usize, projection: &[usize]) -> Batches {
-        let builder = match Batch::<R>::new(&self.schema, self.rows.table(), projection) {
+        let builder = match Builder::<R>::new(&self.schema, self.rows.table(), projection) {
             Ok(builder) => builder,
             Err(e) => return Box::new(std::iter::once(Err(e))),
         };
@@ -157,22 +152,31 @@ impl<R: Rows> Table for Scan<R> {
     }
 }
 
-struct Batch<R: Rows> {
+/// Builds batches of some columns.
+pub(super) struct Builder<R: Rows> {
     schema: SchemaRef,
     columns: Vec<(Kind, bool, Reader<R>)>,
 }
 
-impl<R: Rows> Batch<R> {
-    fn new(schema: &SchemaRef, table: &TableSchema, projection: &[usize]) -> Result<Self, DataFusionError> {
+impl<R: Rows> Builder<R> {
+    /// All columns.
+    pub(super) fn all(schema: &SchemaRef, table: &TableSchema) -> Result<Self, DataFusionError> {
+        let all: Vec<usize> = (0..table.columns.len()).collect();
+        Builder::new(schema, table, &all)
+    }
+
+    /// The columns of a projection.
+    pub(super) fn new(schema: &SchemaRef, table: &TableSchema, projection: &[usize]) -> Result<Self, DataFusionError> {
         let column = |&i: &usize| {
             let found = table.columns.get(i).and_then(|c| Some((c.kind, c.nullable, R::reader(c.name).or_else(|| natural(c.name))?)));
             found.ok_or_else(|| DataFusionError::Internal(format!("no reader for column {i} of {}", table.name)))
         };
         let columns = projection.iter().map(column).collect::<Result<_, _>>()?;
-        Ok(Batch { schema: Arc::new(schema.project(projection)?), columns })
+        Ok(Builder { schema: Arc::new(schema.project(projection)?), columns })
     }
 
-    fn build(&self, source: &R, rows: &[R::Row]) -> Result<RecordBatch, DataFusionError> {
+    /// A batch of rows.
+    pub(super) fn build(&self, source: &R, rows: &[R::Row]) -> Result<RecordBatch, DataFusionError> {
         let arrays = self.columns.iter().map(|c| array(source, rows, *c)).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?)

@@ -54,8 +54,13 @@ impl World {
 /// The rows of a query, one line per row, cells separated by ` | `, null as `-`.
 pub async fn rows_of(context: &SessionContext, sql: &str) -> Vec<String> {
     let frame = context.sql(sql).await.expect("the statement plans");
+    lines(&frame.collect().await.expect("the statement runs"))
+}
+
+/// Batches, one line per row.
+pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
     let mut lines = Vec::new();
-    for batch in frame.collect().await.expect("the statement runs") {
+    for batch in batches {
         let options = FormatOptions::new().with_null("-");
         let columns: Vec<_> =
             batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).expect("printable")).collect();
