@@ -18,5 +18,6 @@ pub mod model;
 pub mod normalize;
 pub mod query;
 pub mod rollout;
+pub mod snapshot;
 pub mod sources;
 pub mod state;

@@ -4,3 +4,8 @@ mod ledger_disk;
 mod ledger_facts;
 mod ledger_store;
 mod power_loss;
+mod views_exports;
+mod views_generation;
+mod views_history;
+mod views_now;
+mod views_support;

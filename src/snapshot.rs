@@ -1,0 +1,21 @@
+//! What SQL sees: the tables of the hub as Arrow, immutable per generation, and their exports as files.
+//!
+//! Invariant: a [`schema::TableSchema`] declares each table once; in-memory scans, exported files and the data dictionary
+//! follow it. A generation never changes after it was taken.
+
+mod coverage;
+mod desired;
+mod dictionary;
+pub mod export;
+mod generation;
+mod history;
+mod hosts;
+pub mod ids;
+mod reconcilers;
+mod rollouts;
+mod scan;
+pub mod schema;
+
+pub use dictionary::tables_md;
+pub use export::{export, open_export};
+pub use generation::Generation;

@@ -1,0 +1,80 @@
+//! Files that are either complete and on disk, or not there.
+//!
+//! Invariant: the order is file, rename, directory; a name appears only after its content is durable.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::ExportError;
+
+/// A directory that files are written into.
+#[derive(Debug)]
+pub(super) struct Durable {
+    dir: PathBuf,
+}
+
+pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError + '_ {
+    |error| ExportError::File { path: path.display().to_string(), error }
+}
+
+impl Durable {
+    /// Makes the directory, and removes what an interrupted export left half written.
+    pub(super) fn new(dir: &Path) -> Result<Durable, ExportError> {
+        fs::create_dir_all(dir).map_err(failed(dir))?;
+        let beside = dir.join("writing");
+        if beside.exists() {
+            fs::remove_dir_all(&beside).map_err(failed(&beside))?;
+        }
+        fs::create_dir_all(&beside).map_err(failed(&beside))?;
+        Ok(Durable { dir: dir.to_owned() })
+    }
+
+    /// The directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Starts a file beside its place.
+    pub(super) fn begin(&self, path: &str) -> Result<BufWriter<File>, ExportError> {
+        let beside = self.beside(path);
+        Ok(BufWriter::with_capacity(1 << 18, File::create(&beside).map_err(failed(&beside))?))
+    }
+
+    /// Makes a written file durable and gives it its name; returns its size.
+    pub(super) fn finish(&self, path: &str, mut file: BufWriter<File>) -> Result<u64, ExportError> {
+        let (beside, place) = (self.beside(path), self.dir.join(path));
+        let mut put = || -> std::io::Result<u64> {
+            file.flush()?;
+            let bytes = file.get_ref().metadata()?.len();
+            file.get_ref().sync_all()?;
+            let parent = place.parent().unwrap_or(&self.dir);
+            fs::create_dir_all(parent)?;
+            fs::rename(&beside, &place)?;
+            // Up to the export's own directory: a new day is a new directory, and its name must last too.
+            for dir in parent.ancestors() {
+                File::open(dir)?.sync_all()?;
+                if dir == self.dir {
+                    break;
+                }
+            }
+            Ok(bytes)
+        };
+        put().map_err(failed(&place))
+    }
+
+    /// Writes a file whole; returns its size.
+    pub(super) fn write(
+        &self,
+        path: &str,
+        fill: impl FnOnce(BufWriter<File>) -> Result<BufWriter<File>, String>,
+    ) -> Result<u64, ExportError> {
+        let filled = fill(self.begin(path)?);
+        let file = filled.map_err(|error| ExportError::Format { path: self.dir.join(path).display().to_string(), error })?;
+        self.finish(path, file)
+    }
+
+    fn beside(&self, path: &str) -> PathBuf {
+        self.dir.join("writing").join(path.replace('/', "_"))
+    }
+}

@@ -1,0 +1,146 @@
+//! Reads an export without a server: the same tables and views, over files.
+//!
+//! Invariant: only what the manifest names is read; files are opened when a statement scans them.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::ipc::reader::FileReader;
+use datafusion::common::DataFusionError;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::parquet::arrow::ProjectionMask;
+
+use super::manifest::{Form, Manifest};
+use super::ExportError;
+use crate::query::{Batches, Catalog, Table};
+use crate::snapshot::generation::views;
+use crate::snapshot::schema::{TableSchema, TABLES};
+
+/// How many partitions a table is scanned in, at most.
+const PARTITIONS: usize = 4;
+
+/// Opens the newest export of a directory.
+pub fn open_export(dir: &Path) -> Result<Catalog, ExportError> {
+    let missing = || ExportError::Missing { path: dir.display().to_string() };
+    let manifest = Manifest::load(dir)?.ok_or_else(missing)?.into_current();
+    let mut tables: Vec<Arc<dyn Table>> = Vec::new();
+    for table in TABLES {
+        let files = manifest.tables.iter().find(|t| t.name == table.name).map(|t| &t.files);
+        let detail = || format!("it has no table {}", table.name);
+        let files = files.ok_or_else(|| ExportError::Version { path: dir.display().to_string(), detail: detail() })?;
+        let files = files.iter().map(|f| Part { path: dir.join(&f.path), form: f.form, rows: f.rows as usize });
+        let opened = Opened { table, schema: table.arrow(), files: files.collect() };
+        opened.check()?;
+        tables.push(Arc::new(opened));
+    }
+    Ok(Catalog::new(tables, views()))
+}
+
+#[derive(Clone, Debug)]
+struct Part {
+    path: PathBuf,
+    form: Form,
+    rows: usize,
+}
+
+#[derive(Debug)]
+struct Opened {
+    table: &'static TableSchema,
+    schema: SchemaRef,
+    files: Vec<Part>,
+}
+
+impl Opened {
+    /// Files of another version may have other columns: said once at the start rather than in the middle of an answer.
+    fn check(&self) -> Result<(), ExportError> {
+        let Some(part) = self.files.last() else { return Ok(()) };
+        let found = part.schema().map_err(|e| ExportError::Format { path: part.path.display().to_string(), error: e.to_string() })?;
+        if found.fields() != self.schema.fields() {
+            let detail = format!("the columns of {} differ", self.table.name);
+            return Err(ExportError::Version { path: part.path.display().to_string(), detail });
+        }
+        Ok(())
+    }
+}
+
+impl Table for Opened {
+    fn name(&self) -> &str {
+        self.table.name
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn partitions(&self) -> usize {
+        self.files.len().clamp(1, PARTITIONS)
+    }
+
+    fn scan(&self, partition: usize, projection: &[usize]) -> Batches {
+        let n = self.partitions();
+        let (files, columns) = (self.files.len(), projection.to_vec());
+        let parts = self.files[files * partition / n..files * (partition + 1) / n].to_vec();
+        let schema = match self.schema.project(projection) {
+            Ok(schema) => Arc::new(schema),
+            Err(e) => return Box::new(std::iter::once(Err(e.into()))),
+        };
+        Box::new(parts.into_iter().flat_map(move |part| part.read(&columns, &schema)))
+    }
+
+    fn rows(&self) -> Option<usize> {
+        Some(self.files.iter().map(|f| f.rows).sum())
+    }
+}
+
+impl Part {
+    fn schema(&self) -> Result<SchemaRef, DataFusionError> {
+        let file = File::open(&self.path)?;
+        Ok(match self.form {
+            Form::Arrow => FileReader::try_new(BufReader::new(file), None)?.schema(),
+            Form::Parquet => Arc::clone(ParquetRecordBatchReaderBuilder::try_new(file)?.schema()),
+        })
+    }
+
+    fn read(&self, columns: &[usize], schema: &SchemaRef) -> Batches {
+        if columns.is_empty() {
+            let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+            let counted = RecordBatch::try_new_with_options(Arc::clone(schema), Vec::new(), &options);
+            return Box::new(std::iter::once(counted.map_err(Into::into)));
+        }
+        self.batches(columns, schema).unwrap_or_else(|e| {
+            let named = e.context(format!("reading {}", self.path.display()));
+            Box::new(std::iter::once(Err(named)))
+        })
+    }
+
+    fn batches(&self, columns: &[usize], schema: &SchemaRef) -> Result<Batches, DataFusionError> {
+        // Readers give the columns in the order of the file: asked in that order, then put in the order wanted.
+        let mut ascending = columns.to_vec();
+        ascending.sort_unstable();
+        ascending.dedup();
+        let place = |c: &usize| ascending.binary_search(c).unwrap_or_default();
+        let order: Vec<usize> = columns.iter().map(place).collect();
+        let schema = Arc::clone(schema);
+        let arrange = move |batch: RecordBatch| -> Result<RecordBatch, DataFusionError> {
+            let arrays = order.iter().map(|i| Arc::clone(batch.column(*i))).collect();
+            Ok(RecordBatch::try_new(Arc::clone(&schema), arrays)?)
+        };
+        let file = File::open(&self.path)?;
+        Ok(match self.form {
+            Form::Arrow => {
+                let reader = FileReader::try_new_buffered(file, Some(ascending))?;
+                Box::new(reader.map(move |b| arrange(b?)))
+            }
+            Form::Parquet => {
+                let builder = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(8192);
+                let mask = ProjectionMask::roots(builder.parquet_schema(), ascending);
+                let reader = builder.with_projection(mask).build()?;
+                Box::new(reader.map(move |b| arrange(b?)))
+            }
+        })
+    }
+}

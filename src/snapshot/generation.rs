@@ -1,0 +1,142 @@
+//! A generation: the tables of one instant, immutable, with the small derived tables computed at most once.
+//!
+//! Invariant: everything a statement sees comes from one [`Tables`] snapshot; two scans of one generation give the same rows.
+
+use std::sync::{Arc, OnceLock};
+
+use super::scan::{Cell, Reader, Rows, Scan};
+use super::schema::{self, TableSchema, VIEWS};
+use super::{coverage, desired, history, hosts, reconcilers, rollouts};
+use crate::model::Micros;
+use crate::query::{Catalog, Table};
+use crate::state::Tables;
+
+/// How long something may be in progress before it counts as stalled: 30 minutes.
+pub(super) const STALL_AFTER: i64 = 30 * 60 * 1_000_000;
+
+/// The tables of one instant.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// Its id: names the store's epoch, the sequence and the instant; the entity tag of answers.
+    pub id: String,
+    /// Everything up to this sequence is in it.
+    pub seq: u64,
+    /// "Now" of the views.
+    pub taken_at: Micros,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all tables of a generation read from.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) id: String,
+    pub(super) epoch: u64,
+    pub(super) seq: u64,
+    pub(super) taken_at: Micros,
+    pub(super) tables: Tables,
+    pub(super) assigned: OnceLock<coverage::Assigned>,
+    pub(super) running: OnceLock<Vec<coverage::Running>>,
+    pub(super) commits: OnceLock<Vec<coverage::Covered>>,
+    pub(super) endpoint_commits: OnceLock<Vec<history::EndpointCommit>>,
+    pub(super) rollouts: OnceLock<Vec<rollouts::RolloutState>>,
+    pub(super) labels: OnceLock<hosts::LabelSets>,
+    pub(super) groups: OnceLock<desired::Groups>,
+}
+
+impl Generation {
+    /// Takes a generation of these tables; `seq` and `epoch` are those of the ledger, `now` is the "now" of its views.
+    pub fn take(epoch: u64, seq: u64, tables: Tables, now: Micros) -> Generation {
+        let id = format!("{epoch:x}-{seq:x}-{:x}", now.0);
+        let shared = Arc::new(Shared {
+            id: id.clone(),
+            epoch,
+            seq,
+            taken_at: now,
+            tables,
+            assigned: OnceLock::new(),
+            running: OnceLock::new(),
+            commits: OnceLock::new(),
+            endpoint_commits: OnceLock::new(),
+            rollouts: OnceLock::new(),
+            labels: OnceLock::new(),
+            groups: OnceLock::new(),
+        });
+        Generation { id, seq, taken_at: now, shared }
+    }
+
+    /// The epoch of the store it was taken from.
+    pub fn epoch(&self) -> u64 {
+        self.shared.epoch
+    }
+
+    /// The SQL tables.
+    pub fn tables(&self) -> Vec<Arc<dyn Table>> {
+        let s = || Arc::clone(&self.shared);
+        let mut all = desired::tables(&self.shared);
+        all.extend([
+            Scan::of(coverage::Assignments(s())),
+            Scan::of(coverage::AssignmentCommits(s())),
+            Scan::of(coverage::RunningCommits(s())),
+            Scan::of(rollouts::RolloutStates(s())),
+            Scan::of(hosts::Hosts(s())),
+            Scan::of(hosts::HostTransitions(s())),
+            Scan::of(hosts::Expectations::new(s())),
+            Scan::of(reconcilers::Reconcilers(s())),
+            Scan::of(reconcilers::ReconcilerSources(s())),
+            Scan::of(history::Deployments(s())),
+            Scan::of(history::Transitions(s())),
+            Scan::of(history::EndpointCommits(s())),
+            Scan::of(Itself(s())),
+        ]);
+        all
+    }
+
+    /// Tables and views for the SQL engine.
+    pub fn catalog(&self) -> Catalog {
+        Catalog::new(self.tables(), views())
+    }
+}
+
+/// The views as the SQL engine takes them.
+pub(super) fn views() -> Vec<(String, String)> {
+    VIEWS.iter().map(|v| (v.schema.name.to_owned(), v.sql.to_owned())).collect()
+}
+
+/// The table `generation`.
+#[derive(Debug)]
+struct Itself(Arc<Shared>);
+
+impl Rows for Itself {
+    type Row = ();
+
+    fn table(&self) -> &'static TableSchema {
+        &schema::GENERATION
+    }
+
+    fn chunks(&self) -> usize {
+        1
+    }
+
+    fn chunk(&self, _: usize) -> Vec<()> {
+        vec![()]
+    }
+
+    fn reader(column: &str) -> Option<Reader<Self>> {
+        Some(match column {
+            "generation" => |s, ()| Cell::Text(&s.0.id),
+            "seq" => |s, ()| Cell::Number(s.0.seq as i64),
+            "epoch" => |s, ()| Cell::Number(s.0.epoch as i64),
+            "taken_at" => |s, ()| Cell::Number(s.0.taken_at.0),
+            "stalled_before" => |s, ()| Cell::Number(s.0.taken_at.plus(-STALL_AFTER).0),
+            _ => return None,
+        })
+    }
+
+    fn count(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+}

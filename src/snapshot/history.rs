@@ -1,0 +1,316 @@
+//! The tables of the past: every deployment and transition, and the last words per endpoint and commit.
+//!
+//! Invariant: histories are packed; a chunk unpacks those of [`STEP`] reconcilers and forgets them again.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use twox_hash::XxHash3_128;
+
+use super::export::Dated;
+use super::generation::Shared;
+use super::ids::id;
+use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
+use super::schema::{self, TableSchema};
+use crate::model::{Micros, Status};
+use crate::state::walk::{Deployment, Transition, Walk};
+
+/// Reconcilers whose histories make one chunk.
+pub(super) const STEP: usize = 512;
+
+fn walk(s: &Shared, chunk: usize, mut each: impl FnMut(u32, &Walk)) {
+    let mut walk = Walk::default();
+    for i in (chunk * STEP..(chunk + 1) * STEP).take_while(|i| *i < s.tables.reconcilers.len()) {
+        s.tables.walk(i as u32, &mut walk);
+        each(i as u32, &walk);
+    }
+}
+
+fn steps(s: &Shared) -> usize {
+    s.tables.reconcilers.len().div_ceil(STEP)
+}
+
+/// The table `deployments`: a row is (reconciler, sequence, deployment).
+#[derive(Debug)]
+pub(super) struct Deployments(pub(super) Arc<Shared>);
+
+impl Rows for Deployments {
+    type Row = (u32, u32, Deployment);
+
+    fn table(&self) -> &'static TableSchema {
+        &schema::DEPLOYMENTS
+    }
+
+    fn chunks(&self) -> usize {
+        steps(&self.0)
+    }
+
+    fn chunk(&self, chunk: usize) -> Vec<Self::Row> {
+        let mut rows = Vec::new();
+        walk(&self.0, chunk, |r, w| rows.extend(w.deployments.iter().zip(1..).map(|(d, n)| (r, n, *d))));
+        rows
+    }
+
+    fn reader(column: &str) -> Option<Reader<Self>> {
+        Some(match column {
+            "deployment_id" => |s, r| {
+                let record = s.0.reconciler(r.0);
+                let names = [s.0.tables.host_name(record.host), s.0.tables.text(record.name), &r.1.to_string()];
+                Cell::Made(id("deployment", &names))
+            },
+            "sequence" => |_, r| Cell::Number(i64::from(r.1)),
+            "storage_type" => |s, r| s.0.storage_type(r.2.endpoint),
+            "manifests_endpoint" => |s, r| Cell::Text(s.0.tables.endpoint_text(r.2.endpoint)),
+            "commit" => |s, r| Cell::Text(s.0.tables.text(r.2.commit)),
+            "status" => |_, r| Cell::Text(r.2.status.as_str()),
+            "rolled_back" => |_, r| Cell::Flag(r.2.rolled_back),
+            "deployed_at" => |_, r| Cell::time(r.2.start),
+            "ended_at" => |_, r| Cell::time(r.2.end),
+            "reported_at" => |_, r| Cell::time(r.2.reported_at),
+            "endpoint_no" => |_, r| Cell::Number(i64::from(r.2.endpoint)),
+            "commit_no" => |_, r| Cell::Number(i64::from(r.2.commit)),
+            _ => return None,
+        })
+    }
+
+    fn count(&self) -> Option<usize> {
+        None
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    fn reconciler(row: &Self::Row) -> Option<u32> {
+        Some(row.0)
+    }
+}
+
+impl Dated for Deployments {
+    fn instant(&self, row: &Self::Row) -> Option<Micros> {
+        (row.2.end != Micros::MAX).then_some(row.2.end)
+    }
+
+    fn fingerprint(&self, (reconciler, sequence, d): &Self::Row) -> u64 {
+        let flags = u64::from(d.status as u8) << 1 | u64::from(d.rolled_back);
+        mixed([
+            u64::from(*reconciler) << 32 | u64::from(*sequence),
+            u64::from(d.endpoint) << 32 | u64::from(d.commit),
+            d.start.0 as u64,
+            d.end.0 as u64,
+            d.reported_at.0 as u64,
+            flags,
+        ])
+    }
+}
+
+/// The table `transitions`: a row is (reconciler, transition).
+#[derive(Debug)]
+pub(super) struct Transitions(pub(super) Arc<Shared>);
+
+impl Rows for Transitions {
+    type Row = (u32, Transition);
+
+    fn table(&self) -> &'static TableSchema {
+        &schema::TRANSITIONS
+    }
+
+    fn chunks(&self) -> usize {
+        steps(&self.0)
+    }
+
+    fn chunk(&self, chunk: usize) -> Vec<Self::Row> {
+        let mut rows = Vec::new();
+        walk(&self.0, chunk, |r, w| rows.extend(w.transitions.iter().map(|t| (r, *t))));
+        rows
+    }
+
+    fn reader(column: &str) -> Option<Reader<Self>> {
+        Some(match column {
+            // The order of receipt is the only sequence that a history keeps.
+            "seq" => |_, r| Cell::Number(r.1.received_at.0),
+            "manifests_endpoint" => |s, r| Cell::Text(s.0.tables.endpoint_text(r.1.endpoint)),
+            "commit" => |s, r| Cell::some(s.0.tables.text(r.1.commit)),
+            "applied_commit" => {
+                |s, r| if r.1.applied == r.1.commit { Cell::Null } else { Cell::some(s.0.tables.text(r.1.applied)) }
+            }
+            "status" => |_, r| Cell::Text(r.1.status.as_str()),
+            "raw_status" => |s, r| Cell::Text(s.0.tables.text(r.1.raw)),
+            "message" => |s, r| Cell::some(s.0.tables.text(r.1.message)),
+            "reported_at" => |_, r| Cell::time(r.1.reported_at),
+            "received_at" => |_, r| Cell::time(r.1.received_at),
+            "last_confirmed_at" => |_, r| Cell::time(r.1.last_confirmed_at),
+            "source" => |s, r| Cell::Text(s.0.tables.text(r.1.source)),
+            _ => return None,
+        })
+    }
+
+    fn count(&self) -> Option<usize> {
+        None
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    fn reconciler(row: &Self::Row) -> Option<u32> {
+        Some(row.0)
+    }
+}
+
+impl Dated for Transitions {
+    fn instant(&self, row: &Self::Row) -> Option<Micros> {
+        Some(row.1.reported_at)
+    }
+
+    fn fingerprint(&self, (reconciler, t): &Self::Row) -> u64 {
+        mixed([
+            u64::from(*reconciler) << 32 | u64::from(t.endpoint),
+            u64::from(t.commit) << 32 | u64::from(t.applied),
+            u64::from(t.raw) << 32 | u64::from(t.message),
+            u64::from(t.source) << 8 | u64::from(t.status as u8),
+            t.reported_at.0 as u64,
+            t.received_at.0 as u64 ^ (t.last_confirmed_at.0 as u64).rotate_left(32),
+        ])
+    }
+}
+
+/// A hash of some numbers.
+pub(super) fn mixed<const N: usize>(numbers: [u64; N]) -> u64 {
+    let mut bytes = [0u8; 64];
+    for (place, n) in bytes.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&n.to_le_bytes());
+    }
+    XxHash3_128::oneshot(&bytes) as u64
+}
+
+/// What reconcilers last said of one commit at one endpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointCommit {
+    /// Endpoint id.
+    pub endpoint: u32,
+    /// Commit (name id).
+    pub commit: u32,
+    by_status: [u32; 4],
+    rollbacks: u32,
+    first_deployed_at: Micros,
+    last_deployed_at: Micros,
+    last_reported_at: Micros,
+}
+
+impl EndpointCommit {
+    fn new(endpoint: u32, commit: u32) -> EndpointCommit {
+        EndpointCommit {
+            endpoint,
+            commit,
+            by_status: [0; 4],
+            rollbacks: 0,
+            first_deployed_at: Micros::MAX,
+            last_deployed_at: Micros::MIN,
+            last_reported_at: Micros::MIN,
+        }
+    }
+
+    fn merge(&mut self, other: &EndpointCommit) {
+        for (mine, theirs) in self.by_status.iter_mut().zip(other.by_status) {
+            *mine += theirs;
+        }
+        self.rollbacks += other.rollbacks;
+        self.first_deployed_at = self.first_deployed_at.min(other.first_deployed_at);
+        self.last_deployed_at = self.last_deployed_at.max(other.last_deployed_at);
+        self.last_reported_at = self.last_reported_at.max(other.last_reported_at);
+    }
+}
+
+type Counted = HashMap<(u32, u32), EndpointCommit>;
+
+fn count(s: &Shared, chunks: std::ops::Range<usize>) -> Counted {
+    let mut all = Counted::new();
+    for chunk in chunks {
+        walk(s, chunk, |_, w| {
+            for word in &w.words {
+                let e = all.entry((word.endpoint, word.commit)).or_insert_with(|| EndpointCommit::new(word.endpoint, word.commit));
+                e.by_status[word.status as usize] += 1;
+                e.last_reported_at = e.last_reported_at.max(word.last);
+            }
+            for (i, d) in w.deployments.iter().enumerate() {
+                let e = all.entry((d.endpoint, d.commit)).or_insert_with(|| EndpointCommit::new(d.endpoint, d.commit));
+                e.first_deployed_at = e.first_deployed_at.min(d.start);
+                e.last_deployed_at = e.last_deployed_at.max(d.start);
+                let earlier = || w.deployments[..i].iter().any(|o| o.rolled_back && (o.endpoint, o.commit) == (d.endpoint, d.commit));
+                e.rollbacks += u32::from(d.rolled_back && !earlier());
+            }
+        });
+    }
+    all
+}
+
+fn endpoint_commits(s: &Shared) -> Vec<EndpointCommit> {
+    let half = steps(s) / 2;
+    // Two halves at once: reading every history is the most expensive thing a statement can ask of a generation.
+    let (mut all, other) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| count(s, half..steps(s)));
+        let first = count(s, 0..half);
+        (first, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    for (key, e) in &other {
+        all.entry(*key).or_insert_with(|| EndpointCommit::new(key.0, key.1)).merge(e);
+    }
+    let mut all: Vec<_> = all.into_values().collect();
+    all.sort_unstable_by_key(|e| (e.endpoint, e.first_deployed_at, e.commit));
+    all
+}
+
+impl Shared {
+    pub(super) fn endpoint_commits(&self) -> &[EndpointCommit] {
+        self.endpoint_commits.get_or_init(|| endpoint_commits(self))
+    }
+}
+
+/// The table `endpoint_commits`.
+#[derive(Debug)]
+pub(super) struct EndpointCommits(pub(super) Arc<Shared>);
+
+impl Rows for EndpointCommits {
+    type Row = EndpointCommit;
+
+    fn table(&self) -> &'static TableSchema {
+        &schema::ENDPOINT_COMMITS
+    }
+
+    fn chunks(&self) -> usize {
+        self.0.endpoint_commits().len().div_ceil(CHUNK)
+    }
+
+    fn chunk(&self, chunk: usize) -> Vec<EndpointCommit> {
+        let rows = self.0.endpoint_commits();
+        rows[chunk_of(rows.len(), chunk)].to_vec()
+    }
+
+    fn reader(column: &str) -> Option<Reader<Self>> {
+        Some(match column {
+            "storage_type" => |s, r| s.0.storage_type(r.endpoint),
+            "manifests_endpoint" => |s, r| Cell::Text(s.0.tables.endpoint_text(r.endpoint)),
+            "commit" => |s, r| Cell::Text(s.0.tables.text(r.commit)),
+            "success" => |_, r| Cell::Number(i64::from(r.by_status[Status::Success as usize])),
+            "failure" => |_, r| Cell::Number(i64::from(r.by_status[Status::Failure as usize])),
+            "in_progress" => |_, r| Cell::Number(i64::from(r.by_status[Status::InProgress as usize])),
+            "unknown" => |_, r| Cell::Number(i64::from(r.by_status[Status::Unknown as usize])),
+            "rollbacks" => |_, r| Cell::Number(i64::from(r.rollbacks)),
+            "first_deployed_at" => |_, r| Cell::time(r.first_deployed_at),
+            "last_deployed_at" => |_, r| Cell::time(r.last_deployed_at),
+            "last_reported_at" => |_, r| Cell::time(r.last_reported_at),
+            "endpoint_no" => |_, r| Cell::Number(i64::from(r.endpoint)),
+            "commit_no" => |_, r| Cell::Number(i64::from(r.commit)),
+            _ => return None,
+        })
+    }
+
+    fn count(&self) -> Option<usize> {
+        self.0.endpoint_commits.get().map(Vec::len)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+}

@@ -1,0 +1,266 @@
+//! The tables about hosts: what they are, when they were heard, and what they are expected to run.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::generation::Shared;
+use super::ids::id;
+use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
+use super::schema::{self, TableSchema};
+use crate::model::{Liveness, Micros};
+use crate::state::host::{HostDeclared, HostRecord};
+
+/// Label sets (name id of their JSON) to cluster type, ring and region.
+pub type LabelSets = HashMap<u32, [Option<String>; 3]>;
+
+fn label_sets(s: &Shared) -> LabelSets {
+    let mut sets = LabelSets::new();
+    for (_, h) in s.tables.hosts.iter() {
+        let labels = h.labels();
+        sets.entry(labels).or_insert_with(|| known_labels(s.tables.text(labels)));
+    }
+    sets
+}
+
+fn known_labels(json: &str) -> [Option<String>; 3] {
+    let labels: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
+    let find = |names: &[&str]| {
+        let value = names.iter().find_map(|n| labels.get(*n))?;
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
+    [find(&["cluster_type", "clusterType"]), find(&["ring"]), find(&["region"])]
+}
+
+impl Shared {
+    fn host_label(&self, host: &HostRecord, which: usize) -> Cell<'_> {
+        let sets = self.labels.get_or_init(|| label_sets(self));
+        let label = sets.get(&host.labels()).and_then(|l| l[which].as_deref());
+        label.map_or(Cell::Null, Cell::some)
+    }
+
+    pub(super) fn liveness(&self, host: u32) -> &'static str {
+        self.tables.hosts.get(host).map_or(Liveness::Online, HostRecord::liveness).as_str()
+    }
+}
+
+/// The table `hosts`.
+#[derive(Debug)]
+pub(super) struct Hosts(pub(super) Arc<Shared>);
+
+impl Hosts {
+    fn host(&self, host: u32) -> &HostRecord {
+        self.0.tables.hosts.get(host).expect("rows are made from the hosts there are")
+    }
+
+    fn declared(&self, host: u32, detail: fn(&HostDeclared) -> u32) -> Cell<'_> {
+        let declared = self.host(host).declared.as_ref();
+        declared.map_or(Cell::Null, |d| Cell::some(self.0.tables.text(detail(d))))
+    }
+}
+
+impl Rows for Hosts {
+    type Row = u32;
+
+    fn table(&self) -> &'static TableSchema {
+        &schema::HOSTS
+    }
+
+    fn chunks(&self) -> usize {
+        self.0.tables.hosts.len().div_ceil(CHUNK)
+    }
+
+    fn chunk(&self, chunk: usize) -> Vec<u32> {
+        chunk_of(self.0.tables.hosts.len(), chunk).map(|i| i as u32).collect()
+    }
+
+    fn reader(column: &str) -> Option<Reader<Self>> {
+        Some(match column {
+            "host_id" => |s, r| Cell::Made(id("host", &[s.0.tables.host_name(*r)])),
+            "host" => |s, r| Cell::Text(s.0.tables.host_name(*r)),
+            "external_id" => |s, r| s.declared(*r, |d| d.external_id),
+            "host_type" => |s, r| s.declared(*r, |d| d.host_type),
+            "cluster_type" => |s, r| s.0.host_label(s.host(*r), 0),
+            "ring" => |s, r| s.0.host_label(s.host(*r), 1),
+            "region" => |s, r| s.0.host_label(s.host(*r), 2),
+            "labels" => |s, r| Cell::some(s.0.tables.text(s.host(*r).labels())),
+            "class" => |s, r| s.declared(*r, |d| d.class),
+            "contact" => |s, r| s.declared(*r, |d| d.contact),
+            "liveness" => |s, r| Cell::Text(s.0.liveness(*r)),
+            "liveness_since" => |s, r| stretches(s.host(*r)).last().map_or(Cell::Null, |t| Cell::time(t.1)),
+            "first_heard_at" => |s, r| Cell::time(s.host(*r).first_seen_at),
+            "last_heard_at" => |s, r| Cell::time(s.host(*r).heard_at),
+            "retired_at" => |s, r| Cell::time(*s.host(*r).retired_at),
+            "host_no" => |_, r| Cell::Number(i64::from(*r)),
+            _ => return None,
+        })
+    }
+
+    fn count(&self) -> Option<usize> {
+        Some(self.0.tables.hosts.len())
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// Stretches of one liveness: (liveness, start, end).
+fn stretches(host: &HostRecord) -> Vec<(Liveness, Micros, Micros)> {
+    let mut changes = vec![(Liveness::Online, host.first_seen_at)];
+    changes.extend(host.silences.iter().filter(|e| e.at < *host.retired_at).map(|e| (e.liveness, e.at)));
+    if *host.retired_at != Micros::MAX {
+        changes.push((Liveness::Retired, *host.retired_at));
+    }
+    let ends = changes.iter().skip(1).map(|c| c.1).chain([Micros::MAX]).collect::<Vec<_>>();
+    changes.into_iter().zip(ends).map(|((liveness, start), end)| (liveness, start, end)).collect()
+}
+
+/// The table `host_transitions`.
+#[derive(Debug)]
+pub(super) struct HostTransitions(pub(super) Arc<Shared>);
+
+impl Rows for HostTransitions {
+    type Row = (u32, Liveness, Micros, Micros);
+
+    fn table(&self) -> &'static TableSchema {
+        &schema::HOST_TRANSITIONS
+    }
+
+    fn chunks(&self) -> usize {
+        self.0.tables.hosts.len().div_ceil(CHUNK)
+    }
+
+    fn chunk(&self, chunk: usize) -> Vec<Self::Row> {
+        let hosts = chunk_of(self.0.tables.hosts.len(), chunk).filter_map(|i| Some((i, self.0.tables.hosts.get(i as u32)?)));
+        hosts.flat_map(|(i, h)| stretches(h).into_iter().map(move |(l, start, end)| (i as u32, l, start, end))).collect()
+    }
+
+    fn reader(column: &str) -> Option<Reader<Self>> {
+        Some(match column {
+            "host" => |s, r| Cell::Text(s.0.tables.host_name(r.0)),
+            "liveness" => |_, r| Cell::Text(r.1.as_str()),
+            "started_at" => |_, r| Cell::time(r.2),
+            "ended_at" => |_, r| Cell::time(r.3),
+            "host_no" => |_, r| Cell::Number(i64::from(r.0)),
+            _ => return None,
+        })
+    }
+
+    fn count(&self) -> Option<usize> {
+        None
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// One expectation of a host and one living target it matches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    host: u32,
+    names: (u32, u32, u32),
+    since: Micros,
+    pub(super) target: Option<u32>,
+    pub(super) reported: bool,
+}
+
+/// The table `expectations`.
+#[derive(Debug)]
+pub(super) struct Expectations {
+    shared: Arc<Shared>,
+    rows: std::sync::OnceLock<Vec<Expected>>,
+}
+
+impl Expectations {
+    pub(super) fn new(shared: Arc<Shared>) -> Expectations {
+        Expectations { shared, rows: std::sync::OnceLock::new() }
+    }
+
+    fn rows(&self) -> &[Expected] {
+        self.rows.get_or_init(|| expected(&self.shared))
+    }
+}
+
+/// What hosts are expected to run, matched with the living targets.
+pub(super) fn expected(s: &Shared) -> Vec<Expected> {
+    let t = &s.tables;
+    let hosts: Vec<(u32, &HostDeclared)> = t
+        .hosts
+        .iter()
+        .filter_map(|(id, h)| Some((id, h.declared.as_deref()?)))
+        .filter(|(_, d)| !d.expects.is_empty())
+        .collect();
+    if hosts.is_empty() {
+        return Vec::new();
+    }
+    let mut targets: HashMap<(u32, u32, u32), Vec<(u32, u32)>> = HashMap::new();
+    for (id, target) in t.targets.iter() {
+        if let Some((_, a)) = target.assignments.in_force() {
+            let names = (target.workload, target.environment, target.name);
+            targets.entry(names).or_default().push((id, a.endpoint));
+        }
+    }
+    let expecting: HashSet<u32> = hosts.iter().map(|(id, _)| *id).collect();
+    let mut reported: HashSet<(u32, u32)> = HashSet::new();
+    for (_, r) in t.reconcilers.iter().filter(|(_, r)| expecting.contains(&r.host)) {
+        reported.extend(r.history.iter().filter(|s| !s.gone).map(|s| (r.host, s.endpoint)));
+    }
+    let mut all = Vec::new();
+    for (host, declared) in hosts {
+        let since = declared.expects_at.unwrap_or(declared.at);
+        for &names in &declared.expects {
+            let matching = targets.get(&names).map_or(&[][..], Vec::as_slice);
+            all.extend(matching.iter().map(|(target, endpoint)| {
+                let reported = reported.contains(&(host, *endpoint));
+                Expected { host, names, since, target: Some(*target), reported }
+            }));
+            if matching.is_empty() {
+                all.push(Expected { host, names, since, target: None, reported: false });
+            }
+        }
+    }
+    all
+}
+
+impl Rows for Expectations {
+    type Row = Expected;
+
+    fn table(&self) -> &'static TableSchema {
+        &schema::EXPECTATIONS
+    }
+
+    fn chunks(&self) -> usize {
+        self.rows().len().div_ceil(CHUNK)
+    }
+
+    fn chunk(&self, chunk: usize) -> Vec<Expected> {
+        self.rows()[chunk_of(self.rows().len(), chunk)].to_vec()
+    }
+
+    fn reader(column: &str) -> Option<Reader<Self>> {
+        Some(match column {
+            "host" => |s, r| Cell::Text(s.shared.tables.host_name(r.host)),
+            "workload" => |s, r| Cell::Text(s.shared.tables.text(r.names.0)),
+            "environment" => |s, r| Cell::Text(s.shared.tables.text(r.names.1)),
+            "deployment_target" => |s, r| Cell::Text(s.shared.tables.text(r.names.2)),
+            "expected_since" => |_, r| Cell::time(r.since),
+            "reported" => |_, r| Cell::Flag(r.reported),
+            "host_no" => |_, r| Cell::Number(i64::from(r.host)),
+            _ => return None,
+        })
+    }
+
+    fn count(&self) -> Option<usize> {
+        Some(self.rows().len())
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn target(row: &Expected) -> Option<u32> {
+        row.target
+    }
+}

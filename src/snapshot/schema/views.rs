@@ -1,0 +1,250 @@
+//! The views: their SQL (hand-written, in `schema/views`) and what their columns mean.
+//!
+//! Invariant: the columns of a view are a public contract; a test compares what the SQL yields with what is declared here.
+
+use super::*;
+
+/// One view.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Name, meaning and columns.
+    pub schema: TableSchema,
+    /// The statement behind it.
+    pub sql: &'static str,
+}
+
+/// Every view; one that selects from another comes after it.
+pub static VIEWS: [View; 7] = [
+    SUBSCRIPTIONS,
+    ENVIRONMENT_STATE,
+    HOST_STATE,
+    ENVIRONMENT_HISTORY,
+    ENVIRONMENT_DISCREPANCIES,
+    DRIFT,
+    ROLLOUTS,
+];
+
+const DESIRED_VERSION: Column = text_or_null("desired_version", "Version of the assignment in force on the target.");
+const DEPLOYED_VERSION: Column =
+    text_or_null("deployed_version", "Version that the commit that runs stands for; null where nothing explains it.");
+const DRIFT_WORD: Column = text(
+    "drift",
+    "First that applies: missing, unassigned, silent, failing, unknown_commit, ahead, stalled, progressing, behind, in_sync.",
+);
+const BEHIND_BY: Column =
+    count_or_null("behind_by", "Assignments of the target between deployed and desired; null where nothing tells.");
+const CLUSTER_TYPE: Column = text_or_null("cluster_type", "Label of the host.");
+const RING: Column = text_or_null("ring", "Label of the host.");
+const REGION: Column = text_or_null("region", "Label of the host.");
+const TARGET_WORKSPACE: Column = text_or_null("workspace", "The team; null when nobody described the endpoint.");
+const TARGET_APPLICATION: Column = text_or_null("application", "Application; null when nobody described the endpoint.");
+const TARGET_WORKLOAD: Column = text_or_null("workload", "Workload; null when nobody described the endpoint.");
+const TARGET_ENVIRONMENT: Column = text_or_null("environment", "Environment; null when nobody described the endpoint.");
+const TARGET_NAME: Column =
+    text_or_null("deployment_target", "Deployment target; null when nobody described the endpoint.");
+
+const SUBSCRIPTIONS: View = View {
+    schema: TableSchema {
+        name: "subscriptions",
+        doc: "One row per living reconciler and target it serves, now: everything `host_state` and `drift` show.",
+        columns: &[
+            TARGET_WORKSPACE,
+            TARGET_APPLICATION,
+            TARGET_ENVIRONMENT,
+            TARGET_WORKLOAD,
+            TARGET_NAME,
+            HOST,
+            RECONCILER,
+            CLUSTER_TYPE,
+            RING,
+            REGION,
+            DRIFT_WORD,
+            time_or_null("since", "Since when this rule applies."),
+            DESIRED_VERSION,
+            DEPLOYED_VERSION,
+            BEHIND_BY,
+            count_or_null("behind_seconds", "Seconds since the first assignment that it lacks."),
+            text_or_null("labels", "Labels of the host, as JSON."),
+            text("liveness", "online, late, silent or retired."),
+            text("reconciler_type", "flux, argocd, ansible …"),
+            text_or_null("commit", "The commit that runs."),
+            text_or_null("attempted_commit", "The commit last attempted."),
+            text("status", "Its word on the attempted commit."),
+            text("raw_status", "The source's own word."),
+            text_or_null("message", "Message."),
+            flag("rolled_back", "What runs had been deployed here before, with another commit in between."),
+            time_or_null("deployed_at", "Start of the current deployment."),
+            time("reported_at", "Event time of the last word."),
+            SOURCE,
+            text_or_null("contact", "Whom to ask: of the target, else of the host."),
+            HOST_NO,
+            RECONCILER_NO,
+            count_or_null("target_no", "Number of the deployment target, inside one generation."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/subscriptions.sql"),
+};
+
+const ENVIRONMENT_STATE: View = View {
+    schema: TableSchema {
+        name: "environment_state",
+        doc: "One row per target, deployed version and status, now. A target nobody subscribes to has one row with \
+              reconcilers = 0 and null status.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            ENVIRONMENT,
+            WORKLOAD,
+            DEPLOYMENT_TARGET,
+            DESIRED_VERSION,
+            text_or_null("desired_commit", "First commit of the assignment in force; null while nobody knows it."),
+            text_or_null("deployed_version", "Version that runs; null: never reported, or the commit is unexplained."),
+            text_or_null("status", "success, failure, in_progress or unknown; null: nobody subscribes."),
+            count("reconcilers", "Reconcilers."),
+            count("hosts", "Different hosts among them."),
+            count("silent", "Reconcilers among them whose host is silent."),
+            time_or_null("assigned_at", "Start of the assignment in force."),
+            time_or_null("reported_at", "Event time of the last word of any of them."),
+            text_or_null("author", "Author of the assignment in force."),
+            text_or_null("contact", "Whom to ask."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/environment_state.sql"),
+};
+
+const HOST_STATE: View = View {
+    schema: TableSchema {
+        name: "host_state",
+        doc: "One row per living reconciler and target it serves, now; target columns are null when nobody described \
+              its endpoint.",
+        columns: &[
+            HOST,
+            CLUSTER_TYPE,
+            RING,
+            REGION,
+            text_or_null("labels", "Labels of the host, as JSON."),
+            text("liveness", "online, late, silent or retired."),
+            RECONCILER,
+            text("reconciler_type", "flux, argocd, ansible …"),
+            TARGET_WORKSPACE,
+            TARGET_APPLICATION,
+            TARGET_ENVIRONMENT,
+            TARGET_WORKLOAD,
+            TARGET_NAME,
+            DESIRED_VERSION,
+            DEPLOYED_VERSION,
+            text_or_null("commit", "The commit that runs (applied)."),
+            text_or_null("attempted_commit", "The commit last attempted."),
+            text("status", "success, failure, in_progress or unknown: its word on the attempted commit."),
+            text("raw_status", "The source's own word."),
+            text_or_null("message", "The source's message."),
+            DRIFT_WORD,
+            BEHIND_BY,
+            flag("rolled_back", "What runs had been deployed here before, with another commit in between."),
+            time_or_null("deployed_at", "Start of the current deployment."),
+            time("reported_at", "Event time of the last word."),
+            SOURCE,
+            text_or_null("contact", "Whom to ask: of the target, else of the host."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/host_state.sql"),
+};
+
+const ENVIRONMENT_HISTORY: View = View {
+    schema: TableSchema {
+        name: "environment_history",
+        doc: "One row per target and GitOps commit deployed there, all time, also by reconcilers that are retired.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            ENVIRONMENT,
+            WORKLOAD,
+            DEPLOYMENT_TARGET,
+            text_or_null("version", "Version that the commit stands for on this target; null: unexplained."),
+            text("commit", "GitOps commit."),
+            time_or_null("assigned_at", "Start of the assignment that covers it."),
+            time_or_null("first_deployed_at", "First start of a deployment."),
+            time_or_null("last_deployed_at", "Last start of a deployment; heartbeats do not move it."),
+            count("success", "Reconcilers whose last word on the commit is success."),
+            count("failure", "… failure."),
+            count("in_progress", "… in progress."),
+            count("unknown", "… unknown."),
+            flag("rolled_back", "A reconciler came back to the commit after another one."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/environment_history.sql"),
+};
+
+const ENVIRONMENT_DISCREPANCIES: View = View {
+    schema: TableSchema {
+        name: "environment_discrepancies",
+        doc: "One row per workload and target name, environment and deployed version; every current target, also with \
+              nobody on it.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            WORKLOAD,
+            DEPLOYMENT_TARGET,
+            ENVIRONMENT,
+            DESIRED_VERSION,
+            DEPLOYED_VERSION,
+            count("reconcilers", "Reconcilers that run it."),
+            count("successful", "Those among them with status success."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/environment_discrepancies.sql"),
+};
+
+const DRIFT: View = View {
+    schema: TableSchema {
+        name: "drift",
+        doc: "One row per target and reconciler, now, and one without a reconciler per expected host that has none.",
+        columns: &[
+            TARGET_WORKSPACE,
+            TARGET_APPLICATION,
+            TARGET_ENVIRONMENT,
+            TARGET_WORKLOAD,
+            TARGET_NAME,
+            HOST,
+            text_or_null("reconciler", "Name of the reconciler on its host; null when it is missing."),
+            CLUSTER_TYPE,
+            RING,
+            REGION,
+            DRIFT_WORD,
+            time_or_null("since", "Since when this rule applies."),
+            DESIRED_VERSION,
+            DEPLOYED_VERSION,
+            BEHIND_BY,
+            count_or_null("behind_seconds", "Seconds since the first assignment that it lacks."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/drift.sql"),
+};
+
+const ROLLOUTS: View = View {
+    schema: TableSchema {
+        name: "rollouts",
+        doc: "One row per assignment: how it spread over the reconcilers that subscribe to its target.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            ENVIRONMENT,
+            WORKLOAD,
+            DEPLOYMENT_TARGET,
+            VERSION,
+            text_or_null("commit", "First GitOps commit of the assignment."),
+            text("verdict", "complete, superseded, failed, stalled or in_progress, under the default policy."),
+            time("started_at", "Start of the assignment."),
+            time_or_null("completed_at", "When the last of its reconcilers first succeeded; null unless complete."),
+            count("total", "Reconcilers counted."),
+            count("success", "Success at the assignment's commits or past them."),
+            count("failure", "Failing there."),
+            count("in_progress", "Being applied, or status unknown."),
+            count("behind", "Still before the assignment, rolled back, or on an unknown commit."),
+            count("silent", "Their host is silent."),
+            count("never_reported", "Expected and never heard."),
+            count("retired", "Retired; not in `total`."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/rollouts.sql"),
+};

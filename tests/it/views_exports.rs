@@ -1,0 +1,138 @@
+//! Exports: what files say is what memory says, days are written once, and nothing half written is ever read.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use koh::model::Status;
+use koh::query::{Catalog, Engine, Limits, Statement};
+use koh::snapshot::export::manifest::{Exported, Manifest};
+use koh::snapshot::export::{ExportError, Report};
+use koh::snapshot::schema::{TABLES, VIEWS};
+use koh::snapshot::{export, open_export};
+
+use super::views_generation::{Fleet, history};
+use super::views_support::lines;
+
+async fn rows(engine: &Engine, catalog: &Arc<Catalog>, sql: &str) -> Vec<String> {
+    let answer = engine.rows(Arc::clone(catalog), Statement::new(sql)).await;
+    lines(&answer.unwrap_or_else(|e| panic!("{sql}: {e}")).batches)
+}
+
+fn manifest(dir: &Path) -> Exported {
+    Manifest::load(dir).unwrap().unwrap().into_current()
+}
+
+fn days(dir: &Path, table: &str) -> BTreeSet<String> {
+    let manifest = manifest(dir);
+    let files = manifest.tables.iter().filter(|t| t.name == table).flat_map(|t| &t.files);
+    files.filter(|f| f.day.is_some()).map(|f| f.path.clone()).collect()
+}
+
+fn files(dir: &Path) -> BTreeSet<PathBuf> {
+    let all = walkdir::WalkDir::new(dir).into_iter().flatten();
+    all.filter(|e| e.file_type().is_file()).map(|e| e.path().strip_prefix(dir).unwrap().to_owned()).collect()
+}
+
+const DAY: i64 = 24 * 60;
+
+/// The usual history, and a second day of it.
+fn two_days() -> Fleet {
+    let mut f = history();
+    f.want("dev", "1.2", Some("c5"), DAY + 5);
+    f.report("h1", "dev", "c5", Status::Success, DAY + 6);
+    f
+}
+
+#[tokio::test]
+async fn tables_and_views_over_files_equal_those_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let generation = two_days().generation(DAY + 30);
+    export(&generation, dir.path()).unwrap();
+    let engine = Engine::new(Limits::default()).unwrap();
+    let (memory, files) = (Arc::new(generation.catalog()), Arc::new(open_export(dir.path()).unwrap()));
+    for name in TABLES.iter().map(|t| t.name).chain(VIEWS.iter().map(|v| v.schema.name)) {
+        let sql = format!("SELECT * FROM {name}");
+        let (mut a, mut b) = (rows(&engine, &memory, &sql).await, rows(&engine, &files, &sql).await);
+        a.sort();
+        b.sort();
+        assert!(!a.is_empty(), "{name} has rows");
+        assert_eq!(a, b, "{name}");
+        let sql = format!("SELECT count(*) FROM {name}");
+        assert_eq!(rows(&engine, &memory, &sql).await, rows(&engine, &files, &sql).await, "{sql}");
+    }
+    let sql = "SELECT commit, host FROM transitions WHERE host = 'h1' ORDER BY reported_at DESC LIMIT 1";
+    assert_eq!(rows(&engine, &files, sql).await, ["c5 | h1"]);
+}
+
+#[test]
+fn a_day_is_written_again_only_when_its_rows_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut f = two_days();
+    let first = export(&f.generation(DAY + 30), dir.path()).unwrap();
+    // transitions of two days; deployments and assignments that ended on the first and on the second.
+    assert_eq!((first.days_written, first.days_kept), (6, 0));
+    let before = days(dir.path(), "transitions");
+
+    f.report("h2", "dev", "c5", Status::Success, DAY + 31);
+    let second = export(&f.generation(DAY + 32), dir.path()).unwrap();
+    // The second day gains a transition and the end of a deployment.
+    assert_eq!((second.days_written, second.days_kept), (2, 4));
+    let after = days(dir.path(), "transitions");
+    assert_eq!(before.intersection(&after).count(), 1);
+
+    let third = export(&f.generation(DAY + 33), dir.path()).unwrap();
+    assert_eq!(third, Report { days_written: 0, days_kept: 6, ..second });
+
+    // A late report changes a day long closed.
+    f.report("h3", "dev", "c2", Status::Failure, 14);
+    let late = export(&f.generation(DAY + 34), dir.path()).unwrap();
+    assert_eq!(late.days_written, 2);
+}
+
+#[test]
+fn old_files_stay_for_readers_and_go_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut f = two_days();
+    let mut paths = |minute: i64| {
+        f.report("h2", "dev", "c5", if minute % 2 == 0 { Status::Success } else { Status::Failure }, DAY + minute);
+        export(&f.generation(DAY + minute), dir.path()).unwrap();
+        manifest(dir.path()).tables.into_iter().flat_map(|t| t.files).map(|f| f.path).collect::<Vec<_>>()
+    };
+    let exists = |paths: &[String]| paths.iter().filter(|p| dir.path().join(p).exists()).count();
+    let first = paths(40);
+    let second = paths(41);
+    let third = paths(42);
+    let fourth = paths(45);
+    for earlier in [&first, &second, &third, &fourth] {
+        assert_eq!(exists(earlier), earlier.len());
+    }
+    paths(60);
+    assert!(exists(&first) < first.len(), "the first generation is old and not among the last three");
+    assert_eq!(exists(&third) + exists(&fourth), third.len() + fourth.len());
+}
+
+#[test]
+fn what_an_interrupted_export_left_is_not_read_and_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let f = two_days();
+    export(&f.generation(DAY + 30), dir.path()).unwrap();
+    let clean = files(dir.path());
+    for left in ["writing/current_x_hosts.arrow", "current/x/hosts.arrow", "history/transitions/day=2026-01-01/0.parquet"] {
+        std::fs::create_dir_all(dir.path().join(left).parent().unwrap()).unwrap();
+        std::fs::write(dir.path().join(left), "half").unwrap();
+    }
+    open_export(dir.path()).unwrap();
+    export(&f.generation(DAY + 30), dir.path()).unwrap();
+    assert_eq!(files(dir.path()), clean);
+    assert!(!dir.path().join("current/x").exists());
+}
+
+#[test]
+fn a_directory_without_an_export_and_a_newer_format_are_refused_with_advice() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(open_export(dir.path()), Err(ExportError::Missing { .. })));
+    std::fs::write(dir.path().join("manifest.json"), r#"{"format":"koh-export-9"}"#).unwrap();
+    let refused = open_export(dir.path()).unwrap_err();
+    assert!(matches!(refused, ExportError::Version { .. }), "{refused}");
+}
