@@ -35,6 +35,8 @@ use self::timeline::HOUR;
 use crate::model::Micros;
 
 /// Options of `koh demo`.
+///
+/// Their variables are `KOH_DEMO_*`: a `KOH_URL` set for other commands must not send a simulated fleet to a real hub.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Number of simulated hosts.
@@ -54,28 +56,34 @@ pub struct Options {
     pub seed: u64,
 
     /// Directory to keep the hub's data in; a temporary one when not given.
-    #[arg(long, env = "KOH_DATA", conflicts_with = "url")]
+    #[arg(long, env = "KOH_DEMO_DATA", value_name = "DIR", conflicts_with = "url")]
     pub data: Option<PathBuf>,
 
     /// Address to listen on; port 0 takes any free one.
-    #[arg(long, env = "KOH_LISTEN", default_value = "127.0.0.1:8080", conflicts_with = "url")]
+    #[arg(
+        long,
+        env = "KOH_DEMO_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDR:PORT",
+        conflicts_with = "url"
+    )]
     pub listen: SocketAddr,
 
     /// Drive the hub at this URL instead of starting one.
-    #[arg(long, env = "KOH_URL")]
+    #[arg(long, env = "KOH_DEMO_URL")]
     pub url: Option<String>,
 
     /// Send so many statements per second instead of following the fleet's clock; 0 sends as fast as the hub takes them.
     /// Leaves heartbeats out.
-    #[arg(long, value_name = "PER_SECOND")]
+    #[arg(long, env = "KOH_DEMO_RATE", value_name = "PER_SECOND")]
     pub rate: Option<u64>,
 
     /// Requests in flight.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, env = "KOH_DEMO_CONNECTIONS", default_value_t = 4)]
     pub connections: usize,
 
     /// Stop after so many seconds of the live part; runs until Ctrl-C when not given.
-    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    #[arg(long, env = "KOH_DEMO_DURATION", value_name = "SECONDS", value_parser = positive)]
     pub duration: Option<f64>,
 }
 
@@ -118,6 +126,12 @@ pub async fn run(
     options: Options,
     start: impl FnOnce(Wanted) -> BoxFuture<'static, anyhow::Result<Hub>>,
 ) -> anyhow::Result<()> {
+    if options.url.is_none() && !options.listen.ip().is_loopback() {
+        anyhow::bail!(
+            "the demo has no authentication and listens on loopback only, not on {}; drive a hub of your own with --url",
+            options.listen
+        );
+    }
     let progress = Arc::new(Progress::new());
     let temporary = match (&options.url, &options.data) {
         (None, None) => {
