@@ -118,6 +118,7 @@ fn wanted(world: &World, id: usize, build: u32, commit: u32, time: &str) -> (Roa
                 "manifests": {"repo": manifests, "branch": environment, "path": format!("./{}", target.name)}},
             "workloadVersion": {"version": version(build), "build": format!("build-{build}"), "commit": source_commit,
                 "author": author},
+            "contact": workload.contact,
         },
     });
     (Road::Resources, resource)
