@@ -17,7 +17,7 @@ FORBIDDEN = [
     (r"\b(?:todo|unimplemented|dbg)!|\b(?:TODO|FIXME|XXX)\b", r"\.(rs|sql|toml|yaml|md)$",
      "unfinished work belongs in an issue, not in the tree"),
     (r"/work/|/root/", r".", "a path of one machine means nothing on another"),
-    (r"#\[(?:async_trait::)?async_trait\]", r"\.rs$",
+    (r"^\s*#\[(?:async_trait::)?async_trait\]", r"\.rs$",
      "async_trait on the engine's traits costs 6 CPU-seconds of type checking each; write the boxed future by hand"),
     # What looks like nothing, or turns the reading order around, hides what code does.
     ("[\u00a0\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]", r".",
