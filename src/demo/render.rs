@@ -225,6 +225,8 @@ mod tests {
     use super::*;
     use crate::demo::simulation::{Plot, Simulation};
     use crate::demo::timeline::HOUR;
+    use crate::normalize;
+    use crate::sources::push::{Decoder, Form};
 
     fn lines() -> Vec<(Road, Value)> {
         let simulation = Simulation::new(Plot { seed: 1, hosts: 30, history: 12 * HOUR, heartbeats: true });
@@ -245,6 +247,28 @@ mod tests {
         let lines = lines();
         for road in Road::ALL {
             assert!(lines.iter().any(|(r, _)| *r == road), "{road:?}");
+        }
+    }
+
+    #[test]
+    fn the_hub_takes_every_line_with_the_time_it_claims() {
+        let form = |road| match road {
+            Road::Resources => Form::Resources,
+            Road::Descriptors => Form::Descriptors,
+            Road::Reconcilers => Form::Reconcilers,
+            Road::Hosts => Form::Hosts,
+        };
+        let received = Micros(1_800_000_000_000_000);
+        for (road, value) in lines() {
+            let mut decoder = Decoder::new(form(road), "push".to_string(), None);
+            let mut items = decoder.push(value.to_string().as_bytes());
+            items.extend(decoder.finish());
+            assert_eq!(items.len(), 1, "{value}");
+            for item in items {
+                let observation = item.observation.unwrap();
+                assert!(observation.when.event.is_some(), "{value}");
+                normalize::fact(observation, received).unwrap();
+            }
         }
     }
 
