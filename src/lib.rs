@@ -13,6 +13,7 @@
 //! Folders are named after this flow; `runtime` is the only module that knows all of them.
 #![forbid(unsafe_code)]
 
+pub mod demo;
 pub mod ledger;
 pub mod model;
 pub mod normalize;
