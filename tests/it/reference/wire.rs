@@ -50,7 +50,7 @@ impl Observed {
                     spec["deployment"]["appliedCommitId"] = json!(spell_commit(applied, "main", self.spelling));
                 }
             }
-            Said::Host(h) => spec = host_shape(h),
+            Said::Host(h) => spec = host_shape(h, "deploymentTarget"),
             Said::Gone(_) => {}
         }
         let mut object = json!({
@@ -66,7 +66,7 @@ impl Observed {
         let mut shape = match &self.said {
             Said::Declares(d) => flat_descriptor(d, self.spelling),
             Said::Reports(r) => flat_report(r, self.spelling),
-            Said::Host(h) => host_shape(h),
+            Said::Host(h) => host_shape(h, "deployment_target"),
             Said::Gone(object) => flat_deletion(object),
         };
         if let Some(at) = self.said_at {
@@ -251,11 +251,12 @@ fn flat_deletion(object: &Object) -> Value {
     shape
 }
 
-fn host_shape(h: &HostWord) -> Value {
+/// Custom resources write camel case, flat shapes snake case.
+fn host_shape(h: &HostWord, target: &str) -> Value {
     let mut shape = json!({"name": h.name});
     if let Some(expects) = &h.expects {
         let expects: Vec<Value> =
-            expects.iter().map(|(w, e, t)| json!({"workload": w, "environment": e, "deployment_target": t})).collect();
+            expects.iter().map(|(w, e, t)| json!({"workload": w, "environment": e, target: t})).collect();
         shape["expects"] = json!(expects);
     }
     if h.retired {
@@ -266,7 +267,15 @@ fn host_shape(h: &HostWord) -> Value {
 
 fn host_of(spec: &Value) -> HostWord {
     let expects = spec["expects"].as_array().map(|all| {
-        all.iter().map(|e| (text(&e["workload"]), text(&e["environment"]), text(&e["deployment_target"]))).collect()
+        all.iter()
+            .map(|e| {
+                (
+                    text(&e["workload"]),
+                    text(&e["environment"]),
+                    text(e.get("deploymentTarget").unwrap_or(&e["deployment_target"])),
+                )
+            })
+            .collect()
     });
     HostWord { name: text(&spec["name"]), expects, retired: spec["retired"] == true }
 }
