@@ -1,0 +1,157 @@
+//! Silence, unknown, many versions at once, secrets (§3.8-10, §3.12).
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn meaning_08_nobody_is_silent_before_the_hub_has_listened_for_a_while() {
+    each(|hub| {
+        // Everything here happened long ago, as after an import.
+        hub.ingest(&[wanted("web", "1.0", 'a', 0), said("h1", 'a', "in_progress", 1)]);
+        shows(hub, "environment_state", "reconcilers silent", &[json!([1, 0])]);
+        answers(hub, "version=1.0", "in_progress", &[("in_progress", 1)]);
+    });
+}
+
+#[test]
+fn meaning_08_a_host_declared_before_it_reports_is_missing_not_absent() {
+    each(|hub| {
+        let expects = json!([{"workload": "web", "environment": "dev", "deployment_target": "edge"}]);
+        hub.ingest(&[
+            wanted("web", "1.0", 'a', 0),
+            said("h1", 'a', "success", 1),
+            json!({"name": "h2", "expects": expects, "reported_at": t(2)}),
+        ]);
+        answers(hub, "version=1.0", "in_progress", &[("success", 1), ("never_reported", 1)]);
+        shows(hub, "drift", "host drift", &[json!(["h1", "in_sync"]), json!(["h2", "missing"])]);
+        hub.ingest(&[said("h2", 'a', "success", 3)]);
+        answers(hub, "version=1.0", "complete", &[("success", 2)]);
+    });
+}
+
+#[test]
+fn meaning_08_retirement_is_declared_and_no_silence() {
+    each(|hub| {
+        hub.ingest(&[
+            wanted("web", "1.0", 'a', 0),
+            said("h1", 'a', "success", 1),
+            said("h2", 'a', "failure", 1),
+            json!({"name": "h2", "retired": true, "reported_at": t(5)}),
+        ]);
+        answers(hub, "version=1.0", "complete", &[("success", 1), ("retired", 1)]);
+        shows(hub, "host_state", "host", &[json!(["h1"])]);
+        hub.ingest(&[said("h2", 'a', "failure", 6)]);
+        answers(hub, "version=1.0", "failed", &[("success", 1), ("failure", 1)]);
+    });
+}
+
+#[test]
+fn meaning_09_unknown_is_neither_failed_nor_healthy() {
+    each(|hub| {
+        hub.ingest(&[wanted("web", "1.0", 'a', 0), said("h1", 'a', "unknown", 1), said("h2", 'a', "success", 1)]);
+        shows(
+            hub,
+            "environment_state",
+            "deployed_version status reconcilers",
+            &[json!(["1.0", "success", 1]), json!(["1.0", "unknown", 1])],
+        );
+        shows(hub, "environment_history", "success failure in_progress unknown", &[json!([1, 0, 0, 1])]);
+        answers(hub, "version=1.0", "in_progress", &[("success", 1), ("in_progress", 1)]);
+    });
+}
+
+#[test]
+fn meaning_10_one_host_may_run_several_versions_and_every_rollup_is_a_distribution() {
+    each(|hub| {
+        let ring = |name: &str, commit: char, status: &str| {
+            json!({
+                "host": "h1", "reconciler": name, "reconciler_type": "flux", "manifests_endpoint": DEV, "commit": c(commit),
+                "status": status, "reported_at": t(11),
+            })
+        };
+        hub.ingest(&[
+            wanted("web", "1.0", 'a', 0),
+            wanted("web", "2.0", 'b', 10),
+            ring("canary", 'b', "success"),
+            ring("main", 'a', "success"),
+            ring("old", 'a', "failure"),
+            said("h2", 'a', "success", 12),
+        ]);
+        shows(
+            hub,
+            "environment_state",
+            "deployed_version status reconcilers hosts",
+            &[json!(["1.0", "failure", 1, 1]), json!(["1.0", "success", 2, 2]), json!(["2.0", "success", 1, 1])],
+        );
+        shows(
+            hub,
+            "environment_discrepancies",
+            "deployed_version reconcilers successful",
+            &[json!(["1.0", 3, 2]), json!(["2.0", 1, 1])],
+        );
+    });
+}
+
+#[test]
+fn meaning_10_targets_may_share_an_endpoint() {
+    each(|hub| {
+        hub.ingest(&[
+            wanted("web", "1.0", 'a', 0),
+            wanted_on("api", ("api", "dev", "edge"), "edge", "7", 'a', 0),
+            wanted_on("api", ("api", "dev", "edge"), "edge", "8", 'b', 10),
+            said("h1", 'a', "success", 1),
+        ]);
+        shows(
+            hub,
+            "host_state",
+            "workload desired_version deployed_version drift",
+            &[json!(["web", "1.0", "1.0", "in_sync"]), json!(["api", "8", "7", "behind"])],
+        );
+        // Asked by endpoint and commit, both targets answer: web is live at b's range too, api is not.
+        let answer = hub.gate(&format!("manifests_endpoint={DEV}&commit={}", c('b')));
+        judged(hub.name(), "by endpoint", &answer, "in_progress", &[("behind", 2)]);
+        let answer = hub.gate(&format!("manifests_endpoint={DEV}&commit={}", c('a')));
+        judged(hub.name(), "by endpoint", &answer, "complete", &[("success", 2)]);
+    });
+}
+
+#[test]
+fn meaning_10_environments_have_any_names() {
+    each(|hub| {
+        let mut descriptor = wanted_on("x", ("web", "D2 — ünïcode/west", "edge"), "edge", "1.0", 'a', 0);
+        descriptor["spec"]["deploymentTarget"]["manifests"]["branch"] = json!("dev");
+        descriptor["metadata"]["annotations"]["hub.kalypso.io/gitops-revision"] = json!(format!("dev@{}", c('a')));
+        hub.ingest(&[descriptor, said("h1", 'a', "success", 1)]);
+        shows(hub, "environment_state", "environment deployed_version", &[json!(["D2 — ünïcode/west", "1.0"])]);
+    });
+}
+
+#[test]
+fn meaning_12_no_secrets_are_kept() {
+    each(|hub| {
+        if hub.name().contains("reference") {
+            return;
+        }
+        let secrets =
+            ["ghp_abcdefghijklmnopqrstuvwxyz0123456789", "hunter2hunter2", "AccountKeyValue0123456789abcdef=="];
+        let mut report = said("h1", 'a', "failure", 1);
+        report["spec"]["deployment"]["statusMessage"] = json!(format!(
+            "clone https://bot:{}@git.example/org/x failed; password={} AccountKey={} {}",
+            secrets[0],
+            secrets[1],
+            secrets[2],
+            "x".repeat(20_000)
+        ));
+        hub.ingest(&[report]);
+        for name in ["host_state", "transitions"] {
+            let row = view(hub, name).remove(0);
+            let message = row["message"].as_str().expect("a message");
+            for secret in secrets {
+                assert!(!message.contains(secret), "{name} of {} tells {secret}", hub.name());
+            }
+            assert!(message.contains("failed"), "{name} of {} lost the words around", hub.name());
+            assert!(message.len() <= 4_200, "{name} of {} keeps {} bytes", hub.name(), message.len());
+        }
+    });
+}
