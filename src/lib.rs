@@ -13,7 +13,10 @@
 //! Folders are named after this flow; `runtime` is the only module that knows all of them.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod cli;
 pub mod ledger;
 pub mod model;
 pub mod normalize;
+pub mod runtime;
 pub mod state;
