@@ -29,8 +29,8 @@ use axum::http::Response;
 use axum::middleware::from_fn_with_state;
 use tower::{Layer, Service};
 use tower_http::CompressionLevel;
-use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -65,11 +65,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            ingest_streams: 64,
-            ingest_idle: Duration::from_secs(300),
-            answer_within: Duration::from_secs(60),
-        }
+        Limits { ingest_streams: 64, ingest_idle: Duration::from_secs(300), answer_within: Duration::from_secs(60) }
     }
 }
 
@@ -78,7 +74,8 @@ pub fn service(
     hub: Arc<Hub>,
     limits: Limits,
     ingest_threads: tokio::runtime::Handle,
-) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
     let app = App {
         hub,
         streams: Arc::new(tokio::sync::Semaphore::new(limits.ingest_streams)),
@@ -119,8 +116,7 @@ fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenA
 
 /// Gzip and nothing else: some clients ask for whatever they can name and read only this.
 fn compression() -> CompressionLayer<And<SizeAbove, NotForContentType>> {
-    CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(COMPRESS_FROM).and(NotForContentType::const_new("application/vnd.apache.parquet")))
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(
+        SizeAbove::new(COMPRESS_FROM).and(NotForContentType::const_new("application/vnd.apache.parquet")),
+    )
 }
-

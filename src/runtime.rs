@@ -7,10 +7,11 @@
 mod background;
 mod files;
 mod hub;
+mod manifests;
 mod start;
 
-pub use hub::{Freshness, Hub, Published, Stale};
 pub use files::sql_over_files;
+pub use hub::{Freshness, Hub, Published, Stale};
 pub use start::{Config, Running, StartError, start};
 
 /// Reads a span of time: `90s`, `15m`, `1h 30m`, `2d`, or ISO 8601.

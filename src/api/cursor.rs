@@ -29,7 +29,8 @@ pub(super) struct Place {
 /// The hash of what a cursor belongs to.
 fn question(resource: &Resource, filters: &[(String, String)]) -> u64 {
     let mut text = resource.name.to_owned();
-    for (name, value) in filters.iter().filter(|(n, _)| !matches!(n.as_str(), "cursor" | "limit" | "fresh" | "min_seq")) {
+    for (name, value) in filters.iter().filter(|(n, _)| !matches!(n.as_str(), "cursor" | "limit" | "fresh" | "min_seq"))
+    {
         text.push('\u{1}');
         text.push_str(name);
         text.push('\u{2}');
@@ -56,18 +57,29 @@ pub(super) fn read(
     resource: &Resource,
     filters: &[(String, String)],
 ) -> Result<Place, Problem> {
-    let bad = || Problem::parameter("the cursor is not one of this hub").detail("Take it from the Link header as it is, or start without one.");
+    let bad = || {
+        Problem::parameter("the cursor is not one of this hub")
+            .detail("Take it from the Link header as it is, or start without one.")
+    };
     let nibbles: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
     let nibbles = nibbles.filter(|n| n.len() % 2 == 0).ok_or_else(bad)?;
     let bytes: Vec<u8> = nibbles.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
     let wire: Wire = serde_json::from_slice(&bytes).map_err(|_| bad())?;
     if wire.e != epoch {
-        return Err(Problem::new(StatusCode::GONE, "stale-cursor", "the cursor belongs to an earlier store; start over without it"));
+        return Err(Problem::new(
+            StatusCode::GONE,
+            "stale-cursor",
+            "the cursor belongs to an earlier store; start over without it",
+        ));
     }
     if wire.q != question(resource, filters) || wire.k.len() != resource.key {
         return Err(Problem::parameter("the cursor belongs to another list or other filters"));
     }
-    if wire.k.iter().all(|v| v.is_string() || v.is_i64()) { Ok(Place { key: wire.k, skip: wire.s }) } else { Err(bad()) }
+    if wire.k.iter().all(|v| v.is_string() || v.is_i64()) {
+        Ok(Place { key: wire.k, skip: wire.s })
+    } else {
+        Err(bad())
+    }
 }
 
 #[cfg(test)]

@@ -67,13 +67,15 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
         Some(problem) => axum::response::IntoResponse::into_response(problem),
         None => {
             let run = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
-            let caught = if streams { Some(run.await) } else { tokio::time::timeout(edge.answer_within, run).await.ok() };
+            let caught =
+                if streams { Some(run.await) } else { tokio::time::timeout(edge.answer_within, run).await.ok() };
             match caught {
                 Some(Ok(response)) => response,
                 Some(Err(_)) => {
                     tracing::error!(request_id = %id, %method, path, "a handler panicked");
-                    let problem = Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the hub could not answer")
-                        .detail("The cause is in the hub's log under this request id.");
+                    let problem =
+                        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the hub could not answer")
+                            .detail("The cause is in the hub's log under this request id.");
                     axum::response::IntoResponse::into_response(problem)
                 }
                 None => axum::response::IntoResponse::into_response(
@@ -119,8 +121,12 @@ fn too_large(request: &Request) -> Option<Problem> {
     let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
     if target > TARGET_MAX {
         return Some(
-            Problem::new(StatusCode::URI_TOO_LONG, "uri-too-long", format!("the request target is longer than {TARGET_MAX} bytes"))
-                .detail("Send long statements as the body of a POST to /api/v1/sql."),
+            Problem::new(
+                StatusCode::URI_TOO_LONG,
+                "uri-too-long",
+                format!("the request target is longer than {TARGET_MAX} bytes"),
+            )
+            .detail("Send long statements as the body of a POST to /api/v1/sql."),
         );
     }
     let headers: usize = request.headers().iter().map(|(k, v)| k.as_str().len() + v.len()).sum();
@@ -160,11 +166,12 @@ async fn from_bare(response: &mut Response<Body>, method: &Method, path: &str) -
         StatusCode::METHOD_NOT_ALLOWED => {
             Problem::new(status, "method-not-allowed", format!("{method} is not served at {path}; use {allow}"))
         }
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(status, "body-too-large", "the body is larger than this path takes").detail(said),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "body-too-large", "the body is larger than this path takes").detail(said)
+        }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Problem::new(status, "unsupported-media-type", "this content type or encoding is not taken here").detail(
-                if said.is_empty() { "The only Content-Encoding taken is gzip.".to_owned() } else { said },
-            )
+            Problem::new(status, "unsupported-media-type", "this content type or encoding is not taken here")
+                .detail(if said.is_empty() { "The only Content-Encoding taken is gzip.".to_owned() } else { said })
         }
         _ => {
             let name = status.canonical_reason().unwrap_or("error").to_lowercase();

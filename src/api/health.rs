@@ -49,6 +49,10 @@ async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
     if app.hub.stopping().is_cancelled() {
         return Err(Problem::unavailable("the hub is shutting down", 5));
     }
+    if app.hub.is_read_only() {
+        return Err(Problem::unavailable("the store failed: the hub is read-only until it is restarted", 30)
+            .detail("Questions are still answered; the cause is in the hub's log."));
+    }
     if !app.hub.is_ready() {
         return Err(Problem::unavailable("not ready: the first scan of the sources is not complete", 1));
     }
@@ -74,7 +78,8 @@ async fn front() -> Html<&'static str> {
 pub(super) fn documents(openapi: String) -> axum::Router<App> {
     let openapi = axum::body::Bytes::from(openapi);
     let document = get(async move || {
-        ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], openapi.clone()).into_response()
+        ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], openapi.clone())
+            .into_response()
     });
     let browser: axum::Router<App> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
     axum::Router::new()

@@ -167,9 +167,13 @@ async fn take(app: App, form: Form, request: Request) -> Response {
         Err(problem) => return problem.into_response(),
     };
     let Ok(slot) = Arc::clone(&app.streams).try_acquire_owned() else {
-        return Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-streams", "too many ingest streams at once; try again")
-            .retry_after(1)
-            .into_response();
+        return Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-streams",
+            "too many ingest streams at once; try again",
+        )
+        .retry_after(1)
+        .into_response();
     };
     let decoder = Decoder::new(form, source, key);
     let stream = Stream::new(Arc::clone(&app.hub), decoder, app.ingest_idle);
@@ -354,8 +358,10 @@ fn answer(taken: Taken, ended: Ended) -> Response {
             Problem::new(StatusCode::BAD_REQUEST, "nothing-taken", format!("no item was taken: {first}"))
                 .detail("Each entry of 'items' says what is wrong with one item and what to do.")
         }
-        Ended::Empty => Problem::body("the body is empty").detail("Send one JSON object, an array of objects, or NDJSON."),
-        Ended::Broken(why) => Problem::body("the body ended before its time")
+        Ended::Empty => {
+            Problem::body("the body is empty").detail("Send one JSON object, an array of objects, or NDJSON.")
+        }
+        Ended::Broken(why) => Problem::body("the body could not be read to its end")
             .detail(format!("Items read whole before that are stored and counted here. Resend the rest. ({why})")),
         Ended::Idle => Problem::new(StatusCode::REQUEST_TIMEOUT, "idle-body", "the body stopped coming")
             .detail("Items read before that are stored and counted here."),
@@ -363,7 +369,8 @@ fn answer(taken: Taken, ended: Ended) -> Response {
             .detail("Items counted here are stored; resend the others after the hub is back."),
         Ended::Ledger(error) => {
             tracing::error!(%error, "an ingest stream ended because the ledger takes nothing");
-            Problem::unavailable("the hub cannot store now", 30).detail("Items counted here are stored; resend the others.")
+            Problem::unavailable("the hub cannot store now", 30)
+                .detail("Items counted here are stored; resend the others.")
         }
     };
     match serde_json::to_value(taken) {

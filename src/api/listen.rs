@@ -52,7 +52,11 @@ const HEAD_MAX: usize = 128 * 1024;
 /// Serves until `stop` is cancelled, then stops accepting and lets requests in flight finish.
 pub async fn serve<S>(listener: TcpListener, service: S, patience: Patience, stop: CancellationToken)
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
 {
     let slots = Arc::new(Semaphore::new(patience.connections));
@@ -91,7 +95,10 @@ where
     }
 }
 
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, slot))
@@ -99,13 +106,18 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
 
 async fn connection<S>(stream: TcpStream, service: S, patience: Patience, stop: CancellationToken)
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not turn Nagle's algorithm off");
     }
-    let service = tower::util::MapRequest::new(service, |request: Request<hyper::body::Incoming>| request.map(Body::new));
+    let service =
+        tower::util::MapRequest::new(service, |request: Request<hyper::body::Incoming>| request.map(Body::new));
     let io = TokioIo::new(ImpatientWriter::new(stream, patience.reader));
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(patience.head).max_buf_size(HEAD_MAX);
@@ -159,7 +171,11 @@ impl AsyncWrite for ImpatientWriter {
         self.bounded(cx, outcome)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.bounded(cx, outcome)
     }

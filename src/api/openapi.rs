@@ -87,14 +87,21 @@ fn answer(shape: Shape, row: &str) -> Response {
     let one = RefOr::Ref(Ref::from_schema_name(row));
     let (schema, description) = match shape {
         Shape::One => (one, "The row."),
-        Shape::Page => (RefOr::T(Schema::Array(ArrayBuilder::new().items(one).build())), "One page; `[]` when there is none."),
-        Shape::Whole => (RefOr::T(Schema::Array(ArrayBuilder::new().items(one).build())), "The rows; `[]` when there are none."),
+        Shape::Page => {
+            (RefOr::T(Schema::Array(ArrayBuilder::new().items(one).build())), "One page; `[]` when there is none.")
+        }
+        Shape::Whole => {
+            (RefOr::T(Schema::Array(ArrayBuilder::new().items(one).build())), "The rows; `[]` when there are none.")
+        }
     };
     let text = || ObjectBuilder::new().schema_type(Type::String);
     let mut response = ResponseBuilder::new()
         .description(description)
         .content("application/json", ContentBuilder::new().schema(Some(schema)).build())
-        .header("ETag", HeaderBuilder::new().schema(Some(text())).description(Some("Weak; names the generation.")).build());
+        .header(
+            "ETag",
+            HeaderBuilder::new().schema(Some(text())).description(Some("Weak; names the generation.")).build(),
+        );
     if shape == Shape::Page {
         let link = "`rel=\"next\"` leads to the next page, where there is one.";
         response = response.header("Link", HeaderBuilder::new().schema(Some(text())).description(Some(link)).build());
@@ -126,14 +133,18 @@ fn parameters(resource: &Resource, shape: Shape) -> Vec<Parameter> {
     if shape != Shape::One {
         for filter in resource.filters() {
             let said = match filter.kind {
-                Kind::Text => "Any of these values: repeated, a JSON array, or comma-separated; `null` for absence; `*` or nothing for no filter.",
+                Kind::Text => {
+                    "Any of these values: repeated, a JSON array, or comma-separated; `null` for absence; `*` or nothing for no filter."
+                }
                 Kind::Commit => "As the other filters; commits in any spelling.",
                 Kind::Flag => "true or false.",
             };
             query(filter.name, Type::String, said.to_owned());
         }
         let said = match resource.span {
-            Span::At(at) => format!("RFC 3339 or epoch milliseconds; compared with `{at}`; `from` is included, `to` is not."),
+            Span::At(at) => {
+                format!("RFC 3339 or epoch milliseconds; compared with `{at}`; `from` is included, `to` is not.")
+            }
             Span::During(start, end) => {
                 format!("RFC 3339 or epoch milliseconds; rows whose time from `{start}` to `{end}` touches the range.")
             }
@@ -177,7 +188,11 @@ fn parameters(resource: &Resource, shape: Shape) -> Vec<Parameter> {
         );
     };
     query("fresh", Type::Boolean, "true: everything acknowledged before this question is in the answer.");
-    query("min_seq", Type::String, "Everything up to this sequence number (the `seq` of an ingest answer) is in the answer.");
+    query(
+        "min_seq",
+        Type::String,
+        "Everything up to this sequence number (the `seq` of an ingest answer) is in the answer.",
+    );
     all
 }
 

@@ -55,7 +55,8 @@ impl Params {
         let mut values = self.raw(name).map(str::trim).filter(|v| !v.is_empty());
         match (values.next(), values.next()) {
             (Some(first), Some(second)) if first != second => {
-                Err(Problem::parameter(format!("'{name}' takes one value")).detail(format!("It came as '{first}' and as '{second}'.")))
+                Err(Problem::parameter(format!("'{name}' takes one value"))
+                    .detail(format!("It came as '{first}' and as '{second}'.")))
             }
             (first, _) => Ok(first),
         }
@@ -80,7 +81,10 @@ impl Params {
         values.sort_unstable();
         values.dedup();
         if values.len() > VALUES_MAX {
-            return Err(Problem::parameter(format!("'{name}' lists {} values; the limit is {VALUES_MAX}", values.len())));
+            return Err(Problem::parameter(format!(
+                "'{name}' lists {} values; the limit is {VALUES_MAX}",
+                values.len()
+            )));
         }
         Ok((!values.is_empty()).then_some(values))
     }
@@ -90,7 +94,9 @@ impl Params {
         let Some(text) = self.one(name)? else { return Ok(None) };
         match text.parse::<u64>() {
             Ok(n) if (least..=most).contains(&n) => Ok(Some(n)),
-            _ => Err(Problem::parameter(format!("'{name}' must be a whole number from {least} to {most}, not '{text}'"))),
+            _ => {
+                Err(Problem::parameter(format!("'{name}' must be a whole number from {least} to {most}, not '{text}'")))
+            }
         }
     }
 
@@ -196,7 +202,9 @@ mod tests {
     #[test]
     fn times_are_rfc_3339_or_epoch_milliseconds() {
         let want = Micros::parse("2026-11-20T10:00:00.25Z").unwrap();
-        for query in ["t=2026-11-20T10:00:00.25Z", "t=2026-11-20T11:00:00.250%2B01:00", "t=2026-11-20T11:00:00.250+01:00"] {
+        for query in
+            ["t=2026-11-20T10:00:00.25Z", "t=2026-11-20T11:00:00.250%2B01:00", "t=2026-11-20T11:00:00.250+01:00"]
+        {
             assert_eq!(params(query).instant("t").unwrap(), Some(want), "{query}");
         }
         assert_eq!(params("t=1795132800000").instant("t").unwrap(), Some(Micros(1_795_132_800_000_000)));

@@ -116,7 +116,8 @@ impl Problem {
     /// Writes the answer. `plain_error` is the shape of the hub before this one: `{"error": …}` and nothing else.
     pub(super) fn render(self, request_id: &str, plain_error: bool, headers: &mut Response<Body>) {
         let mut body = if plain_error {
-            let said = if self.detail.is_empty() { self.title.clone() } else { format!("{}: {}", self.title, self.detail) };
+            let said =
+                if self.detail.is_empty() { self.title.clone() } else { format!("{}: {}", self.title, self.detail) };
             Map::from_iter([("error".to_owned(), Value::String(said))])
         } else {
             Map::from_iter([

@@ -61,7 +61,12 @@ const APPLICATION: &[&str] = &["workspace", "application"];
 const WORKLOAD: &[&str] = &["workspace", "application", "workload"];
 const TARGET: &[&str] = &["workspace", "application", "workload", "environment", "deployment_target"];
 
-const fn list(name: &'static str, table: &'static str, order: &'static [&'static str], id: &'static [&'static str]) -> Resource {
+const fn list(
+    name: &'static str,
+    table: &'static str,
+    order: &'static [&'static str],
+    id: &'static [&'static str],
+) -> Resource {
     Resource { name, table, order, key: order.len(), ties: false, id, span: Span::Now }
 }
 
@@ -76,7 +81,12 @@ pub(super) static LISTS: [Resource; 11] = [
     list("workloads", "workloads", WORKLOAD, &["workload_id"]),
     list("environments", "environments", &["environment"], &["environment_id", "environment"]),
     list("deployment-targets", "deployment_targets", TARGET, &["deployment_target_id"]),
-    list("workload-versions", "workload_versions", &["workspace", "application", "workload", "version"], &["workload_version_id"]),
+    list(
+        "workload-versions",
+        "workload_versions",
+        &["workspace", "application", "workload", "version"],
+        &["workload_version_id"],
+    ),
     Resource {
         span: Span::During("assigned_at", "ended_at"),
         ..list(
@@ -152,7 +162,16 @@ pub(super) static ROLLOUTS: Resource = Resource {
     ..view(
         "rollouts",
         "rollouts",
-        &["workspace", "application", "workload", "environment", "deployment_target", "started_at", "version", "commit"],
+        &[
+            "workspace",
+            "application",
+            "workload",
+            "environment",
+            "deployment_target",
+            "started_at",
+            "version",
+            "commit",
+        ],
     )
 };
 
@@ -224,7 +243,11 @@ mod tests {
     fn no_parameter_has_two_meanings() {
         for resource in ALL.iter() {
             for filter in resource.filters() {
-                assert!(!["from", "to", "limit", "cursor", "fresh", "min_seq"].contains(&filter.name), "{}", filter.name);
+                assert!(
+                    !["from", "to", "limit", "cursor", "fresh", "min_seq"].contains(&filter.name),
+                    "{}",
+                    filter.name
+                );
             }
         }
     }

@@ -77,7 +77,8 @@ async fn status(State(app): State<App>, uri: Uri) -> Result<Json<Answer>, Proble
 /// The selectors.
 fn question(params: &Params) -> Result<Question, Problem> {
     let owned = |name: &str| params.one(name).map(|v| v.filter(|v| *v != "*").map(str::to_owned));
-    let asked = [("version", owned("version")?), ("commit", owned("commit")?), ("source_commit", owned("source_commit")?)];
+    let asked =
+        [("version", owned("version")?), ("commit", owned("commit")?), ("source_commit", owned("source_commit")?)];
     let mut given = asked.into_iter().filter_map(|(name, value)| value.map(|v| (name, v)));
     let asked = match (given.next(), given.next()) {
         (Some((_, one)), None) if params.one("version")?.is_some() => Asked::Version(one),
@@ -121,7 +122,11 @@ fn policy(params: &Params) -> Result<Policy, Problem> {
     if let Some(text) = params.one("min_success_percent")? {
         match text.parse::<f64>() {
             Ok(percent) if (0.0..=100.0).contains(&percent) => policy.min_success_percent = percent,
-            _ => return Err(Problem::parameter(format!("'min_success_percent' is a number from 0 to 100, not '{text}'"))),
+            _ => {
+                return Err(Problem::parameter(format!(
+                    "'min_success_percent' is a number from 0 to 100, not '{text}'"
+                )));
+            }
         }
     }
     if let Some(n) = params.number("max_failures", 0, u64::from(u32::MAX))? {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{OriginalUri, Path, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
@@ -50,9 +50,11 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 fn page_route(resource: &'static Resource) -> MethodRouter<App> {
-    get(async move |State(app): State<App>, Extension(published): Extension<Arc<Published>>, uri: Uri| {
-        page(&app, &published, resource, &uri).await
-    })
+    get(
+        async move |State(app): State<App>,
+                    Extension(published): Extension<Arc<Published>>,
+                    OriginalUri(uri): OriginalUri| { page(&app, &published, resource, &uri).await },
+    )
 }
 
 fn one_route(resource: &'static Resource) -> MethodRouter<App> {
@@ -60,14 +62,16 @@ fn one_route(resource: &'static Resource) -> MethodRouter<App> {
         async move |State(app): State<App>,
                     Extension(published): Extension<Arc<Published>>,
                     Path(id): Path<String>,
-                    uri: Uri| { one(&app, &published, resource, &id, &uri).await },
+                    OriginalUri(uri): OriginalUri| { one(&app, &published, resource, &id, &uri).await },
     )
 }
 
 fn whole_route(resource: &'static Resource) -> MethodRouter<App> {
-    get(async move |State(app): State<App>, Extension(published): Extension<Arc<Published>>, uri: Uri| {
-        whole(&app, &published, resource, &uri).await
-    })
+    get(
+        async move |State(app): State<App>,
+                    Extension(published): Extension<Arc<Published>>,
+                    OriginalUri(uri): OriginalUri| { whole(&app, &published, resource, &uri).await },
+    )
 }
 
 /// The parameters a resource knows, beside its filters.
@@ -117,8 +121,11 @@ async fn one(
     let found: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))?;
     match found.first() {
         Some(row) => Ok(json(Bytes::copy_from_slice(row.get().as_bytes()))),
-        None => Err(Problem::not_found(format!("no {} '{id}'", resource.name))
-            .detail(format!("GET /api/v1/{} lists them; the id is the column {}.", resource.name, resource.id.join(" or ")))),
+        None => Err(Problem::not_found(format!("no {} '{id}'", resource.name)).detail(format!(
+            "GET /api/v1/{} lists them; the id is the column {}.",
+            resource.name,
+            resource.id.join(" or ")
+        ))),
     }
 }
 
@@ -136,7 +143,9 @@ async fn whole(app: &App, published: &Published, resource: &'static Resource, ur
             "too-many-rows",
             format!("more than {VIEW} rows; filter by environment, workload or host, or set limit"),
         )
-        .detail(format!("With limit=N (at most {VIEW_MAX}) the first N rows are answered and X-Kalypso-Truncated says so.")));
+        .detail(format!(
+            "With limit=N (at most {VIEW_MAX}) the first N rows are answered and X-Kalypso-Truncated says so."
+        )));
     }
     let mut response = json(cut);
     response.headers_mut().insert("x-kalypso-truncated", HeaderValue::from_static("true"));
@@ -227,7 +236,8 @@ mod tests {
     #[test]
     fn rows_that_share_a_key_are_counted_across_pages() {
         let resource = LISTS.iter().find(|r| r.ties).unwrap();
-        let row = |host: &str| RawValue::from_string(format!(r#"{{"seq":7,"host":"{host}","reconciler":"r"}}"#)).unwrap();
+        let row =
+            |host: &str| RawValue::from_string(format!(r#"{{"seq":7,"host":"{host}","reconciler":"r"}}"#)).unwrap();
         let (a, b) = (row("a"), row("b"));
         let key = vec![Value::from(7), Value::from("b"), Value::from("r")];
         assert_eq!(place(resource, &[&*a, &*b, &*b], None).unwrap().skip, 2);

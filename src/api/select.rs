@@ -5,8 +5,8 @@
 use super::params::Params;
 use super::problem::Problem;
 use super::resource::{Kind, Resource, Span};
-use serde_json::Value;
 use crate::model::Micros;
+use serde_json::Value;
 
 /// A SELECT in the making.
 #[derive(Debug)]
@@ -85,8 +85,11 @@ impl Select {
 
     /// The statement for at most `limit` rows.
     pub(super) fn finish(self, limit: usize) -> (String, Vec<Value>) {
-        let conditions =
-            if self.conditions.is_empty() { String::new() } else { format!(" WHERE {}", self.conditions.join(" AND ")) };
+        let conditions = if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.conditions.join(" AND "))
+        };
         let offset = if self.skip == 0 { String::new() } else { format!(" OFFSET {}", self.skip) };
         let order = self.order.join(", ");
         let sql = format!("SELECT * FROM {}{conditions} ORDER BY {order} LIMIT {limit}{offset}", self.table);
@@ -100,8 +103,7 @@ impl Select {
 
     fn any_of(&mut self, column: &str, values: Vec<String>) {
         let or_null = values.iter().any(|v| v == NULL);
-        let bound: Vec<String> =
-            values.into_iter().filter(|v| v != NULL).map(|v| self.bind(Value::from(v))).collect();
+        let bound: Vec<String> = values.into_iter().filter(|v| v != NULL).map(|v| self.bind(Value::from(v))).collect();
         self.conditions.push(match (bound.as_slice(), or_null) {
             ([], _) => format!("{column} IS NULL"),
             ([one], false) => format!("{column} = {one}"),
@@ -172,7 +174,7 @@ mod tests {
     fn a_page_goes_on_after_the_whole_key() {
         let resource = named("applications");
         let mut select = Select::new(resource, &Params::default()).unwrap();
-        select.after(resource, ["w", "a"].map(|t| Value::from(t)).to_vec(), 1);
+        select.after(resource, ["w", "a"].map(Value::from).to_vec(), 1);
         let (sql, _) = select.finish(2);
         assert!(sql.contains("((workspace > $1) OR (workspace = $1 AND application > $2))"), "{sql}");
         let resource = named("transitions");
@@ -185,8 +187,14 @@ mod tests {
 
     #[test]
     fn intervals_are_touched_and_instants_lie_inside() {
-        let (sql, _) = select(named("deployments"), "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&rolled_back=true");
-        assert!(sql.contains("(rolled_back) AND (ended_at IS NULL OR ended_at >= $1) AND (deployed_at IS NULL OR deployed_at < $2)"), "{sql}");
+        let (sql, _) =
+            select(named("deployments"), "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&rolled_back=true");
+        assert!(
+            sql.contains(
+                "(rolled_back) AND (ended_at IS NULL OR ended_at >= $1) AND (deployed_at IS NULL OR deployed_at < $2)"
+            ),
+            "{sql}"
+        );
         let (sql, _) = select(named("transitions"), "to=1795132800000");
         assert!(sql.contains("WHERE reported_at < $1 ORDER BY seq"), "{sql}");
     }

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, RawForm, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -66,7 +66,8 @@ async fn get_sql(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result
     let params = Params::of(&uri)?;
     params.only(&KNOWN)?;
     let sql = params.one("q")?.ok_or_else(|| {
-        Problem::parameter("the parameter 'q' is missing").detail("Ask as /api/v1/sql?q=SELECT%20…, or POST the statement.")
+        Problem::parameter("the parameter 'q' is missing")
+            .detail("Ask as /api/v1/sql?q=SELECT%20…, or POST the statement.")
     })?;
     let statement = Statement { sql: sql.to_owned(), params: Bound::None };
     run(&app, &params, &headers, statement).await
@@ -107,9 +108,8 @@ async fn statement(request: Request) -> Result<Statement, Problem> {
     match kind.as_str() {
         "application/json" => {
             let body = text(request).await?;
-            let SqlBody { sql, params } = serde_json::from_str(&body).map_err(|e| {
-                Problem::body("the body is not {\"sql\": …, \"params\": …}").detail(e.to_string())
-            })?;
+            let SqlBody { sql, params } = serde_json::from_str(&body)
+                .map_err(|e| Problem::body("the body is not {\"sql\": …, \"params\": …}").detail(e.to_string()))?;
             Ok(Statement { sql, params: Bound::from_json(params).map_err(|e| problem_of(&e))? })
         }
         "application/x-www-form-urlencoded" => from_form(request).await,
@@ -130,7 +130,8 @@ async fn statement(request: Request) -> Result<Statement, Problem> {
 }
 
 async fn from_form(request: Request) -> Result<Statement, Problem> {
-    let RawForm(raw) = RawForm::from_request(request, &()).await.map_err(|e| too_large_or(e.status(), &e.body_text()))?;
+    let RawForm(raw) =
+        RawForm::from_request(request, &()).await.map_err(|e| too_large_or(e.status(), &e.body_text()))?;
     let raw = String::from_utf8(raw.to_vec()).map_err(|_| Problem::body("the form is not UTF-8"))?;
     let form: Vec<(String, String)> =
         serde_urlencoded_pairs(&raw).ok_or_else(|| Problem::body("the form is not readable"))?;
@@ -148,7 +149,8 @@ async fn from_form(request: Request) -> Result<Statement, Problem> {
         }
     }
     let sql = sql.ok_or_else(|| {
-        Problem::body("the form has no field 'sql'").detail("The other fields are the values of $name in the statement.")
+        Problem::body("the form has no field 'sql'")
+            .detail("The other fields are the values of $name in the statement.")
     })?;
     Ok(Statement { sql, params: if named.is_empty() { Bound::None } else { Bound::Named(named) } })
 }
@@ -180,7 +182,8 @@ pub(super) fn content_type(headers: &HeaderMap) -> String {
 /// Rows as a JSON array, whole.
 pub(super) async fn json_rows(app: &App, published: &Published, statement: Statement) -> Result<Bytes, Problem> {
     let output = app.hub.engine().run(Arc::clone(&published.catalog), statement, Format::Json).await;
-    let pieces: Vec<Bytes> = output.map_err(|e| problem_of(&e))?.body.try_collect().await.map_err(|e| problem_of(&e))?;
+    let pieces: Vec<Bytes> =
+        output.map_err(|e| problem_of(&e))?.body.try_collect().await.map_err(|e| problem_of(&e))?;
     Ok(match <[Bytes; 1]>::try_from(pieces) {
         Ok([whole]) => whole,
         Err(pieces) => pieces.concat().into(),
@@ -192,7 +195,7 @@ async fn run(app: &App, params: &Params, headers: &HeaderMap, statement: Stateme
     let published = answers::generation(app, params).await?;
     let output =
         app.hub.engine().run(Arc::clone(&published.catalog), statement, format).await.map_err(|e| problem_of(&e))?;
-    let mut response = Body::from_stream(output.body).into_response();
+    let mut response = Body::from_stream(output.body.fuse()).into_response();
     let map = response.headers_mut();
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static(output.content_type));
     map.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -145,10 +145,20 @@ fn said(answer: &Value) -> String {
             .filter(|(_, n)| n.as_u64().unwrap_or(0) > 0)
             .map(|(name, n)| format!("{n} {}", name.replace('_', " ")))
             .collect();
-        out.push_str(&format!("of {}: {}\n", answer["total"], if counts.is_empty() { "nobody".into() } else { counts.join(", ") }));
+        out.push_str(&format!(
+            "of {}: {}\n",
+            answer["total"],
+            if counts.is_empty() { "nobody".into() } else { counts.join(", ") }
+        ));
     }
     for host in answer["hosts"].as_array().into_iter().flatten() {
-        let line = format!("  {} {} {} {}", text(&host["bucket"]), text(&host["host"]), text(&host["reconciler"]), text(&host["message"]));
+        let line = format!(
+            "  {} {} {} {}",
+            text(&host["bucket"]),
+            text(&host["host"]),
+            text(&host["reconciler"]),
+            text(&host["message"])
+        );
         out.push_str(&line.replace(['\n', '\r', '\u{1b}'], " "));
         out.push('\n');
     }

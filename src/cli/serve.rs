@@ -107,11 +107,7 @@ impl ServeArgs {
             late_after,
             silent_after,
             limits: api::Limits { ingest_streams: max_ingest_streams, ingest_idle, answer_within },
-            patience: api::listen::Patience {
-                connections: max_connections,
-                drain,
-                ..api::listen::Patience::default()
-            },
+            patience: api::listen::Patience { connections: max_connections, drain, ..api::listen::Patience::default() },
         })
     }
 }

@@ -10,10 +10,8 @@ use serde_json::{Map, Value};
 pub(super) fn draw(columns: &[String], rows: &[Map<String, Value>]) -> String {
     let cells: Vec<Vec<String>> =
         rows.iter().map(|row| columns.iter().map(|c| cell(row.get(c).unwrap_or(&Value::Null))).collect()).collect();
-    let numeric: Vec<bool> = columns
-        .iter()
-        .map(|c| rows.iter().any(|r| r.get(c).is_some_and(Value::is_number)))
-        .collect();
+    let numeric: Vec<bool> =
+        columns.iter().map(|c| rows.iter().any(|r| r.get(c).is_some_and(Value::is_number))).collect();
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
@@ -63,8 +61,15 @@ fn width(text: &str) -> usize {
     text.chars()
         .map(|c| match u32::from(c) {
             0x0300..=0x036f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
-            0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f | 0xff00..=0xff60
-            | 0xffe0..=0xffe6 | 0x1f300..=0x1faff | 0x20000..=0x3fffd => 2,
+            0x1100..=0x115f
+            | 0x2e80..=0xa4cf
+            | 0xac00..=0xd7a3
+            | 0xf900..=0xfaff
+            | 0xfe30..=0xfe6f
+            | 0xff00..=0xff60
+            | 0xffe0..=0xffe6
+            | 0x1f300..=0x1faff
+            | 0x20000..=0x3fffd => 2,
             _ => 1,
         })
         .sum()

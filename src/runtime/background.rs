@@ -30,7 +30,9 @@ pub(super) async fn export(hub: Arc<Hub>, exporter: super::start::Exporter) {
             let outcome = tokio::task::spawn_blocking(move || exporter.export(&published.generation)).await;
             match outcome {
                 Ok(Ok(())) => exported = Some(seq),
-                Ok(Err(error)) => tracing::error!(%error, seq, "could not export a generation; the ledger is not affected"),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, seq, "could not export a generation; the ledger is not affected")
+                }
                 Err(error) => tracing::error!(%error, seq, "the export of a generation panicked"),
             }
         }

@@ -115,6 +115,11 @@ impl Hub {
         &self.stop
     }
 
+    /// True when the store failed: the hub answers questions and takes nothing more.
+    pub fn is_read_only(&self) -> bool {
+        self.ledger.failure().is_some()
+    }
+
     /// True once the first complete scan of every source is in.
     pub fn is_ready(&self) -> bool {
         self.scanned.load(Ordering::Acquire)
@@ -172,7 +177,11 @@ impl Hub {
     pub async fn reach(&self, wanted: u64) -> Result<(), Stale> {
         let mut watch = self.ledger.watch();
         let reached = tokio::time::timeout(PATIENCE, watch.wait_for(|seq| *seq >= wanted)).await;
-        if matches!(reached, Ok(Ok(_))) || self.seq() >= wanted { Ok(()) } else { Err(Stale { wanted, reached: self.seq() }) }
+        if matches!(reached, Ok(Ok(_))) || self.seq() >= wanted {
+            Ok(())
+        } else {
+            Err(Stale { wanted, reached: self.seq() })
+        }
     }
 }
 

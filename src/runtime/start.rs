@@ -14,10 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use super::background;
 use super::hub::Hub;
+use super::manifests;
 use crate::api;
 use crate::ledger::{self, Ledger, Store};
 use crate::query::{self, Engine};
 use crate::snapshot::Generation;
+use crate::state::Heartbeat;
 
 /// What a hub is started with.
 #[derive(Clone, Debug)]
@@ -87,15 +89,18 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(path) = &data {
         std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
     }
-    let _ = (late_after, silent_after);
     let stop = CancellationToken::new();
-    let ledger = open(data.clone()).await?;
+    let options = ledger::Options {
+        heartbeat: Heartbeat { late_after: micros(late_after), silent_after: micros(silent_after) },
+        watched_sources: manifests.iter().map(|_| manifests::SOURCE.to_owned()).collect(),
+        ..ledger::Options::default()
+    };
+    let ledger = open(data.clone(), options).await?;
     let spill = data.as_ref().map(|d| d.join("spill"));
     let engine = Engine::new(query::Limits { spill, ..query::Limits::default() })?;
     let hub = Arc::new(Hub::new(ledger, engine, stop.clone()));
 
-    let listener =
-        TcpListener::bind(listen).await.map_err(|source| StartError::Listen { address: listen, source })?;
+    let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { address: listen, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: listen, source })?;
     let ingest = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(4))
@@ -109,7 +114,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tasks.spawn(background::export(Arc::clone(&hub), Exporter { directory: directory.clone() }));
     }
     match manifests {
-        Some(_folder) => hub.ready(),
+        Some(folder) => manifests::watch(&hub, folder, &tasks),
         None => hub.ready(),
     }
     let service = api::service(Arc::clone(&hub), limits, ingest.handle().clone());
@@ -117,13 +122,17 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { address, hub, stop, serving, tasks, ingest })
 }
 
-async fn open(data: Option<PathBuf>) -> Result<Ledger, StartError> {
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+async fn open(data: Option<PathBuf>, options: ledger::Options) -> Result<Ledger, StartError> {
     let opened = tokio::task::spawn_blocking(move || {
         let store = match data {
             Some(directory) => Store::file(&directory.join("hub.redb")),
             None => Store::memory(),
         };
-        Ledger::open(store, ledger::Options::default())
+        Ledger::open(store, options)
     });
     match opened.await {
         Ok(opened) => Ok(opened?),
