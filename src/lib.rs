@@ -13,12 +13,15 @@
 //! Folders are named after this flow; `runtime` is the only module that knows all of them.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod cli;
 pub mod demo;
 pub mod ledger;
 pub mod model;
 pub mod normalize;
 pub mod query;
 pub mod rollout;
+pub mod runtime;
 pub mod snapshot;
 pub mod sources;
 pub mod state;

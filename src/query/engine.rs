@@ -221,7 +221,12 @@ struct Job {
 }
 
 impl Inner {
-    async fn run(self: Arc<Self>, catalog: Arc<Catalog>, statement: Statement, format: Format) -> Result<Output, QueryError> {
+    async fn run(
+        self: Arc<Self>,
+        catalog: Arc<Catalog>,
+        statement: Statement,
+        format: Format,
+    ) -> Result<Output, QueryError> {
         let most_rows = if format == Format::Json { self.limits.json_rows } else { usize::MAX };
         let limits = (most_rows, self.limits.bytes);
         let Job { prepare, mut running, deadline, stop } = self.accept(catalog, statement, most_rows).await?;

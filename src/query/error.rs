@@ -196,7 +196,8 @@ fn from_plan(text: &str, names: &[String]) -> QueryError {
     {
         return QueryError::refused(
             format!("There is no table function {name} here"),
-            "Statements read the hub's own tables and views only, never files, addresses or generated rows.".to_string(),
+            "Statements read the hub's own tables and views only, never files, addresses or generated rows."
+                .to_string(),
         );
     }
     for refused in ["DDL not supported", "DML not supported", "Statement not supported"] {
@@ -229,8 +230,18 @@ fn sentence(text: &str) -> String {
     let text = text[..cut].replace("While expanding wildcard, ", "");
     let mut text = text.trim();
     for prefix in [
-        "Internal error: ", "SQL error: ", "sql parser error: ", "ParserError(", "Error during planning: ", "Execution error: ", "Arrow error: ",
-        "Invalid argument error: ", "Compute error: ", "Cast error: ", "Parser error: ", "This feature is not implemented: ",
+        "Internal error: ",
+        "SQL error: ",
+        "sql parser error: ",
+        "ParserError(",
+        "Error during planning: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Invalid argument error: ",
+        "Compute error: ",
+        "Cast error: ",
+        "Parser error: ",
+        "This feature is not implemented: ",
     ] {
         text = text.strip_prefix(prefix).unwrap_or(text);
     }

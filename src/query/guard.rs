@@ -36,14 +36,44 @@ const MAX_DOTS: usize = 6;
 const READS: [&str; 9] = ["SELECT", "WITH", "VALUES", "TABLE", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAIN"];
 /// Keywords that begin statements which change something.
 const WRITES: [&str; 33] = [
-    "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT", "CREATE", "DROP", "ALTER", "TRUNCATE", "RENAME", "COPY", "UNLOAD",
-    "LOAD", "EXPORT", "IMPORT", "INSTALL", "ATTACH", "DETACH", "SET", "RESET", "PREPARE", "EXECUTE", "DEALLOCATE", "BEGIN", "START",
-    "COMMIT", "ROLLBACK", "GRANT", "REVOKE", "CALL", "VACUUM", "PRAGMA",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "MERGE",
+    "REPLACE",
+    "UPSERT",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "TRUNCATE",
+    "RENAME",
+    "COPY",
+    "UNLOAD",
+    "LOAD",
+    "EXPORT",
+    "IMPORT",
+    "INSTALL",
+    "ATTACH",
+    "DETACH",
+    "SET",
+    "RESET",
+    "PREPARE",
+    "EXECUTE",
+    "DEALLOCATE",
+    "BEGIN",
+    "START",
+    "COMMIT",
+    "ROLLBACK",
+    "GRANT",
+    "REVOKE",
+    "CALL",
+    "VACUUM",
+    "PRAGMA",
 ];
 /// Keywords that chain or nest expressions as operators do.
 const WORD_OPERATORS: [&str; 20] = [
-    "AND", "OR", "XOR", "NOT", "IN", "IS", "ISNULL", "NOTNULL", "LIKE", "ILIKE", "RLIKE", "REGEXP", "SIMILAR", "BETWEEN",
-    "COLLATE", "AT", "DIV", "OVERLAPS", "INTERVAL", "PRIOR",
+    "AND", "OR", "XOR", "NOT", "IN", "IS", "ISNULL", "NOTNULL", "LIKE", "ILIKE", "RLIKE", "REGEXP", "SIMILAR",
+    "BETWEEN", "COLLATE", "AT", "DIV", "OVERLAPS", "INTERVAL", "PRIOR",
 ];
 
 /// What the statement asks for, as far as the tokens tell.
@@ -58,7 +88,10 @@ pub(super) fn check(sql: &str) -> Result<Tokens, QueryError> {
     if sql.len() > MAX_SQL_BYTES {
         return Err(QueryError::refused(
             "The statement is too long",
-            format!("It has {} bytes; at most {MAX_SQL_BYTES} are accepted. Use parameters or a join for long lists.", sql.len()),
+            format!(
+                "It has {} bytes; at most {MAX_SQL_BYTES} are accepted. Use parameters or a join for long lists.",
+                sql.len()
+            ),
         ));
     }
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().map_err(|e| {
@@ -289,7 +322,8 @@ mod tests {
 
     #[test]
     fn everything_but_one_reading_statement_is_refused() {
-        for sql in ["insert into t values (1)", "drop table t", "copy t to 'x'", "set a = 1", "create external table t"] {
+        for sql in ["insert into t values (1)", "drop table t", "copy t to 'x'", "set a = 1", "create external table t"]
+        {
             assert_eq!(refused(sql), "The SQL interface is read-only", "{sql}");
         }
         assert_eq!(refused("select 1; select 2"), "Only one statement is accepted");

@@ -149,7 +149,14 @@ impl Look {
             use Operator::*;
             let matches = matches!(
                 binary.op(),
-                RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch | LikeMatch | ILikeMatch | NotLikeMatch | NotILikeMatch
+                RegexMatch
+                    | RegexIMatch
+                    | RegexNotMatch
+                    | RegexNotIMatch
+                    | LikeMatch
+                    | ILikeMatch
+                    | NotLikeMatch
+                    | NotILikeMatch
             );
             if matches {
                 self.pattern(Some(binary.right()))?;
@@ -192,7 +199,11 @@ impl Look {
 }
 
 fn wide_columns(schema: &Schema) -> usize {
-    schema.fields().iter().filter(|f| f.data_type().primitive_width().is_none() && *f.data_type() != DataType::Boolean).count()
+    schema
+        .fields()
+        .iter()
+        .filter(|f| f.data_type().primitive_width().is_none() && *f.data_type() != DataType::Boolean)
+        .count()
 }
 
 /// Rows a node gives, guessed upwards rather than downwards.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::common::config::Dialect;
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -65,7 +65,8 @@ impl Prepare {
     pub(super) fn start(self) -> BoxFuture<'static, Result<SendableRecordBatchStream, QueryError>> {
         Box::pin(async move {
             let began = Instant::now();
-            let visible = Visible::new(Arc::clone(&self.catalog), Arc::clone(&self.engine_table), Arc::clone(&self.base));
+            let visible =
+                Visible::new(Arc::clone(&self.catalog), Arc::clone(&self.engine_table), Arc::clone(&self.base));
             let mut state = visible.session();
             for function in self.catalog.functions() {
                 state.register_udf(Arc::clone(function)).map_err(|e| QueryError::internal(&e))?;

@@ -110,7 +110,8 @@ impl Sender {
 
     async fn pass_on(&mut self, schema: &SchemaRef, held: &mut Vec<Bytes>, complete: bool) -> Result<(), QueryError> {
         if let Some(head) = self.head.take() {
-            let head = head.send(Ok(Head { schema: schema.clone(), first: std::mem::take(held), complete }));
+            let head =
+                head.send(Ok(Head { schema: std::sync::Arc::clone(schema), first: std::mem::take(held), complete }));
             return head.map_err(|_| gone());
         }
         for piece in held.drain(..) {

@@ -48,7 +48,12 @@ pub trait Table: Debug + Send + Sync {
 pub(super) struct Scannable(pub(super) Arc<dyn Table>);
 
 impl Scannable {
-    fn plan(&self, threads: usize, projection: Option<&Vec<usize>>, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn plan(
+        &self,
+        threads: usize,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let full = self.0.schema();
         let projection: Arc<[usize]> = match projection {
             Some(columns) => columns.as_slice().into(),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 use futures::TryStreamExt;
 use serde_json::json;
@@ -54,8 +56,14 @@ impl Table for Hosts {
                 Arc::new(Int64Array::from_iter_values(ids())),
                 Arc::new(ids().map(|i| Some(format!("host-{i}"))).collect::<StringArray>()),
                 Arc::new(status),
-                Arc::new(TimestampMicrosecondArray::from_iter_values(ids().map(|i| i * 1_000_500)).with_timezone("UTC")),
-                Arc::new(ids().map(|i| (i > 0).then(|| if i == 1 { f64::NAN } else { i as f64 / 2.0 })).collect::<Float64Array>()),
+                Arc::new(
+                    TimestampMicrosecondArray::from_iter_values(ids().map(|i| i * 1_000_500)).with_timezone("UTC"),
+                ),
+                Arc::new(
+                    ids()
+                        .map(|i| (i > 0).then(|| if i == 1 { f64::NAN } else { i as f64 / 2.0 }))
+                        .collect::<Float64Array>(),
+                ),
             ];
             Ok(RecordBatch::try_new(Arc::clone(&schema), columns)?.project(&projection)?)
         });
@@ -71,7 +79,10 @@ fn catalog() -> Arc<Catalog> {
     let tables = vec![Hosts::of("hosts", 10), Hosts::of("many", 60_000)];
     let views = vec![
         ("failing".to_string(), "select id, host, status from hosts where status = 'failure'".to_string()),
-        ("named".to_string(), "select f.host || '!' as host, h.load from failing f join hosts h on h.id = f.id".to_string()),
+        (
+            "named".to_string(),
+            "select f.host || '!' as host, h.load from failing f join hosts h on h.id = f.id".to_string(),
+        ),
         ("broken".to_string(), "select nothing from nowhere".to_string()),
         ("circle".to_string(), "select * from circle".to_string()),
     ];
@@ -98,7 +109,11 @@ async fn error_of(engine: &Engine, sql: &str) -> QueryError {
 
 #[tokio::test]
 async fn json_is_a_bare_array_of_flat_objects_with_plain_types() {
-    let rows = json_of(&engine(), "select id, host, status, reported_at, load, [id, 7] as pair from hosts order by id limit 3").await;
+    let rows = json_of(
+        &engine(),
+        "select id, host, status, reported_at, load, [id, 7] as pair from hosts order by id limit 3",
+    )
+    .await;
     assert_eq!(
         rows,
         json!([
@@ -119,7 +134,8 @@ async fn an_empty_answer_is_an_empty_array_or_a_header() {
 
 #[tokio::test]
 async fn csv_quotes_what_needs_quotes_and_leaves_null_empty() {
-    let text = text_of(&engine(), "select 'a\"b' as a, 'x,y' as b, null as c, '' as d, 1.5 as e", Format::Csv).await.unwrap();
+    let text =
+        text_of(&engine(), "select 'a\"b' as a, 'x,y' as b, null as c, '' as d, 1.5 as e", Format::Csv).await.unwrap();
     assert_eq!(text, "a,b,c,d,e\r\n\"a\"\"b\",\"x,y\",,\"\",1.5\r\n");
 }
 
@@ -160,7 +176,9 @@ async fn names_can_be_looked_up() {
     let sql = "select table_name, table_type from information_schema.tables where table_schema = 'public' order by 1";
     let rows = engine.rows(Arc::clone(&good), Statement::new(sql)).await.unwrap();
     assert_eq!(rows.batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
-    for sql in ["show tables", "describe v", "show columns from v", "explain select * from v", "select * from system.queries"] {
+    for sql in
+        ["show tables", "describe v", "show columns from v", "explain select * from v", "select * from system.queries"]
+    {
         let rows = engine.rows(Arc::clone(&good), Statement::new(sql)).await.unwrap();
         assert!(rows.batches.iter().map(RecordBatch::num_rows).sum::<usize>() > 0, "{sql}");
     }
@@ -176,7 +194,10 @@ async fn parameters_become_values_and_never_sql() {
     };
     let count = |rows: Rows| rows.batches.iter().map(RecordBatch::num_rows).sum::<usize>();
     assert_eq!(count(run("select 1 from hosts where host = $1", json!([hostile])).await.unwrap()), 0);
-    assert_eq!(count(run("select 1 from hosts where id >= $from limit $n", json!({"from": -5, "n": 3})).await.unwrap()), 3);
+    assert_eq!(
+        count(run("select 1 from hosts where id >= $from limit $n", json!({"from": -5, "n": 3})).await.unwrap()),
+        3
+    );
     assert_eq!(count(run("select 1 from hosts where load = $1 or $2", json!([1.5, false])).await.unwrap()), 1);
     let error = run("select $1", json!([])).await.unwrap_err();
     assert_eq!(error.title, "The parameter $1 has no value");
@@ -192,10 +213,19 @@ async fn errors_teach_and_show_no_insides() {
     assert_eq!(error.title, "There is no table or view hostz");
     assert!(error.detail.contains("Did you mean hosts?"), "{}", error.detail);
     for sql in [
-        "selec 1", "select 1 +", "select nosuch(1)", "select 1/0 from hosts", "select cast('x' as int)",
-        "select a.id, b.id from hosts a join hosts b on a.id = b.id", "select id from hosts a, hosts b",
-        "select * from range(1, 10)", "select host + 1 from hosts", "select sum(host) from hosts", "select * from 'file:///etc/passwd'",
-        "select id from hosts group by host", "select (select id from hosts)",
+        "selec 1",
+        "select 1 +",
+        "select nosuch(1)",
+        "select 1/0 from hosts",
+        "select cast('x' as int)",
+        "select a.id, b.id from hosts a join hosts b on a.id = b.id",
+        "select id from hosts a, hosts b",
+        "select * from range(1, 10)",
+        "select host + 1 from hosts",
+        "select sum(host) from hosts",
+        "select * from 'file:///etc/passwd'",
+        "select id from hosts group by host",
+        "select (select id from hosts)",
     ] {
         let error = error_of(&engine, sql).await;
         assert!(matches!(error.kind, ErrorKind::Invalid | ErrorKind::Refused), "{sql}: {error:?}");
@@ -232,7 +262,8 @@ async fn a_failure_after_the_start_ends_the_body_with_an_error() {
 async fn too_many_statements_are_told_to_come_back_and_slots_return() {
     let limits = Limits { concurrency: 1, queue: 0, ..Limits::default() };
     let engine = Engine::new(limits).unwrap();
-    let output = engine.run(catalog(), Statement::new("select * from many a order by host"), Format::NdJson).await.unwrap();
+    let output =
+        engine.run(catalog(), Statement::new("select * from many a order by host"), Format::NdJson).await.unwrap();
     assert_eq!(engine.usage().running, 1);
     let busy = engine.rows(catalog(), Statement::new("select 1")).await.unwrap_err();
     assert_eq!(busy.kind, ErrorKind::Busy);
@@ -261,13 +292,14 @@ async fn windows_sorts_and_collections_work_within_bounds() {
 #[tokio::test]
 async fn a_spilling_sort_gives_every_row_and_leaves_no_file() {
     let spill = tempfile::tempdir().unwrap();
-    let limits = Limits {
-        statement_memory: 6 * 1024 * 1024,
-        spill: Some(spill.path().to_path_buf()),
-        ..Limits::default()
-    };
+    let limits =
+        Limits { statement_memory: 6 * 1024 * 1024, spill: Some(spill.path().to_path_buf()), ..Limits::default() };
     let engine = Engine::new(limits).unwrap();
-    let text = text_of(&engine, "select a.host, a.reported_at, b.host as other, a.load from many a join many b on a.id = b.id order by other desc, a.host", Format::Csv);
+    let text = text_of(
+        &engine,
+        "select a.host, a.reported_at, b.host as other, a.load from many a join many b on a.id = b.id order by other desc, a.host",
+        Format::Csv,
+    );
     let outcome = text.await;
     match outcome {
         Ok(text) => assert_eq!(text.lines().count(), 60_001),
@@ -283,7 +315,11 @@ async fn a_spilling_sort_gives_every_row_and_leaves_no_file() {
 async fn planning_time_of_small_statements_is_shown() {
     let engine = engine();
     let catalog = catalog();
-    for sql in ["select 1", "select * from hosts limit 1", "select n.host, n.load, f.status from named n join failing f on n.host = f.host"] {
+    for sql in [
+        "select 1",
+        "select * from hosts limit 1",
+        "select n.host, n.load, f.status from named n join failing f on n.host = f.host",
+    ] {
         let began = std::time::Instant::now();
         for _ in 0..20 {
             engine.rows(Arc::clone(&catalog), Statement::new(sql)).await.unwrap();

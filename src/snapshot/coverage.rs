@@ -11,12 +11,12 @@ use super::export::Dated;
 use super::generation::Shared;
 use super::history::mixed;
 use super::ids::id;
-use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
+use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::model::Micros;
+use crate::state::Tables;
 use crate::state::commit_log::LogRecord;
 use crate::state::target::{Assignment, TargetRecord};
-use crate::state::Tables;
 
 /// A commit in its log.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,6 @@ pub struct Assigned {
 }
 
 impl Assigned {
-
     /// A commit's position in a log.
     pub fn place(&self, log: u32, commit: u32) -> Option<i64> {
         self.logs.get(log as usize)?.position.get(&commit).copied()
@@ -142,7 +141,8 @@ fn ends(t: &Tables, all: &Assigned, target: &TargetRecord, index: usize) -> Opti
     let to = log.commits.partition_point(|e| e.placed_at < a.end).max(from);
     let came_back = || log.returned.iter().copied().filter(|i| *i >= to).filter(covers).map(|i| i as i64 + 1);
     let first = (from..to).find(covers).map(|i| i as i64 + 1).into_iter().chain(came_back()).chain(recorded()).min()?;
-    let last = (from..to).rev().find(covers).map(|i| i as i64 + 1).into_iter().chain(came_back()).chain(recorded()).max()?;
+    let last =
+        (from..to).rev().find(covers).map(|i| i as i64 + 1).into_iter().chain(came_back()).chain(recorded()).max()?;
     Some(Ends { commit: log.commits[first as usize - 1].commit, first, last })
 }
 
@@ -183,7 +183,9 @@ fn covered(s: &Shared) -> Vec<Covered> {
                 }
             }
         }
-        here.sort_unstable_by_key(|c| (c.index, s.assigned().place(s.assignment((target, c.index)).log, c.commit), c.commit));
+        here.sort_unstable_by_key(|c| {
+            (c.index, s.assigned().place(s.assignment((target, c.index)).log, c.commit), c.commit)
+        });
         all.extend(here);
     }
     all
@@ -245,7 +247,8 @@ impl Rows for Assignments {
         Some(match column {
             "assignment_id" => |s, r| {
                 let t = s.0.target(r.0);
-                let [w, a, l, e, d] = [t.workspace, t.application, t.workload, t.environment, t.name].map(|n| s.0.tables.text(n));
+                let [w, a, l, e, d] =
+                    [t.workspace, t.application, t.workload, t.environment, t.name].map(|n| s.0.tables.text(n));
                 let sequence = (r.1 + 1).to_string();
                 Cell::Made(id("assignment", &[w, a, l, e, d, &sequence]))
             },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::coverage::LogEntry;
 use super::generation::Shared;
 use super::ids::id;
-use super::scan::{chunk_of, Cell, Reader, Rows, Scan, CHUNK};
+use super::scan::{CHUNK, Cell, Reader, Rows, Scan, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::model::Micros;
 use crate::query::Table;
@@ -254,13 +254,17 @@ impl Rows for WorkloadVersions {
             "workload" => |s, r| s.text(*r, |v| v.workload),
             "version" => |s, r| s.text(*r, |v| v.version),
             "build" => |s, r| s.0.version_detail(*r, |v| v.build),
-            "build_time" => |s, r| s.0.tables.versions.get(*r).and_then(|v| v.build_time).map_or(Cell::Null, Cell::time),
+            "build_time" => {
+                |s, r| s.0.tables.versions.get(*r).and_then(|v| v.build_time).map_or(Cell::Null, Cell::time)
+            }
             "image_digest" => |s, r| s.0.version_detail(*r, |v| v.image_digest),
             "source_repo" => |s, r| s.0.version_detail(*r, |v| v.source_repo),
             "source_branch" => |s, r| s.0.version_detail(*r, |v| v.source_branch),
             "source_path" => |s, r| s.0.version_detail(*r, |v| v.source_path),
             "source_commit" => |s, r| s.0.version_detail(*r, |v| v.source_commit),
-            "first_declared_at" => |s, r| s.0.tables.versions.get(*r).map_or(Cell::Null, |v| Cell::time(v.first_seen_at)),
+            "first_declared_at" => {
+                |s, r| s.0.tables.versions.get(*r).map_or(Cell::Null, |v| Cell::time(v.first_seen_at))
+            }
             _ => return None,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::schema::{TableSchema, TABLES, VIEWS};
+use super::schema::{TABLES, TableSchema, VIEWS};
 
 /// The text of `schema/tables.md`.
 pub fn tables_md() -> String {

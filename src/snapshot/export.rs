@@ -29,8 +29,8 @@ use super::generation::Generation;
 use super::{coverage, history};
 use crate::query::Table;
 
-pub use opened::open_export;
 pub(super) use days::Dated;
+pub use opened::open_export;
 
 /// Generations of current tables that are kept.
 const GENERATIONS: usize = 3;
@@ -65,7 +65,9 @@ pub enum ExportError {
         path: String,
     },
     /// Another version wrote it.
-    #[error("{path} was written by another version of koh ({detail}). Let this version export once, or read it with that one")]
+    #[error(
+        "{path} was written by another version of koh ({detail}). Let this version export once, or read it with that one"
+    )]
     Version {
         /// The file.
         path: String,

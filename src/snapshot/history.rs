@@ -10,7 +10,7 @@ use twox_hash::XxHash3_128;
 use super::export::Dated;
 use super::generation::Shared;
 use super::ids::id;
-use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
+use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::model::{Micros, Status};
 use crate::state::walk::{Deployment, Transition, Walk};
@@ -229,7 +229,9 @@ fn count(s: &Shared, chunks: std::ops::Range<usize>) -> Counted {
     for chunk in chunks {
         walk(s, chunk, |_, w| {
             for word in &w.words {
-                let e = all.entry((word.endpoint, word.commit)).or_insert_with(|| EndpointCommit::new(word.endpoint, word.commit));
+                let e = all
+                    .entry((word.endpoint, word.commit))
+                    .or_insert_with(|| EndpointCommit::new(word.endpoint, word.commit));
                 e.by_status[word.status as usize] += 1;
                 e.last_reported_at = e.last_reported_at.max(word.last);
             }
@@ -237,7 +239,9 @@ fn count(s: &Shared, chunks: std::ops::Range<usize>) -> Counted {
                 let e = all.entry((d.endpoint, d.commit)).or_insert_with(|| EndpointCommit::new(d.endpoint, d.commit));
                 e.first_deployed_at = e.first_deployed_at.min(d.start);
                 e.last_deployed_at = e.last_deployed_at.max(d.start);
-                let earlier = || w.deployments[..i].iter().any(|o| o.rolled_back && (o.endpoint, o.commit) == (d.endpoint, d.commit));
+                let earlier = || {
+                    w.deployments[..i].iter().any(|o| o.rolled_back && (o.endpoint, o.commit) == (d.endpoint, d.commit))
+                };
                 e.rollbacks += u32::from(d.rolled_back && !earlier());
             }
         });

@@ -6,7 +6,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::generation::Shared;
 use super::ids::id;
-use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
+use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::model::{Liveness, Micros};
 use crate::state::host::{HostDeclared, HostRecord};
@@ -132,8 +132,11 @@ impl Rows for HostTransitions {
     }
 
     fn chunk(&self, chunk: usize) -> Vec<Self::Row> {
-        let hosts = chunk_of(self.0.tables.hosts.len(), chunk).filter_map(|i| Some((i, self.0.tables.hosts.get(i as u32)?)));
-        hosts.flat_map(|(i, h)| stretches(h).into_iter().map(move |(l, start, end)| (i as u32, l, start, end))).collect()
+        let hosts =
+            chunk_of(self.0.tables.hosts.len(), chunk).filter_map(|i| Some((i, self.0.tables.hosts.get(i as u32)?)));
+        hosts
+            .flat_map(|(i, h)| stretches(h).into_iter().map(move |(l, start, end)| (i as u32, l, start, end)))
+            .collect()
     }
 
     fn reader(column: &str) -> Option<Reader<Self>> {

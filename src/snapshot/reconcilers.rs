@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::generation::Shared;
 use super::ids::id;
-use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
+use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::state::tables::{ReconcilerRecord, SourceWord};
 
@@ -107,8 +107,13 @@ impl Rows for ReconcilerSources {
             let n = &r.now;
             // Only a reconciler with several sources keeps a word of each; what one source says is what is so now.
             if r.sources.is_empty() {
-                let word =
-                    SourceWord { source: n.source, at: n.reported_at, endpoint: n.endpoint, commit: n.attempted, status: n.status };
+                let word = SourceWord {
+                    source: n.source,
+                    at: n.reported_at,
+                    endpoint: n.endpoint,
+                    commit: n.attempted,
+                    status: n.status,
+                };
                 rows.push((id, word));
             }
             rows.extend(r.sources.iter().map(|w| (id, *w)));

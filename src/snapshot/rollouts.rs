@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::coverage::{number, Ends};
-use super::generation::{Shared, STALL_AFTER};
+use super::coverage::{Ends, number};
+use super::generation::{STALL_AFTER, Shared};
 use super::hosts;
-use super::scan::{chunk_of, Cell, Reader, Rows, CHUNK};
+use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::model::{Liveness, Micros, Status};
 use crate::state::target::TargetRecord;
@@ -152,9 +152,8 @@ impl Asked<'_> {
     fn bucket(&self, m: &Subscriber) -> usize {
         let spoken = |commit: u32| m.spoken.iter().find(|w| commit != 0 && w.commit == commit);
         let (attempted, applied) = (spoken(m.now.attempted), spoken(m.now.applied));
-        let past = |w: Option<&Spoken>| {
-            w.and_then(|w| w.place).is_some_and(|place| self.ends.is_some_and(|e| place > e.last))
-        };
+        let past =
+            |w: Option<&Spoken>| w.and_then(|w| w.place).is_some_and(|place| self.ends.is_some_and(|e| place > e.last));
         if !m.alive {
             return RETIRED;
         }

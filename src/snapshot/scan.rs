@@ -168,7 +168,10 @@ impl<R: Rows> Builder<R> {
     /// The columns of a projection.
     pub(super) fn new(schema: &SchemaRef, table: &TableSchema, projection: &[usize]) -> Result<Self, DataFusionError> {
         let column = |&i: &usize| {
-            let found = table.columns.get(i).and_then(|c| Some((c.kind, c.nullable, R::reader(c.name).or_else(|| natural(c.name))?)));
+            let found = table
+                .columns
+                .get(i)
+                .and_then(|c| Some((c.kind, c.nullable, R::reader(c.name).or_else(|| natural(c.name))?)));
             found.ok_or_else(|| DataFusionError::Internal(format!("no reader for column {i} of {}", table.name)))
         };
         let columns = projection.iter().map(column).collect::<Result<_, _>>()?;

@@ -1,14 +1,22 @@
 //! Integration tests: one binary, modules by subject.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod api_answers;
+mod api_command_line;
+mod api_ingest;
+mod api_rows;
+mod demo;
 mod histories;
+mod hub;
 mod ledger_disk;
 mod ledger_facts;
 mod ledger_store;
 mod meanings;
 mod power_loss;
+mod reference;
+mod sql_limits;
 mod views_exports;
 mod views_generation;
 mod views_history;
 mod views_now;
 mod views_support;
-mod reference;

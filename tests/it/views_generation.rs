@@ -3,13 +3,13 @@
 use koh::model::{
     Body, CarrierKey, Clock, Declaration, Endpoint, Expectation, Fact, HostDeclaration, Micros, Report, Status,
 };
-use koh::query::arrow::array::RecordBatch;
 use koh::query::Table;
-use koh::snapshot::schema::TABLES;
+use koh::query::arrow::array::RecordBatch;
 use koh::snapshot::Generation;
+use koh::snapshot::schema::TABLES;
 use koh::state::State;
 
-use super::views_support::{rows_of, World};
+use super::views_support::{World, rows_of};
 
 /// Minutes after a midnight.
 pub fn minute(n: i64) -> Micros {
@@ -85,11 +85,8 @@ impl Fleet {
 
     /// A host is expected to run cart in `environment`.
     pub fn expect(&mut self, host: &str, environment: &str, at: i64) {
-        let expectation = Expectation {
-            workload: "cart".into(),
-            environment: environment.into(),
-            deployment_target: "edge".into(),
-        };
+        let expectation =
+            Expectation { workload: "cart".into(), environment: environment.into(), deployment_target: "edge".into() };
         let declaration = HostDeclaration {
             name: host.into(),
             external_id: None,
@@ -180,7 +177,10 @@ async fn every_declared_column_of_every_table_is_read() {
 async fn a_revert_of_the_version_is_a_third_assignment_and_the_hosts_left_behind_are_counted() {
     let f = history();
     let rows = f.rows(30, "SELECT sequence, version, commit, assigned_at, ended_at, last_place FROM assignments WHERE environment = 'dev' ORDER BY sequence").await;
-    assert_eq!(rows, ["1 | 1.0 | c1 | 00:00 | 00:10 | 1", "2 | 1.1 | c2 | 00:10 | 00:20 | 2", "3 | 1.0 | c3 | 00:20 | - | 3"]);
+    assert_eq!(
+        rows,
+        ["1 | 1.0 | c1 | 00:00 | 00:10 | 1", "2 | 1.1 | c2 | 00:10 | 00:20 | 2", "3 | 1.0 | c3 | 00:20 | - | 3"]
+    );
     let rows = f
         .rows(30, "SELECT environment, desired_version, deployed_version, status, reconcilers, hosts FROM environment_state ORDER BY environment, deployed_version, status")
         .await;
@@ -239,7 +239,8 @@ async fn a_commit_that_was_only_passed_is_explained_by_what_was_in_force() {
     f.report("h3", "dev", "c4", Status::Success, 23);
     let rows = f.rows(30, "SELECT commit, version, sequence, recorded FROM assignment_commits WHERE environment = 'dev' ORDER BY place").await;
     assert_eq!(rows, ["c1 | 1.0 | 1 | true", "c2 | 1.1 | 2 | true", "c3 | 1.0 | 3 | true", "c4 | 1.0 | 3 | true"]);
-    let rows = f.rows(30, "SELECT host, drift, behind_by FROM host_state WHERE environment = 'dev' ORDER BY host").await;
+    let rows =
+        f.rows(30, "SELECT host, drift, behind_by FROM host_state WHERE environment = 'dev' ORDER BY host").await;
     assert_eq!(rows, ["h1 | in_sync | 0", "h2 | failing | 1", "h3 | in_sync | 0"]);
 }
 

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use koh::model::Micros;
-use koh::snapshot::schema::{Kind, TableSchema, TABLES, VIEWS};
+use koh::snapshot::schema::{Kind, TABLES, TableSchema, VIEWS};
 
 /// Tables by name; the ones not given are empty.
 #[derive(Default)]
@@ -96,7 +98,10 @@ fn batch(table: &TableSchema, text: &str) -> RecordBatch {
         let array: ArrayRef = match column.kind {
             Kind::Text => Arc::new(cells.iter().map(|c| c.or(default(""))).collect::<StringArray>()),
             Kind::Count => Arc::new(
-                cells.iter().map(|c| c.map(|c| c.parse().expect("a number")).or(default("").map(|_| 0))).collect::<Int64Array>(),
+                cells
+                    .iter()
+                    .map(|c| c.map(|c| c.parse().expect("a number")).or(default("").map(|_| 0)))
+                    .collect::<Int64Array>(),
             ),
             Kind::Flag => Arc::new(
                 cells.iter().map(|c| c.map(|c| c == "true").or(default("").map(|_| false))).collect::<BooleanArray>(),

@@ -163,11 +163,13 @@ fn csv_value(column: &ArrayRef, row: usize, out: &mut Vec<u8>) -> Result<(), Que
     match column.data_type() {
         DataType::Utf8 => quote_csv(column.as_string::<i32>().value(row), out),
         DataType::LargeUtf8 => quote_csv(column.as_string::<i64>().value(row), out),
-        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Duration(_) => match moment(column, row) {
-            Some(Moment::Text(text)) => quote_csv(&text, out),
-            Some(Moment::Seconds(seconds)) => float(seconds, out)?,
-            None => {}
-        },
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Duration(_) => {
+            match moment(column, row) {
+                Some(Moment::Text(text)) => quote_csv(&text, out),
+                Some(Moment::Seconds(seconds)) => float(seconds, out)?,
+                None => {}
+            }
+        }
         DataType::List(_) => {
             let mut nested = Vec::new();
             json_value(column, row, &mut nested, false)?;

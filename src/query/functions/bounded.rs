@@ -182,7 +182,9 @@ fn longest_of(array: &ArrayRef) -> usize {
         DataType::Utf8 => array.as_string::<i32>().offsets().lengths().max().unwrap_or(0),
         DataType::LargeUtf8 => array.as_string::<i64>().offsets().lengths().max().unwrap_or(0),
         // The low half of a view is its length.
-        DataType::Utf8View => array.as_string_view().views().iter().map(|view| *view as u32 as usize).max().unwrap_or(0),
+        DataType::Utf8View => {
+            array.as_string_view().views().iter().map(|view| *view as u32 as usize).max().unwrap_or(0)
+        }
         kind if kind.primitive_width().is_some() => kind.primitive_width().unwrap_or(16).max(32),
         _ => (0..array.len()).map(|i| span(array, i, i + 1)).max().unwrap_or(0),
     }
@@ -262,7 +264,9 @@ pub(in super::super) fn check_scalar(name: &str, scalar: &ScalarValue, most: usi
 pub(in super::super) fn too_long(name: &str) -> datafusion::common::DataFusionError {
     QueryError::too_large(
         format!("{name} gives, or could give, a value that is too long"),
-        format!("At most {CELL} bytes fit into one computed value. Shorten the arguments, for instance with left(text, n)."),
+        format!(
+            "At most {CELL} bytes fit into one computed value. Shorten the arguments, for instance with left(text, n)."
+        ),
     )
     .into_engine()
 }

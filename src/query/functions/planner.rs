@@ -65,11 +65,7 @@ impl ExprPlanner for BoundedSyntax {
         Ok(PlannerResult::Planned(self.overlay.call(args)))
     }
 
-    fn plan_dictionary_literal(
-        &self,
-        _: RawDictionaryExpr,
-        _: &DFSchema,
-    ) -> Result<PlannerResult<RawDictionaryExpr>> {
+    fn plan_dictionary_literal(&self, _: RawDictionaryExpr, _: &DFSchema) -> Result<PlannerResult<RawDictionaryExpr>> {
         Err(nested())
     }
 

@@ -15,9 +15,9 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 
+use super::ExportError;
 use super::durable::Durable;
 use super::manifest::{self, Form};
-use super::ExportError;
 use crate::model::Micros;
 use crate::query::{Batches, Table};
 use crate::snapshot::scan::{Builder, Rows};
@@ -140,7 +140,8 @@ impl<R: Dated> Open<R> {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        let batch = self.builder.build(rows, &self.gathered).map_err(|e| format_error(disk, &self.path, e.to_string()))?;
+        let batch =
+            self.builder.build(rows, &self.gathered).map_err(|e| format_error(disk, &self.path, e.to_string()))?;
         self.gathered.clear();
         self.writer.write(&batch).map_err(|e| format_error(disk, &self.path, e.to_string()))
     }
@@ -167,13 +168,17 @@ impl<R: Dated> Exports for ByDay<R> {
             let path = format!("history/{table}/day={date}/{epoch:x}-{:x}-{:016x}.parquet", print.rows, print.sum);
             match known.iter().find(|f| f.path == path) {
                 Some(file) => files.push(file.clone()),
-                None => dirty.push((day, path, manifest::File {
-                    path: String::new(),
-                    form: Form::Parquet,
-                    rows: print.rows,
-                    bytes: 0,
-                    day: Some(date),
-                })),
+                None => dirty.push((
+                    day,
+                    path,
+                    manifest::File {
+                        path: String::new(),
+                        form: Form::Parquet,
+                        rows: print.rows,
+                        bytes: 0,
+                        day: Some(date),
+                    },
+                )),
             }
         }
         let written = dirty.len();

@@ -70,7 +70,8 @@ impl Durable {
         fill: impl FnOnce(BufWriter<File>) -> Result<BufWriter<File>, String>,
     ) -> Result<u64, ExportError> {
         let filled = fill(self.begin(path)?);
-        let file = filled.map_err(|error| ExportError::Format { path: self.dir.join(path).display().to_string(), error })?;
+        let file =
+            filled.map_err(|error| ExportError::Format { path: self.dir.join(path).display().to_string(), error })?;
         self.finish(path, file)
     }
 

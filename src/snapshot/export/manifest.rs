@@ -136,7 +136,11 @@ impl Exported {
         let Some(before) = before else { return next };
         let mut superseded = before.superseded.clone();
         let files = before.tables.iter().flat_map(|t| &t.files);
-        superseded.extend(files.map(|f| Superseded { path: f.path.clone(), generation: before.generation.clone(), since: now }));
+        superseded.extend(files.map(|f| Superseded {
+            path: f.path.clone(),
+            generation: before.generation.clone(),
+            since: now,
+        }));
         superseded.retain(|s| !next.uses(&s.path));
         next.superseded = superseded;
         // The newest generations stay whole, however old they are: their files do not begin to age.

@@ -11,14 +11,14 @@ use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::reader::FileReader;
 use datafusion::common::DataFusionError;
-use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::manifest::{Form, Manifest};
 use super::ExportError;
+use super::manifest::{Form, Manifest};
 use crate::query::{Batches, Catalog, Table};
 use crate::snapshot::generation::views;
-use crate::snapshot::schema::{TableSchema, TABLES};
+use crate::snapshot::schema::{TABLES, TableSchema};
 
 /// How many partitions a table is scanned in, at most.
 const PARTITIONS: usize = 4;
@@ -58,7 +58,9 @@ impl Opened {
     /// Files of another version may have other columns: said once at the start rather than in the middle of an answer.
     fn check(&self) -> Result<(), ExportError> {
         let Some(part) = self.files.last() else { return Ok(()) };
-        let found = part.schema().map_err(|e| ExportError::Format { path: part.path.display().to_string(), error: e.to_string() })?;
+        let found = part
+            .schema()
+            .map_err(|e| ExportError::Format { path: part.path.display().to_string(), error: e.to_string() })?;
         if found.fields() != self.schema.fields() {
             let detail = format!("the columns of {} differ", self.table.name);
             return Err(ExportError::Version { path: part.path.display().to_string(), detail });

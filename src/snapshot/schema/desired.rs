@@ -166,7 +166,10 @@ pub static RUNNING_COMMITS: TableSchema = TableSchema {
         text("commit", "GitOps commit, normal form."),
         count_or_null("place", "Its latest place in the commit log of the target's repository and ref."),
         count_or_null("sequence", "Sequence of the assignment on its target."),
-        time_or_null("missed_at", "Start of the next assignment of the target, which this commit lacks; null if it is the last."),
+        time_or_null(
+            "missed_at",
+            "Start of the next assignment of the target, which this commit lacks; null if it is the last.",
+        ),
         count_or_null("assignment_no", "Number of the assignment, inside one generation."),
         TARGET_NO,
         COMMIT_NO,
@@ -218,7 +221,10 @@ pub static EXPECTATIONS: TableSchema = TableSchema {
         time("expected_since", "Event time of the newest word on what the host is expected to run."),
         flag("reported", "A reconciler of the host ever reported for the target's endpoint."),
         HOST_NO,
-        count_or_null("target_no", "Number of the deployment target, inside one generation; null when no target matches."),
+        count_or_null(
+            "target_no",
+            "Number of the deployment target, inside one generation; null when no target matches.",
+        ),
     ],
 };
 

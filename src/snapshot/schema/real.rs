@@ -148,7 +148,10 @@ pub static ENDPOINT_COMMITS: TableSchema = TableSchema {
         count("in_progress", "… in progress."),
         count("unknown", "… unknown."),
         count("rollbacks", "Reconcilers that came back to the commit after another one."),
-        time_or_null("first_deployed_at", "First start of a deployment; null when it was only ever said to be applied."),
+        time_or_null(
+            "first_deployed_at",
+            "First start of a deployment; null when it was only ever said to be applied.",
+        ),
         time_or_null("last_deployed_at", "Last start of a deployment."),
         time("last_reported_at", "Event time of the last word on it."),
         ENDPOINT_NO,

@@ -14,15 +14,8 @@ pub struct View {
 }
 
 /// Every view; one that selects from another comes after it.
-pub static VIEWS: [View; 7] = [
-    SUBSCRIPTIONS,
-    ENVIRONMENT_STATE,
-    HOST_STATE,
-    ENVIRONMENT_HISTORY,
-    ENVIRONMENT_DISCREPANCIES,
-    DRIFT,
-    ROLLOUTS,
-];
+pub static VIEWS: [View; 7] =
+    [SUBSCRIPTIONS, ENVIRONMENT_STATE, HOST_STATE, ENVIRONMENT_HISTORY, ENVIRONMENT_DISCREPANCIES, DRIFT, ROLLOUTS];
 
 const DESIRED_VERSION: Column = text_or_null("desired_version", "Version of the assignment in force on the target.");
 const DEPLOYED_VERSION: Column =

@@ -1,0 +1,122 @@
+//! The HTTP API: thin handlers over [`crate::runtime::Hub`], described by OpenAPI from the same lines that route them.
+//!
+//! Invariant: meaning lives in the SQL views and in [`crate::rollout`]; nothing here computes it a second time. Values of clients
+//! reach SQL as bound parameters only, and every answer of 400 and above leaves through [`edge`] as a problem document.
+
+mod answers;
+mod cursor;
+mod deployment_state;
+mod edge;
+mod health;
+mod ingest;
+pub mod listen;
+mod openapi;
+mod params;
+mod problem;
+mod resource;
+mod rollouts;
+mod rows;
+mod select;
+mod sql;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::Response;
+use axum::middleware::from_fn_with_state;
+use tower::{Layer, Service};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
+use tower_http::decompression::RequestDecompressionLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::runtime::Hub;
+
+pub use openapi::document;
+
+/// Answers smaller than this are not compressed.
+const COMPRESS_FROM: u16 = 1024;
+
+/// What the handlers share.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    hub: Arc<Hub>,
+    streams: Arc<tokio::sync::Semaphore>,
+    ingest_threads: tokio::runtime::Handle,
+    ingest_idle: Duration,
+    shelf: Arc<answers::Shelf>,
+}
+
+/// The limits of the API.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Ingest streams at once; one more is told to come back.
+    pub ingest_streams: usize,
+    /// An ingest body may pause this long.
+    pub ingest_idle: Duration,
+    /// Every other answer must begin within this time.
+    pub answer_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { ingest_streams: 64, ingest_idle: Duration::from_secs(300), answer_within: Duration::from_secs(60) }
+    }
+}
+
+/// The API as one service, ready for [`listen::serve`]. Bodies of pushes are decoded on `ingest_threads`.
+pub fn service(
+    hub: Arc<Hub>,
+    limits: Limits,
+    ingest_threads: tokio::runtime::Handle,
+) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+    let app = App {
+        hub,
+        streams: Arc::new(tokio::sync::Semaphore::new(limits.ingest_streams)),
+        ingest_threads,
+        ingest_idle: limits.ingest_idle,
+        shelf: Arc::default(),
+    };
+    let (router, document) = described_routes_for(&app);
+    let document = document.to_json().unwrap_or_default();
+    let router = router
+        .merge(health::documents(document))
+        .layer(DefaultBodyLimit::max(sql::BODY_MAX))
+        .layer(RequestDecompressionLayer::new())
+        .with_state(app);
+    from_fn_with_state(edge::Edge::new(limits.answer_within), edge::outer).layer(router)
+}
+
+/// The routes and their description, for the document alone.
+fn described_routes() -> (axum::Router<App>, utoipa::openapi::OpenApi) {
+    split(rows::routes())
+}
+
+/// The routes of a running hub: rows are answered from generations and kept for as long as these are current.
+fn described_routes_for(app: &App) -> (axum::Router<App>, utoipa::openapi::OpenApi) {
+    let rows = rows::routes().layer(compression()).layer(from_fn_with_state(app.clone(), answers::from_generation));
+    split(rows)
+}
+
+fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenApi) {
+    let others = OpenApiRouter::new().merge(rollouts::routes()).merge(sql::routes()).layer(compression());
+    let v1 = OpenApiRouter::new().merge(ingest::routes()).merge(others).merge(rows);
+    OpenApiRouter::with_openapi(openapi::Frame::openapi())
+        .nest("/api/v1", v1)
+        .merge(deployment_state::routes())
+        .merge(health::routes())
+        .split_for_parts()
+}
+
+/// Gzip and nothing else: some clients ask for whatever they can name and read only this.
+fn compression() -> CompressionLayer<And<SizeAbove, NotForContentType>> {
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(
+        SizeAbove::new(COMPRESS_FROM).and(NotForContentType::const_new("application/vnd.apache.parquet")),
+    )
+}

@@ -1,0 +1,229 @@
+//! Entity tags, and answers kept for as long as the generation they were made from is the current one.
+//!
+//! Invariant: what is kept belongs to one generation and one way of asking; a new generation empties the shelf. Many dashboards
+//! that poll the same rows cost one query per generation, and one `304` each where the client knows the tag.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use super::App;
+use super::params::Params;
+use super::problem::Problem;
+use super::resource::{self, Span};
+use crate::runtime::{Freshness, Published, Stale};
+
+/// The parameters that say how fresh an answer must be.
+pub(super) const FRESHNESS: [&str; 2] = ["fresh", "min_seq"];
+/// Larger answers are not kept.
+const ANSWER_MAX: usize = 8 * 1024 * 1024;
+/// All that is kept together is not larger than this.
+const SHELF_MAX: usize = 32 * 1024 * 1024;
+
+/// The answers of one generation.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    generation: String,
+    bytes: usize,
+    answers: HashMap<String, Arc<OnceCell<Answer>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Answer {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Shelf {
+    /// The place for an answer; empty until somebody fills it.
+    fn place(&self, generation: &str, key: String) -> Arc<OnceCell<Answer>> {
+        let mut kept = self.kept.lock();
+        if kept.generation != generation || kept.bytes > SHELF_MAX {
+            *kept = Kept { generation: generation.to_owned(), ..Kept::default() };
+        }
+        Arc::clone(kept.answers.entry(key).or_default())
+    }
+
+    fn weigh(&self, generation: &str, bytes: usize) {
+        let mut kept = self.kept.lock();
+        if kept.generation == generation {
+            kept.bytes += bytes;
+        }
+    }
+}
+
+/// How fresh the answer to these parameters must be. Sequences are numbers, or `<epoch>-<number>` to name the store as well.
+pub(super) fn freshness(params: &Params, epoch: u64) -> Result<Freshness, Problem> {
+    if let Some(text) = params.one("min_seq")? {
+        let (of, seq) = text.split_once('-').map_or((None, text), |(of, seq)| (Some(of), seq));
+        if of.is_some_and(|of| of != epoch.to_string()) {
+            return Err(Problem::new(
+                StatusCode::GONE,
+                "stale-sequence",
+                "the sequence number belongs to an earlier store; read without min_seq",
+            ));
+        }
+        return match seq.parse() {
+            Ok(seq) => Ok(Freshness::AtLeast(seq)),
+            Err(_) => Err(Problem::parameter(format!("'min_seq' must be a sequence number, not '{text}'"))),
+        };
+    }
+    Ok(if params.flag("fresh")? { Freshness::Now } else { Freshness::Recent })
+}
+
+/// The generation an answer must come from.
+pub(super) async fn generation(app: &App, params: &Params) -> Result<Arc<Published>, Problem> {
+    let freshness = freshness(params, app.hub.epoch())?;
+    app.hub.generation(freshness).await.map_err(stale)
+}
+
+/// Waits until the state holds what the parameters ask for; for answers that come from the state and not from a generation.
+pub(super) async fn reach(app: &App, params: &Params) -> Result<(), Problem> {
+    match freshness(params, app.hub.epoch())? {
+        Freshness::AtLeast(seq) => app.hub.reach(seq).await.map_err(stale),
+        Freshness::Recent | Freshness::Now => Ok(()),
+    }
+}
+
+fn stale(stale: Stale) -> Problem {
+    Problem::new(StatusCode::GATEWAY_TIMEOUT, "stale", "the hub has not seen that sequence yet")
+        .detail(format!("{stale}. Use the 'seq' of an ingest answer of this hub."))
+        .retry_after(1)
+}
+
+/// Picks the generation of a request, answers 304 where the client has it, and keeps what was answered.
+pub(super) async fn from_generation(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let published = match Params::of(request.uri()) {
+        Ok(params) => match generation(&app, &params).await {
+            Ok(published) => (published, params),
+            Err(problem) => return problem.into_response(),
+        },
+        Err(problem) => return problem.into_response(),
+    };
+    let (published, params) = published;
+    let id = published.generation.id.clone();
+    let tag = format!("W/\"{id}-{}\"", env!("CARGO_PKG_VERSION"));
+    if knows(request.headers(), &tag) {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        label(response.headers_mut(), &tag);
+        return response;
+    }
+    request.extensions_mut().insert(published);
+    if request.method() != Method::GET {
+        let mut response = next.run(request).await;
+        if response.status() == StatusCode::OK {
+            label(response.headers_mut(), &tag);
+        }
+        return response;
+    }
+    let place = app.shelf.place(&id, key(&request, &params));
+    let made = place.get_or_try_init(async || {
+        let response = next.run(request).await;
+        if response.status() != StatusCode::OK {
+            return Err(response);
+        }
+        let (mut parts, body) = response.into_parts();
+        label(&mut parts.headers, &tag);
+        match body.collect().await.map(http_body_util::Collected::to_bytes) {
+            Ok(body) if body.len() <= ANSWER_MAX => {
+                app.shelf.weigh(&id, body.len());
+                Ok(Answer { headers: parts.headers, body })
+            }
+            Ok(body) => Err(Response::from_parts(parts, Body::from(body))),
+            Err(error) => Err(Problem::internal(&error).into_response()),
+        }
+    });
+    match made.await {
+        Ok(answer) => {
+            let mut response = Response::new(Body::from(answer.body.clone()));
+            response.headers_mut().clone_from(&answer.headers);
+            response
+        }
+        Err(response) => response,
+    }
+}
+
+/// What makes two requests the same question: the path, the parameters that matter, and what the client can decompress.
+fn key(request: &Request, params: &Params) -> String {
+    let path = request.uri().path();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let now = resource::ALL.iter().any(|r| r.name == name && matches!(r.span, Span::Now));
+    let mut key = path.to_owned();
+    for (name, value) in params.pairs() {
+        if FRESHNESS.contains(&name.as_str()) || (now && matches!(name.as_str(), "from" | "to")) {
+            continue;
+        }
+        key.push('\u{1}');
+        key.push_str(name);
+        key.push('\u{2}');
+        key.push_str(value);
+    }
+    key.push('\u{3}');
+    if let Some(encodings) = request.headers().get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()) {
+        key.push_str(encodings);
+    }
+    key
+}
+
+/// True when the client already has what this tag names; weak comparison, as RFC 9110 wants for `If-None-Match`.
+fn knows(headers: &HeaderMap, tag: &str) -> bool {
+    let bare = |t: &str| t.trim().trim_start_matches("W/").to_owned();
+    let wanted = bare(tag);
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .any(|t| t.trim() == "*" || bare(t) == wanted)
+}
+
+fn label(headers: &mut HeaderMap, tag: &str) {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_compare_weakly_and_lists_of_tags_are_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"a\", \"g1\""));
+        assert!(knows(&headers, "W/\"g1\""));
+        assert!(!knows(&headers, "W/\"g2\""));
+    }
+
+    #[test]
+    fn a_sequence_of_another_store_is_refused() {
+        let params = |q: &str| Params::of(&format!("/x?{q}").parse().unwrap()).unwrap();
+        assert_eq!(freshness(&params("min_seq=5"), 7).unwrap(), Freshness::AtLeast(5));
+        assert_eq!(freshness(&params("min_seq=7-5"), 7).unwrap(), Freshness::AtLeast(5));
+        assert_eq!(freshness(&params("min_seq=8-5"), 7).unwrap_err().status(), StatusCode::GONE);
+        assert_eq!(freshness(&params("fresh=true"), 7).unwrap(), Freshness::Now);
+    }
+
+    #[test]
+    fn a_new_generation_empties_the_shelf() {
+        let shelf = Shelf::default();
+        let first = shelf.place("g1", "k".into());
+        assert!(Arc::ptr_eq(&first, &shelf.place("g1", "k".into())));
+        assert!(!Arc::ptr_eq(&first, &shelf.place("g2", "k".into())));
+    }
+}

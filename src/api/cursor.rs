@@ -1,0 +1,103 @@
+//! Cursors of lists: the key of the last row, the list and filters it belongs to, and the epoch of the store.
+//!
+//! Invariant: opaque to clients, and useless elsewhere: a cursor of another list, other filters or another store is refused, never
+//! misread.
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::Problem;
+use super::resource::Resource;
+use axum::http::StatusCode;
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    e: u64,
+    q: u64,
+    k: Vec<serde_json::Value>,
+    s: u64,
+}
+
+/// Where a page ended.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The key of the last row.
+    pub(super) key: Vec<serde_json::Value>,
+    /// How many rows with this key were given out.
+    pub(super) skip: u64,
+}
+
+/// The hash of what a cursor belongs to.
+fn question(resource: &Resource, filters: &[(String, String)]) -> u64 {
+    let mut text = resource.name.to_owned();
+    for (name, value) in filters.iter().filter(|(n, _)| !matches!(n.as_str(), "cursor" | "limit" | "fresh" | "min_seq"))
+    {
+        text.push('\u{1}');
+        text.push_str(name);
+        text.push('\u{2}');
+        text.push_str(value);
+    }
+    twox_hash::XxHash3_128::oneshot(text.as_bytes()) as u64
+}
+
+/// Writes the cursor that goes on after `key`.
+pub(super) fn write(epoch: u64, resource: &Resource, filters: &[(String, String)], at: Place) -> String {
+    let wire = Wire { e: epoch, q: question(resource, filters), k: at.key, s: at.skip };
+    let json = serde_json::to_vec(&wire).unwrap_or_default();
+    json.iter().fold(String::with_capacity(json.len() * 2), |mut out, byte| {
+        out.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        out.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        out
+    })
+}
+
+/// Reads a cursor back into the key to go on after.
+pub(super) fn read(
+    text: &str,
+    epoch: u64,
+    resource: &Resource,
+    filters: &[(String, String)],
+) -> Result<Place, Problem> {
+    let bad = || {
+        Problem::parameter("the cursor is not one of this hub")
+            .detail("Take it from the Link header as it is, or start without one.")
+    };
+    let nibbles: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+    let nibbles = nibbles.filter(|n| n.len() % 2 == 0).ok_or_else(bad)?;
+    let bytes: Vec<u8> = nibbles.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    let wire: Wire = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+    if wire.e != epoch {
+        return Err(Problem::new(
+            StatusCode::GONE,
+            "stale-cursor",
+            "the cursor belongs to an earlier store; start over without it",
+        ));
+    }
+    if wire.q != question(resource, filters) || wire.k.len() != resource.key {
+        return Err(Problem::parameter("the cursor belongs to another list or other filters"));
+    }
+    if wire.k.iter().all(|v| v.is_string() || v.is_i64()) {
+        Ok(Place { key: wire.k, skip: wire.s })
+    } else {
+        Err(bad())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::resource::LISTS;
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_and_belongs_to_its_list_its_filters_and_its_store() {
+        let filters = [("workspace".to_owned(), "a".to_owned()), ("limit".to_owned(), "5".to_owned())];
+        let at = Place { key: vec!["a".into(), "b".into()], skip: 3 };
+        let text = write(7, &LISTS[1], &filters, at);
+        let back = read(&text, 7, &LISTS[1], &filters).unwrap();
+        assert_eq!((back.key, back.skip), (vec!["a".into(), "b".into()], 3));
+        assert_eq!(read(&text, 8, &LISTS[1], &filters).unwrap_err().status(), StatusCode::GONE);
+        assert!(read(&text, 7, &LISTS[2], &filters).is_err());
+        assert!(read(&text, 7, &LISTS[1], &[]).is_err());
+        assert!(read("zz", 7, &LISTS[1], &filters).is_err());
+        assert!(read("7b7d", 7, &LISTS[1], &filters).is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! `POST /deployment_state`, the endpoint of the hub before this one, so that its pipelines keep working.
+//!
+//! Invariant: the counters come from [`crate::rollout::deployment_state`]; errors have that hub's shape, `{"error": …}`.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::App;
+use super::problem::Problem;
+use super::sql::too_large_or;
+use crate::rollout::{self, DeploymentState};
+
+/// Which commit on which endpoint is asked about.
+#[derive(Debug, serde::Deserialize, ToSchema)]
+struct DeploymentStateRequest {
+    /// The manifests endpoint, in any spelling.
+    manifests_endpoint: String,
+    /// The commit, in any spelling.
+    commit_id: String,
+}
+
+/// What a refused request gets.
+#[derive(Debug, serde::Serialize, ToSchema)]
+struct DeploymentStateError {
+    /// What is wrong.
+    error: String,
+}
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(deployment_state))
+}
+
+/// How many subscribers of an endpoint succeeded, failed or are in progress at a commit.
+#[utoipa::path(
+    post, path = "/deployment_state", tag = "rollouts",
+    request_body = DeploymentStateRequest,
+    responses(
+        (status = 200, description = "The subscribers by their last word on the commit.", body = DeploymentState),
+        (status = 400, description = "The request is not readable.", body = DeploymentStateError),
+    )
+)]
+async fn deployment_state(State(app): State<App>, request: Request) -> Result<Json<DeploymentState>, Problem> {
+    let body = Bytes::from_request(request, &()).await.map_err(|e| too_large_or(e.status(), &e.body_text()))?;
+    let asked: DeploymentStateRequest = serde_json::from_slice(&body).map_err(|e| {
+        Problem::body("the body is not {\"manifests_endpoint\": …, \"commit_id\": …}").detail(e.to_string())
+    })?;
+    for (name, value) in [("manifests_endpoint", &asked.manifests_endpoint), ("commit_id", &asked.commit_id)] {
+        if value.trim().is_empty() {
+            return Err(Problem::body(format!("'{name}' is empty")));
+        }
+    }
+    Ok(Json(app.hub.read(|state| rollout::deployment_state(state, &asked.manifests_endpoint, &asked.commit_id))))
+}

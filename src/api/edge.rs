@@ -1,0 +1,208 @@
+//! The one outer layer: whatever happens inside, what leaves the hub is well formed.
+//!
+//! Invariant: every answer of 400 and above is a problem document with the request id, whoever made it (a handler, the router, an
+//! extractor, a layer, a panic). The access log names neither query strings nor headers, for both may carry secrets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::middleware::Next;
+use futures::FutureExt;
+use http_body_util::{BodyExt, Limited};
+
+use super::problem::Problem;
+
+/// The longest request target: longer statements go into a body.
+const TARGET_MAX: usize = 32 * 1024;
+/// The most header bytes of a request.
+const HEADERS_MAX: usize = 32 * 1024;
+/// What a bare text answer may say at most before it is turned into a problem.
+const BARE_MAX: usize = 2048;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the outer layer needs to know.
+#[derive(Debug)]
+pub(super) struct Edge {
+    /// How long a handler may take to begin its answer; ingest streams are not under it.
+    pub(super) answer_within: Duration,
+    boot: u64,
+    next: AtomicU64,
+}
+
+impl Edge {
+    pub(super) fn new(answer_within: Duration) -> Arc<Edge> {
+        let boot = u64::from_ne_bytes(jiff::Timestamp::now().as_microsecond().to_ne_bytes());
+        Arc::new(Edge { answer_within, boot, next: AtomicU64::new(0) })
+    }
+
+    /// A new id, unlike those of this and of earlier runs.
+    fn new_id(&self) -> String {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut seed = [0u8; 16];
+        seed[..8].copy_from_slice(&self.boot.to_le_bytes());
+        seed[8..].copy_from_slice(&n.to_le_bytes());
+        format!("{:016x}", twox_hash::XxHash3_128::oneshot(&seed) as u64)
+    }
+}
+
+/// Runs a request and puts its answer in order.
+pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response<Body> {
+    let started = Instant::now();
+    let id: Arc<str> = match request.headers().get(&REQUEST_ID).and_then(|v| v.to_str().ok()).filter(|v| sane(v)) {
+        Some(given) => given.into(),
+        None => edge.new_id().into(),
+    };
+    let refused = too_large(&request);
+    tolerate_slashes(&mut request);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let streams = path.starts_with("/api/v1/ingest");
+
+    let mut response = match refused {
+        Some(problem) => axum::response::IntoResponse::into_response(problem),
+        None => {
+            let run = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+            let caught =
+                if streams { Some(run.await) } else { tokio::time::timeout(edge.answer_within, run).await.ok() };
+            match caught {
+                Some(Ok(response)) => response,
+                Some(Err(_)) => {
+                    tracing::error!(request_id = %id, %method, path, "a handler panicked");
+                    let problem =
+                        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the hub could not answer")
+                            .detail("The cause is in the hub's log under this request id.");
+                    axum::response::IntoResponse::into_response(problem)
+                }
+                None => axum::response::IntoResponse::into_response(
+                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "no answer within the time limit")
+                        .detail(format!("The limit is {} s; ask for less.", edge.answer_within.as_secs())),
+                ),
+            }
+        }
+    };
+
+    if response.status().as_u16() >= 400 {
+        let problem = match response.extensions_mut().remove::<Problem>() {
+            Some(problem) => problem,
+            None => from_bare(&mut response, &method, &path).await,
+        };
+        problem.render(&id, path == "/deployment_state", &mut response);
+        if method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    tracing::info!(
+        target: "koh::access",
+        request_id = %id,
+        %method,
+        path,
+        status = response.status().as_u16(),
+        micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "answered"
+    );
+    response
+}
+
+/// Ids of callers are taken over when they are short and harmless in a log line.
+fn sane(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+fn too_large(request: &Request) -> Option<Problem> {
+    let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
+    if target > TARGET_MAX {
+        return Some(
+            Problem::new(
+                StatusCode::URI_TOO_LONG,
+                "uri-too-long",
+                format!("the request target is longer than {TARGET_MAX} bytes"),
+            )
+            .detail("Send long statements as the body of a POST to /api/v1/sql."),
+        );
+    }
+    let headers: usize = request.headers().iter().map(|(k, v)| k.as_str().len() + v.len()).sum();
+    (headers > HEADERS_MAX).then(|| {
+        Problem::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "headers-too-large",
+            format!("the headers are larger than {HEADERS_MAX} bytes"),
+        )
+    })
+}
+
+/// A base URL that ends in `/` gives `//path`: it means `/path`.
+fn tolerate_slashes(request: &mut Request) {
+    let Some(target) = request.uri().path_and_query() else { return };
+    if !target.as_str().starts_with("//") {
+        return;
+    }
+    let wanted = format!("/{}", target.as_str().trim_start_matches('/'));
+    if let Ok(uri) = wanted.parse::<Uri>() {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// Turns the answer of a router, an extractor or a layer into a problem; its headers (Allow, Accept-Encoding …) stay.
+async fn from_bare(response: &mut Response<Body>, method: &Method, path: &str) -> Problem {
+    let status = response.status();
+    let body = std::mem::take(response.body_mut());
+    let said = match Limited::new(body, BARE_MAX).collect().await {
+        Ok(whole) if status.is_client_error() => String::from_utf8_lossy(&whole.to_bytes()).into_owned(),
+        _ => String::new(),
+    };
+    let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).unwrap_or("GET");
+    match status {
+        StatusCode::NOT_FOUND => Problem::new(status, "no-such-path", format!("nothing is served at {path}"))
+            .detail("The paths are listed at /docs and in /openapi.json."),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Problem::new(status, "method-not-allowed", format!("{method} is not served at {path}; use {allow}"))
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "body-too-large", "the body is larger than this path takes").detail(said)
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Problem::new(status, "unsupported-media-type", "this content type or encoding is not taken here")
+                .detail(if said.is_empty() { "The only Content-Encoding taken is gzip.".to_owned() } else { said })
+        }
+        _ => {
+            let name = status.canonical_reason().unwrap_or("error").to_lowercase();
+            let title = if said.is_empty() { name } else { format!("{name}: {said}") };
+            Problem::new(status, "http", title).detail(said)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_of_callers_are_taken_only_when_harmless() {
+        assert!(sane("01J-abc.9_x"));
+        assert!(!sane(""));
+        assert!(!sane("a b"));
+        assert!(!sane(&"a".repeat(65)));
+    }
+
+    #[test]
+    fn generated_ids_differ() {
+        let edge = Edge::new(Duration::from_secs(1));
+        assert_ne!(edge.new_id(), edge.new_id());
+    }
+
+    #[test]
+    fn leading_slashes_collapse_and_the_query_stays() {
+        let mut request = Request::builder().uri("//api/v1/hosts?x=//1").body(Body::empty()).unwrap();
+        tolerate_slashes(&mut request);
+        assert_eq!(request.uri().path_and_query().unwrap().as_str(), "/api/v1/hosts?x=//1");
+    }
+}

@@ -1,0 +1,91 @@
+//! Health, the front page, and the documents about the API itself.
+//!
+//! Invariant: alive means the process answers; ready means it answers rightly, so not before the first generation and the first
+//! complete scan of every source.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::App;
+use super::problem::{Problem, ProblemBody};
+
+/// How the hub is.
+#[derive(Debug, serde::Serialize, ToSchema)]
+struct Health {
+    /// `alive` or `ready`.
+    status: &'static str,
+    /// The hub's version.
+    version: &'static str,
+    /// The last acknowledged sequence number.
+    seq: u64,
+}
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz))
+}
+
+/// Is the process alive?
+#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "It is.", body = Health)))]
+async fn livez(State(app): State<App>) -> Json<Health> {
+    Json(Health { status: "alive", version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq() })
+}
+
+/// May it be asked?
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations",
+    responses(
+        (status = 200, description = "Every source has been heard once and a generation is published.", body = Health),
+        (status = 503, description = "Not yet, or not any more.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
+    if app.hub.stopping().is_cancelled() {
+        return Err(Problem::unavailable("the hub is shutting down", 5));
+    }
+    if app.hub.is_read_only() {
+        return Err(Problem::unavailable("the store failed: the hub is read-only until it is restarted", 30)
+            .detail("Questions are still answered; the cause is in the hub's log."));
+    }
+    if !app.hub.is_ready() {
+        return Err(Problem::unavailable("not ready: the first scan of the sources is not complete", 1));
+    }
+    Ok(Json(Health { status: "ready", version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq() }))
+}
+
+/// The page at `/`.
+async fn front() -> Html<&'static str> {
+    Html(concat!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Kalypso Observability Hub</title>",
+        "<h1>Kalypso Observability Hub ",
+        env!("CARGO_PKG_VERSION"),
+        "</h1><ul>",
+        "<li><a href=\"/docs/\">API documentation</a> (<a href=\"/openapi.json\">openapi.json</a>)",
+        "<li><a href=\"/api/v1/views/environment-state\">What runs where</a>",
+        "<li><a href=\"/api/v1/views/drift\">Drift</a>",
+        "<li><a href=\"/api/v1/rollouts\">Rollouts</a>",
+        "<li><a href=\"/readyz\">Health</a></ul></html>"
+    ))
+}
+
+/// The front page, the OpenAPI document and its browser; all of it is in the binary, nothing is fetched.
+pub(super) fn documents(openapi: String) -> axum::Router<App> {
+    let openapi = axum::body::Bytes::from(openapi);
+    let document = get(async move || {
+        ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], openapi.clone())
+            .into_response()
+    });
+    let browser: axum::Router<App> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
+    axum::Router::new()
+        .route("/", get(front))
+        .route("/openapi.json", document)
+        .merge(browser)
+        .layer(super::compression())
+        .fallback(async || StatusCode::NOT_FOUND)
+}

@@ -1,0 +1,261 @@
+//! The OpenAPI description: from the handlers' own annotations, and for rows from the declarations of the tables.
+//!
+//! Invariant: an operation and its route are made by one call, so none exists without the other. `schema/openapi.json` is this
+//! document; a test compares them.
+
+use axum::routing::MethodRouter;
+use utoipa::OpenApi;
+use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::{ContentBuilder, HeaderBuilder, KnownFormat, Ref, RefOr, Required, Response, ResponseBuilder};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use super::App;
+use super::problem::ProblemBody;
+use super::resource::{Kind, Resource, Span};
+use super::rows::{PAGE, PAGE_MAX, VIEW, VIEW_MAX};
+use crate::snapshot::schema::{Kind as ColumnKind, TableSchema};
+
+/// The frame of the document; paths come from the routes.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Kalypso Observability Hub",
+        description = "What should run where, what does run where, and is my commit live. Times are RFC 3339 in UTC with \
+milliseconds; absence is null; every error is a problem document (RFC 9457) whose title is also the HTTP/1.1 reason phrase.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(ProblemBody)),
+    tags(
+        (name = "ingest", description = "Push: what should run, what does run, who exists."),
+        (name = "rollouts", description = "The gate: is my commit live everywhere?"),
+        (name = "views", description = "Rows for dashboards."),
+        (name = "lists", description = "Every kind of thing the hub knows, page by page."),
+        (name = "sql", description = "Read-only SQL over all tables and views."),
+        (name = "operations", description = "Health and documentation."),
+    )
+)]
+pub(super) struct Frame;
+
+/// How a resource is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Page by page.
+    Page,
+    /// One row by its id.
+    One,
+    /// All rows at once.
+    Whole,
+}
+
+/// A route and its description.
+pub(super) fn described(
+    resource: &'static Resource,
+    shape: Shape,
+    route: MethodRouter<App>,
+) -> UtoipaMethodRouter<App> {
+    let base = match (resource.id.is_empty(), resource.name) {
+        (true, "rollouts") | (false, _) => format!("/{}", resource.name),
+        (true, _) => format!("/views/{}", resource.name),
+    };
+    let path = if shape == Shape::One { format!("{base}/{{id}}") } else { base };
+    let tag = match (resource.id.is_empty(), resource.name) {
+        (_, "rollouts") => "rollouts",
+        (true, _) => "views",
+        (false, _) => "lists",
+    };
+    let table = resource.schema();
+    let row = row_name(table);
+    let operation = OperationBuilder::new()
+        .operation_id(Some(format!("{}_{}", if shape == Shape::One { "get" } else { "list" }, resource.table)))
+        .tag(tag)
+        .summary(Some(match shape {
+            Shape::One => format!("One row of `{}` by its id", resource.table),
+            Shape::Page | Shape::Whole => table.doc.replace("\n", " "),
+        }))
+        .parameters(Some(parameters(resource, shape)))
+        .response("200", answer(shape, &row))
+        .response("304", ResponseBuilder::new().description("Nothing changed since the ETag the client named."))
+        .response("4XX", problem("The question is malformed, or the thing does not exist."))
+        .response("5XX", problem("The hub cannot answer now."));
+    let mut paths = Paths::new();
+    paths.add_path_operation(&path, vec![HttpMethod::Get], operation);
+    (vec![(row, RefOr::T(row_schema(table)))], paths, route)
+}
+
+fn answer(shape: Shape, row: &str) -> Response {
+    let one = RefOr::Ref(Ref::from_schema_name(row));
+    let (schema, description) = match shape {
+        Shape::One => (one, "The row."),
+        Shape::Page => {
+            (RefOr::T(Schema::Array(ArrayBuilder::new().items(one).build())), "One page; `[]` when there is none.")
+        }
+        Shape::Whole => {
+            (RefOr::T(Schema::Array(ArrayBuilder::new().items(one).build())), "The rows; `[]` when there are none.")
+        }
+    };
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let mut response = ResponseBuilder::new()
+        .description(description)
+        .content("application/json", ContentBuilder::new().schema(Some(schema)).build())
+        .header(
+            "ETag",
+            HeaderBuilder::new().schema(Some(text())).description(Some("Weak; names the generation.")).build(),
+        );
+    if shape == Shape::Page {
+        let link = "`rel=\"next\"` leads to the next page, where there is one.";
+        response = response.header("Link", HeaderBuilder::new().schema(Some(text())).description(Some(link)).build());
+    }
+    response.build()
+}
+
+fn problem(description: &str) -> Response {
+    let schema = RefOr::<Schema>::Ref(Ref::from_schema_name("Problem"));
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/problem+json", ContentBuilder::new().schema(Some(schema)).build())
+        .build()
+}
+
+fn parameters(resource: &Resource, shape: Shape) -> Vec<Parameter> {
+    let mut all = Vec::new();
+    let mut query = |name: &str, kind: Type, said: String| {
+        all.push(
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(Some(said))
+                .schema(Some(ObjectBuilder::new().schema_type(kind)))
+                .build(),
+        );
+    };
+    if shape != Shape::One {
+        for filter in resource.filters() {
+            let said = match filter.kind {
+                Kind::Text => {
+                    "Any of these values: repeated, a JSON array, or comma-separated; `null` for absence; `*` or nothing for no filter."
+                }
+                Kind::Commit => "As the other filters; commits in any spelling.",
+                Kind::Flag => "true or false.",
+            };
+            query(filter.name, Type::String, said.to_owned());
+        }
+        let said = match resource.span {
+            Span::At(at) => {
+                format!("RFC 3339 or epoch milliseconds; compared with `{at}`; `from` is included, `to` is not.")
+            }
+            Span::During(start, end) => {
+                format!("RFC 3339 or epoch milliseconds; rows whose time from `{start}` to `{end}` touches the range.")
+            }
+            Span::Now => "Taken and without effect: the rows are the state of now.".to_owned(),
+        };
+        query("from", Type::String, said.clone());
+        query("to", Type::String, said);
+    }
+    match shape {
+        Shape::Page => {
+            query("limit", Type::Integer, format!("Rows per page, 1 to {PAGE_MAX}; {PAGE} when absent."));
+            query("cursor", Type::String, "Where to go on; taken from the Link header.".to_owned());
+        }
+        Shape::Whole => query(
+            "limit",
+            Type::Integer,
+            format!(
+                "The first so many rows, 1 to {VIEW_MAX}; X-Kalypso-Truncated tells when there were more. Without it, more \
+                 than {VIEW} rows are an error (422) that asks for a filter."
+            ),
+        ),
+        Shape::One => all.push(
+            ParameterBuilder::new()
+                .name("id")
+                .parameter_in(ParameterIn::Path)
+                .required(Required::True)
+                .description(Some(format!("The value of {}.", resource.id.join(" or "))))
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+                .build(),
+        ),
+    }
+    let mut query = |name: &str, kind: Type, said: &str| {
+        all.push(
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(Some(said))
+                .schema(Some(ObjectBuilder::new().schema_type(kind)))
+                .build(),
+        );
+    };
+    query("fresh", Type::Boolean, "true: everything acknowledged before this question is in the answer.");
+    query(
+        "min_seq",
+        Type::String,
+        "Everything up to this sequence number (the `seq` of an ingest answer) is in the answer.",
+    );
+    all
+}
+
+/// The name of a row's schema: `environment_state` gives `EnvironmentStateRow`.
+fn row_name(table: &TableSchema) -> String {
+    let camel = table.name.split('_').flat_map(|word| {
+        let mut letters = word.chars();
+        letters.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(letters.collect::<Vec<_>>())
+    });
+    camel.chain("Row".chars()).collect()
+}
+
+fn row_schema(table: &TableSchema) -> Schema {
+    let mut row = ObjectBuilder::new().description(Some(table.doc));
+    for column in table.columns {
+        let (kind, format) = match column.kind {
+            ColumnKind::Text => (Type::String, None),
+            ColumnKind::Time => (Type::String, Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
+            ColumnKind::Count => (Type::Integer, Some(SchemaFormat::KnownFormat(KnownFormat::Int64))),
+            ColumnKind::Flag => (Type::Boolean, None),
+        };
+        let kind = if column.nullable { SchemaType::from_iter([kind, Type::Null]) } else { SchemaType::new(kind) };
+        let property = ObjectBuilder::new().schema_type(kind).format(format).description(Some(column.doc)).build();
+        row = row.property(column.name, property).required(column.name);
+    }
+    Schema::Object(row.build())
+}
+
+/// The committed document, as text.
+pub fn document() -> String {
+    let mut text = super::described_routes().1.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_what_the_code_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/openapi.json");
+        let wanted = document();
+        if std::env::var_os("KOH_BLESS").is_some() {
+            std::fs::write(path, &wanted).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(found == wanted, "schema/openapi.json is stale: run `koh openapi > schema/openapi.json` and commit it");
+    }
+
+    #[test]
+    fn rows_are_named_after_their_table() {
+        assert_eq!(row_name(super::super::resource::VIEWS[0].schema()), "EnvironmentStateRow");
+    }
+
+    #[test]
+    fn operation_ids_do_not_repeat() {
+        let document: serde_json::Value = serde_json::from_str(&document()).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for (_, item) in document["paths"].as_object().unwrap() {
+            for (_, operation) in item.as_object().unwrap() {
+                assert!(seen.insert(operation["operationId"].as_str().unwrap().to_owned()), "{operation}");
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Query parameters, forgiving in spelling and strict in names.
+//!
+//! Invariant: a parameter that is not known is a 400 that names the known ones, so that a typing error never silently means "no
+//! filter". A list may come as repeated keys, as a JSON array, as comma-separated values or as one bare value, for that is what
+//! Grafana's variables turn into; nothing, `$__all`, `All` and `*` all mean "no filter".
+
+use axum::extract::Query;
+use axum::http::Uri;
+
+use super::problem::Problem;
+use crate::model::Micros;
+
+/// The values that stand for "everything".
+const ALL: [&str; 4] = ["", "$__all", "All", "*"];
+/// How many values one filter may list.
+const VALUES_MAX: usize = 1000;
+/// Numbers below this are years or seconds, not epoch milliseconds: 1973 in milliseconds.
+const EPOCH_MS_MIN: i64 = 100_000_000_000;
+
+/// The decoded query string, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Params {
+    pairs: Vec<(String, String)>,
+}
+
+impl Params {
+    /// Decodes the query string of a URI.
+    pub(super) fn of(uri: &Uri) -> Result<Params, Problem> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|e| Problem::parameter("the query string is not readable").detail(e.to_string()))?;
+        Ok(Params { pairs })
+    }
+
+    /// Refuses every name that is not in `known`.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        match self.pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::parameter(format!("unknown parameter '{name}'"))
+                .detail(format!("Known here: {}.", known.join(", ")))),
+        }
+    }
+
+    /// Every value of a name, undecoded lists and all.
+    fn raw<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        self.pairs.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// All pairs.
+    pub(super) fn pairs(&self) -> &[(String, String)] {
+        &self.pairs
+    }
+
+    /// The one value of a name; nothing and empty are the same.
+    pub(super) fn one<'a>(&'a self, name: &str) -> Result<Option<&'a str>, Problem> {
+        let mut values = self.raw(name).map(str::trim).filter(|v| !v.is_empty());
+        match (values.next(), values.next()) {
+            (Some(first), Some(second)) if first != second => {
+                Err(Problem::parameter(format!("'{name}' takes one value"))
+                    .detail(format!("It came as '{first}' and as '{second}'.")))
+            }
+            (first, _) => Ok(first),
+        }
+    }
+
+    /// The values of a filter, or `None` when it filters nothing.
+    pub(super) fn list(&self, name: &str) -> Result<Option<Vec<String>>, Problem> {
+        let mut values = Vec::new();
+        for raw in self.raw(name) {
+            if ALL.contains(&raw.trim()) {
+                if raw.trim().is_empty() {
+                    continue;
+                }
+                return Ok(None);
+            }
+            spread(name, raw.trim(), &mut values)?;
+        }
+        if values.iter().any(|v| !v.is_empty() && ALL.contains(&v.as_str())) {
+            return Ok(None);
+        }
+        values.retain(|v| !v.is_empty());
+        values.sort_unstable();
+        values.dedup();
+        if values.len() > VALUES_MAX {
+            return Err(Problem::parameter(format!(
+                "'{name}' lists {} values; the limit is {VALUES_MAX}",
+                values.len()
+            )));
+        }
+        Ok((!values.is_empty()).then_some(values))
+    }
+
+    /// A whole number between bounds.
+    pub(super) fn number(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        match text.parse::<u64>() {
+            Ok(n) if (least..=most).contains(&n) => Ok(Some(n)),
+            _ => {
+                Err(Problem::parameter(format!("'{name}' must be a whole number from {least} to {most}, not '{text}'")))
+            }
+        }
+    }
+
+    /// `true`, `false`, or absent (false).
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.one(name)? {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1") => Ok(true),
+            Some(other) => Err(Problem::parameter(format!("'{name}' is true or false, not '{other}'"))),
+        }
+    }
+
+    /// An instant: RFC 3339, or epoch milliseconds as Grafana sends them.
+    pub(super) fn instant(&self, name: &str) -> Result<Option<Micros>, Problem> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        if ALL.contains(&text) {
+            return Ok(None);
+        }
+        if let Ok(millis) = text.parse::<i64>() {
+            if millis >= EPOCH_MS_MIN {
+                return Ok(Some(Micros(millis.saturating_mul(1000))));
+            }
+        } else if let Ok(at) = Micros::parse(&text.replace(' ', "+")) {
+            return Ok(Some(at));
+        }
+        Err(Problem::parameter(format!("'{name}' is not a time: '{text}'"))
+            .detail("Times are RFC 3339, as 2026-01-31T10:00:00Z, or milliseconds since 1970."))
+    }
+
+    /// A span of time: `90s`, `15m`, `1h`, `2d`, or ISO 8601.
+    pub(super) fn span(&self, name: &str) -> Result<Option<std::time::Duration>, Problem> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        crate::runtime::span(text).map(Some).map_err(|why| Problem::parameter(format!("'{name}': {why}")))
+    }
+}
+
+/// One parameter value, spread into the values it lists.
+fn spread(name: &str, raw: &str, into: &mut Vec<String>) -> Result<(), Problem> {
+    if raw.starts_with('[') {
+        let items: Vec<serde_json::Value> = serde_json::from_str(raw).map_err(|e| {
+            Problem::parameter(format!("'{name}' starts like a JSON array but is none")).detail(e.to_string())
+        })?;
+        for item in items {
+            into.push(match item {
+                serde_json::Value::String(text) => text,
+                serde_json::Value::Null => "null".to_owned(),
+                serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+                    return Err(Problem::parameter(format!("'{name}' must list plain values")));
+                }
+                scalar => scalar.to_string(),
+            });
+        }
+        return Ok(());
+    }
+    let mut field = String::new();
+    let mut quoted = false;
+    let mut chars = raw.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                field.push('"');
+                chars.next();
+            }
+            '"' if quoted || field.is_empty() => quoted = !quoted,
+            ',' if !quoted => into.push(std::mem::take(&mut field).trim().to_owned()),
+            other => field.push(other),
+        }
+    }
+    into.push(field.trim().to_owned());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(query: &str) -> Params {
+        Params::of(&format!("/x?{query}").parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn lists_come_as_repeated_keys_json_arrays_csv_and_bare_values() {
+        for query in ["e=dev&e=prod", "e=%5B%22dev%22,%22prod%22%5D", "e=dev,prod", "e=prod&e=dev,dev"] {
+            assert_eq!(params(query).list("e").unwrap().unwrap(), ["dev", "prod"], "{query}");
+        }
+        assert_eq!(params("e=x'%3B+drop+table+t%3B--").list("e").unwrap().unwrap(), ["x'; drop table t;--"]);
+        assert_eq!(params("e=%22a,b%22,c").list("e").unwrap().unwrap(), ["a,b", "c"]);
+    }
+
+    #[test]
+    fn all_in_any_spelling_is_no_filter() {
+        for query in ["", "e=", "e=$__all", "e=All", "e=*", "e=dev&e=*", "e=%5B%5D", "e=%5B%22All%22%5D", "e=%22%22"] {
+            assert_eq!(params(query).list("e").unwrap(), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_parameter_lists_the_known_ones() {
+        let problem = params("envronment=dev").only(&["environment", "host"]).unwrap_err();
+        assert_eq!(problem.title(), "unknown parameter 'envronment'");
+    }
+
+    #[test]
+    fn times_are_rfc_3339_or_epoch_milliseconds() {
+        let want = Micros::parse("2026-11-20T10:00:00.25Z").unwrap();
+        for query in
+            ["t=2026-11-20T10:00:00.25Z", "t=2026-11-20T11:00:00.250%2B01:00", "t=2026-11-20T11:00:00.250+01:00"]
+        {
+            assert_eq!(params(query).instant("t").unwrap(), Some(want), "{query}");
+        }
+        assert_eq!(params("t=1795132800000").instant("t").unwrap(), Some(Micros(1_795_132_800_000_000)));
+        assert!(params("t=yesterday").instant("t").is_err());
+        assert!(params("t=2026").instant("t").is_err());
+    }
+}

@@ -1,0 +1,254 @@
+//! What the lists and views of the API are, as data: which SQL table or view, in which order, in which span of time.
+//!
+//! Invariant: nothing here gives a meaning to a column. Columns, their types and their words come from [`crate::snapshot::schema`],
+//! so that a path, its filters, its SQL and its OpenAPI entry cannot drift apart from the tables.
+
+use std::sync::LazyLock;
+
+use crate::snapshot::schema::{self, TableSchema};
+
+/// A filter by equality with any of the listed values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filter {
+    /// The query parameter, and the column.
+    pub(super) name: &'static str,
+    /// How the value is read and compared.
+    pub(super) kind: Kind,
+}
+
+/// How a filter's values are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Text, compared as it is.
+    Text,
+    /// A commit in any spelling, brought into normal form.
+    Commit,
+    /// `true` or `false`.
+    Flag,
+}
+
+/// What `from` and `to` mean.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Span {
+    /// Rows whose instant lies in `[from, to)`.
+    At(&'static str),
+    /// Rows whose interval touches `[from, to)`; a null end is "still".
+    During(&'static str, &'static str),
+    /// The rows are the state of now; the parameters are taken (dashboards send them everywhere) and change nothing.
+    Now,
+}
+
+/// One list or view.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resource {
+    /// The last part of the path.
+    pub(super) name: &'static str,
+    /// The SQL table or view.
+    pub(super) table: &'static str,
+    /// The total order of the rows.
+    pub(super) order: &'static [&'static str],
+    /// How many leading columns of `order` are the cursor of a list; they are never null.
+    pub(super) key: usize,
+    /// True when several rows may share the key: the cursor then also counts how many of them were given out.
+    pub(super) ties: bool,
+    /// The columns that name one row in `/{id}`; empty for views.
+    pub(super) id: &'static [&'static str],
+    /// The time filter.
+    pub(super) span: Span,
+}
+
+const APPLICATION: &[&str] = &["workspace", "application"];
+const WORKLOAD: &[&str] = &["workspace", "application", "workload"];
+const TARGET: &[&str] = &["workspace", "application", "workload", "environment", "deployment_target"];
+
+const fn list(
+    name: &'static str,
+    table: &'static str,
+    order: &'static [&'static str],
+    id: &'static [&'static str],
+) -> Resource {
+    Resource { name, table, order, key: order.len(), ties: false, id, span: Span::Now }
+}
+
+const fn view(name: &'static str, table: &'static str, order: &'static [&'static str]) -> Resource {
+    list(name, table, order, &[])
+}
+
+/// The lists, `GET /api/v1/{name}`.
+pub(super) static LISTS: [Resource; 11] = [
+    list("workspaces", "workspaces", &["workspace"], &["workspace_id", "workspace"]),
+    list("applications", "applications", APPLICATION, &["application_id"]),
+    list("workloads", "workloads", WORKLOAD, &["workload_id"]),
+    list("environments", "environments", &["environment"], &["environment_id", "environment"]),
+    list("deployment-targets", "deployment_targets", TARGET, &["deployment_target_id"]),
+    list(
+        "workload-versions",
+        "workload_versions",
+        &["workspace", "application", "workload", "version"],
+        &["workload_version_id"],
+    ),
+    Resource {
+        span: Span::During("assigned_at", "ended_at"),
+        ..list(
+            "assignments",
+            "assignments",
+            &["workspace", "application", "workload", "environment", "deployment_target", "sequence"],
+            &["assignment_id"],
+        )
+    },
+    list("hosts", "hosts", &["host"], &["host_id", "host"]),
+    list("reconcilers", "reconcilers", &["host", "reconciler"], &["reconciler_id"]),
+    Resource {
+        span: Span::During("deployed_at", "ended_at"),
+        ..list("deployments", "deployments", &["host", "reconciler", "sequence"], &["deployment_id"])
+    },
+    Resource {
+        key: 3,
+        ties: true,
+        span: Span::At("reported_at"),
+        ..list(
+            "transitions",
+            "transitions",
+            &["seq", "host", "reconciler", "reported_at", "manifests_endpoint", "commit", "status"],
+            &["seq"],
+        )
+    },
+];
+
+/// The dashboard views, `GET /api/v1/views/{name}`.
+pub(super) static VIEWS: [Resource; 5] = [
+    view(
+        "environment-state",
+        "environment_state",
+        &["workspace", "application", "environment", "workload", "deployment_target", "deployed_version", "status"],
+    ),
+    view(
+        "host-state",
+        "host_state",
+        &["host", "reconciler", "workspace", "application", "environment", "workload", "deployment_target"],
+    ),
+    Resource {
+        span: Span::During("first_deployed_at", "last_deployed_at"),
+        ..view(
+            "environment-history",
+            "environment_history",
+            &[
+                "workspace",
+                "application",
+                "environment",
+                "workload",
+                "deployment_target",
+                "first_deployed_at",
+                "commit",
+                "version",
+            ],
+        )
+    },
+    view(
+        "environment-discrepancies",
+        "environment_discrepancies",
+        &["workspace", "application", "workload", "deployment_target", "environment", "deployed_version"],
+    ),
+    view(
+        "drift",
+        "drift",
+        &["workspace", "application", "environment", "workload", "deployment_target", "host", "reconciler"],
+    ),
+];
+
+/// The rollouts, `GET /api/v1/rollouts`.
+pub(super) static ROLLOUTS: Resource = Resource {
+    span: Span::During("started_at", "completed_at"),
+    ..view(
+        "rollouts",
+        "rollouts",
+        &[
+            "workspace",
+            "application",
+            "workload",
+            "environment",
+            "deployment_target",
+            "started_at",
+            "version",
+            "commit",
+        ],
+    )
+};
+
+/// Text that is read, not filtered by.
+const PROSE: [&str; 4] = ["labels", "message", "raw_status", "manifests_endpoint_raw"];
+
+impl Resource {
+    /// The columns, as the tables declare them.
+    pub(super) fn schema(&self) -> &'static TableSchema {
+        static EMPTY: TableSchema = TableSchema { name: "", doc: "", columns: &[] };
+        let mut all = schema::TABLES.iter().copied().chain(schema::VIEWS.iter().map(|v| &v.schema));
+        all.find(|t| t.name == self.table).unwrap_or(&EMPTY)
+    }
+
+    /// The filters: every column of text that is a name or a word, every flag.
+    pub(super) fn filters(&self) -> impl Iterator<Item = Filter> + use<> {
+        self.schema().columns.iter().filter_map(|c| {
+            let kind = match c.kind {
+                schema::Kind::Text if PROSE.contains(&c.name) => return None,
+                schema::Kind::Text if c.name == "commit" || c.name.ends_with("_commit") => Kind::Commit,
+                schema::Kind::Text => Kind::Text,
+                schema::Kind::Flag => Kind::Flag,
+                schema::Kind::Count | schema::Kind::Time => return None,
+            };
+            Some(Filter { name: c.name, kind })
+        })
+    }
+
+    /// The columns that rows are picked by when a page goes on.
+    pub(super) fn key(&self) -> &'static [&'static str] {
+        &self.order[..self.key]
+    }
+}
+
+/// Every resource that answers rows.
+pub(super) static ALL: LazyLock<Vec<&'static Resource>> =
+    LazyLock::new(|| LISTS.iter().chain(&VIEWS).chain([&ROLLOUTS]).collect());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_that_orders_names_or_filters_by_time_exists() {
+        for resource in ALL.iter() {
+            let columns: Vec<&str> = resource.schema().columns.iter().map(|c| c.name).collect();
+            let span: &[&str] = match resource.span {
+                Span::Now => &[],
+                Span::At(at) => &[at],
+                Span::During(start, end) => &[start, end],
+            };
+            for name in resource.order.iter().chain(resource.id).chain(span) {
+                assert!(columns.contains(name), "{}.{name}", resource.table);
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_of_lists_are_never_null() {
+        for resource in &LISTS {
+            for name in resource.key() {
+                let column = resource.schema().columns.iter().find(|c| c.name == *name).unwrap();
+                assert!(!column.nullable, "{}.{name}", resource.table);
+            }
+        }
+    }
+
+    #[test]
+    fn no_parameter_has_two_meanings() {
+        for resource in ALL.iter() {
+            for filter in resource.filters() {
+                assert!(
+                    !["from", "to", "limit", "cursor", "fresh", "min_seq"].contains(&filter.name),
+                    "{}",
+                    filter.name
+                );
+            }
+        }
+    }
+}

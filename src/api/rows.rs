@@ -1,0 +1,246 @@
+//! Lists and views: rows of a table or view as a bare JSON array of flat objects.
+//!
+//! Invariant: a list is paged by key, so that no row is given twice or left out while others come and go; a view is whole or an
+//! error, never cut in silence. An empty answer is `[]` with 200.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::{OriginalUri, Path, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::App;
+use super::answers::FRESHNESS;
+use super::cursor::{self, Place};
+use super::openapi::{self, Shape};
+use super::params::Params;
+use super::problem::Problem;
+use super::resource::{LISTS, ROLLOUTS, Resource, VIEWS};
+use super::select::Select;
+use super::sql::json_rows;
+use crate::query::{Params as Bound, Statement};
+use crate::runtime::Published;
+
+/// How many rows a page has when nobody says.
+pub(super) const PAGE: usize = 500;
+/// The most rows a page of a list can have.
+pub(super) const PAGE_MAX: usize = 5_000;
+/// How many rows a view answers before it asks for a filter.
+pub(super) const VIEW: usize = 5_000;
+/// The most rows of a view, for those who ask for so many.
+pub(super) const VIEW_MAX: usize = 20_000;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    let mut router = OpenApiRouter::new();
+    for resource in &LISTS {
+        router = router
+            .routes(openapi::described(resource, Shape::Page, page_route(resource)))
+            .routes(openapi::described(resource, Shape::One, one_route(resource)));
+    }
+    for resource in VIEWS.iter().chain([&ROLLOUTS]) {
+        router = router.routes(openapi::described(resource, Shape::Whole, whole_route(resource)));
+    }
+    router
+}
+
+fn page_route(resource: &'static Resource) -> MethodRouter<App> {
+    get(
+        async move |State(app): State<App>,
+                    Extension(published): Extension<Arc<Published>>,
+                    OriginalUri(uri): OriginalUri| { page(&app, &published, resource, &uri).await },
+    )
+}
+
+fn one_route(resource: &'static Resource) -> MethodRouter<App> {
+    get(
+        async move |State(app): State<App>,
+                    Extension(published): Extension<Arc<Published>>,
+                    Path(id): Path<String>,
+                    OriginalUri(uri): OriginalUri| { one(&app, &published, resource, &id, &uri).await },
+    )
+}
+
+fn whole_route(resource: &'static Resource) -> MethodRouter<App> {
+    get(
+        async move |State(app): State<App>,
+                    Extension(published): Extension<Arc<Published>>,
+                    OriginalUri(uri): OriginalUri| { whole(&app, &published, resource, &uri).await },
+    )
+}
+
+/// The parameters a resource knows, beside its filters.
+fn check(params: &Params, resource: &Resource, more: &[&'static str]) -> Result<(), Problem> {
+    let filters = resource.filters().map(|f| f.name).chain(["from", "to"]);
+    let known: Vec<&str> = filters.chain(more.iter().copied()).chain(FRESHNESS).collect();
+    params.only(&known)
+}
+
+/// One page of a list.
+async fn page(app: &App, published: &Published, resource: &'static Resource, uri: &Uri) -> Result<Response, Problem> {
+    let params = Params::of(uri)?;
+    check(&params, resource, &["limit", "cursor"])?;
+    let limit = usize::try_from(params.number("limit", 1, PAGE_MAX as u64)?.unwrap_or(PAGE as u64)).unwrap_or(PAGE);
+    let mut select = Select::new(resource, &params)?;
+    let epoch = app.hub.epoch();
+    let before = match params.one("cursor")? {
+        Some(text) => {
+            let place = cursor::read(text, epoch, resource, params.pairs())?;
+            select.after(resource, place.key.clone(), place.skip);
+            Some(place)
+        }
+        None => None,
+    };
+    let body = rows(app, published, select, limit + 1).await?;
+    let Some((cut, last_rows)) = beyond(&body, limit)? else { return Ok(json(body)) };
+    let place = place(resource, &last_rows, before)?;
+    let cursor = cursor::write(epoch, resource, params.pairs(), place);
+    let mut response = json(cut);
+    let link = format!("<{}>; rel=\"next\"", next(uri, &cursor));
+    if let Ok(link) = HeaderValue::from_str(&link) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+/// One row by its id.
+async fn one(
+    app: &App,
+    published: &Published,
+    resource: &'static Resource,
+    id: &str,
+    uri: &Uri,
+) -> Result<Response, Problem> {
+    Params::of(uri)?.only(&FRESHNESS)?;
+    let body = rows(app, published, Select::by_id(resource, id), 1).await?;
+    let found: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))?;
+    match found.first() {
+        Some(row) => Ok(json(Bytes::copy_from_slice(row.get().as_bytes()))),
+        None => Err(Problem::not_found(format!("no {} '{id}'", resource.name)).detail(format!(
+            "GET /api/v1/{} lists them; the id is the column {}.",
+            resource.name,
+            resource.id.join(" or ")
+        ))),
+    }
+}
+
+/// A whole view.
+async fn whole(app: &App, published: &Published, resource: &'static Resource, uri: &Uri) -> Result<Response, Problem> {
+    let params = Params::of(uri)?;
+    check(&params, resource, &["limit"])?;
+    let asked = params.number("limit", 1, VIEW_MAX as u64)?.and_then(|n| usize::try_from(n).ok());
+    let limit = asked.unwrap_or(VIEW);
+    let body = rows(app, published, Select::new(resource, &params)?, limit + 1).await?;
+    let Some((cut, _)) = beyond(&body, limit)? else { return Ok(json(body)) };
+    if asked.is_none() {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "too-many-rows",
+            format!("more than {VIEW} rows; filter by environment, workload or host, or set limit"),
+        )
+        .detail(format!(
+            "With limit=N (at most {VIEW_MAX}) the first N rows are answered and X-Kalypso-Truncated says so."
+        )));
+    }
+    let mut response = json(cut);
+    response.headers_mut().insert("x-kalypso-truncated", HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+async fn rows(app: &App, published: &Published, select: Select, limit: usize) -> Result<Bytes, Problem> {
+    let (sql, bound) = select.finish(limit);
+    let statement = Statement { sql, params: Bound::Positional(bound) };
+    json_rows(app, published, statement).await
+}
+
+/// Splits an answer of more than `limit` rows: its first `limit` rows as bytes, and the same rows for reading.
+fn beyond(body: &Bytes, limit: usize) -> Result<Option<(Bytes, Vec<&RawValue>)>, Problem> {
+    let mut all: Vec<&RawValue> = serde_json::from_slice(body).map_err(|e| Problem::internal(&e))?;
+    if all.len() <= limit {
+        return Ok(None);
+    }
+    all.truncate(limit);
+    let mut cut = Vec::with_capacity(body.len());
+    for row in &all {
+        cut.push(if cut.is_empty() { b'[' } else { b',' });
+        cut.extend_from_slice(row.get().as_bytes());
+    }
+    cut.push(b']');
+    Ok(Some((Bytes::from(cut), all)))
+}
+
+/// Where a page ended: the key of its last row, and how many rows with that key have been given out.
+fn place(resource: &Resource, rows: &[&RawValue], before: Option<Place>) -> Result<Place, Problem> {
+    let key_of = |row: &RawValue| -> Result<Vec<Value>, Problem> {
+        let row: serde_json::Map<String, Value> = serde_json::from_str(row.get()).map_err(|e| Problem::internal(&e))?;
+        Ok(resource.key().iter().map(|c| row.get(*c).cloned().unwrap_or(Value::Null)).collect())
+    };
+    let Some(last) = rows.last() else { return Ok(Place { key: Vec::new(), skip: 0 }) };
+    let key = key_of(last)?;
+    let mut skip = 0;
+    if resource.ties {
+        for row in rows.iter().rev() {
+            if key_of(row)? != key {
+                break;
+            }
+            skip += 1;
+        }
+        // A page that lies wholly inside one key goes on counting where the page before it stopped.
+        if skip == rows.len() as u64
+            && let Some(before) = before
+            && before.key == key
+        {
+            skip += before.skip;
+        }
+    }
+    Ok(Place { key, skip })
+}
+
+/// The same address with another cursor.
+fn next(uri: &Uri, cursor: &str) -> String {
+    let kept = uri.query().unwrap_or_default().split('&').filter(|p| !p.is_empty() && !p.starts_with("cursor="));
+    let query: Vec<&str> = kept.collect();
+    let cursor = format!("cursor={cursor}");
+    let query = query.into_iter().chain([cursor.as_str()]).collect::<Vec<_>>().join("&");
+    format!("{}?{query}", uri.path())
+}
+
+fn json(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_address_keeps_the_filters_and_changes_the_cursor() {
+        let uri: Uri = "/api/v1/hosts?ring=a&cursor=00&limit=2".parse().unwrap();
+        assert_eq!(next(&uri, "ff"), "/api/v1/hosts?ring=a&limit=2&cursor=ff");
+    }
+
+    #[test]
+    fn an_answer_is_cut_only_where_there_are_more_rows() {
+        let body = Bytes::from_static(br#"[{"a":1},{"a":2},{"a":3}]"#);
+        assert!(beyond(&body, 3).unwrap().is_none());
+        let (cut, rows) = beyond(&body, 2).unwrap().unwrap();
+        assert_eq!(&cut[..], br#"[{"a":1},{"a":2}]"#);
+        assert_eq!(rows.len(), 2);
+    }
+
+    #[test]
+    fn rows_that_share_a_key_are_counted_across_pages() {
+        let resource = LISTS.iter().find(|r| r.ties).unwrap();
+        let row =
+            |host: &str| RawValue::from_string(format!(r#"{{"seq":7,"host":"{host}","reconciler":"r"}}"#)).unwrap();
+        let (a, b) = (row("a"), row("b"));
+        let key = vec![Value::from(7), Value::from("b"), Value::from("r")];
+        assert_eq!(place(resource, &[&*a, &*b, &*b], None).unwrap().skip, 2);
+        assert_eq!(place(resource, &[&*b, &*b], Some(Place { key, skip: 2 })).unwrap().skip, 4);
+    }
+}

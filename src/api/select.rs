@@ -1,0 +1,201 @@
+//! Turns query parameters into one SELECT with bound parameters.
+//!
+//! Invariant: no value a client sent is ever part of the SQL text; the text is made of names in [`super::resource`] alone.
+
+use super::params::Params;
+use super::problem::Problem;
+use super::resource::{Kind, Resource, Span};
+use crate::model::Micros;
+use serde_json::Value;
+
+/// A SELECT in the making.
+#[derive(Debug)]
+pub(super) struct Select {
+    table: &'static str,
+    conditions: Vec<String>,
+    order: &'static [&'static str],
+    skip: u64,
+    bound: Vec<Value>,
+}
+
+/// The value that filters for null.
+const NULL: &str = "null";
+
+impl Select {
+    /// Every row of a resource.
+    fn all(resource: &'static Resource) -> Select {
+        Select { table: resource.table, conditions: Vec::new(), order: resource.order, skip: 0, bound: Vec::new() }
+    }
+
+    /// Reads the filters of a resource.
+    pub(super) fn new(resource: &'static Resource, params: &Params) -> Result<Select, Problem> {
+        let mut select = Select::all(resource);
+        for filter in resource.filters() {
+            let Some(values) = params.list(filter.name)? else { continue };
+            match filter.kind {
+                Kind::Text => select.any_of(filter.name, values),
+                Kind::Commit => select.any_of(filter.name, values.iter().map(|v| commit(v)).collect()),
+                Kind::Flag => select.flag(filter.name, &values)?,
+            }
+        }
+        let (from, to) = (params.instant("from")?, params.instant("to")?);
+        if let (Some(from), Some(to)) = (from, to)
+            && from > to
+        {
+            return Err(Problem::parameter("'from' is later than 'to'").detail(format!("from {from}, to {to}")));
+        }
+        match resource.span {
+            Span::Now => {}
+            Span::At(at) => {
+                select.time(from, |bound| format!("{at} >= {bound}"));
+                select.time(to, |bound| format!("{at} < {bound}"));
+            }
+            Span::During(start, end) => {
+                select.time(from, |bound| format!("({end} IS NULL OR {end} >= {bound})"));
+                select.time(to, |bound| format!("({start} IS NULL OR {start} < {bound})"));
+            }
+        }
+        Ok(select)
+    }
+
+    /// Only rows with this id; where a name alone is unique, the name does as well.
+    pub(super) fn by_id(resource: &'static Resource, id: &str) -> Select {
+        let mut select = Select::all(resource);
+        let bound = select.bind(Value::from(id));
+        let named: Vec<String> = resource.id.iter().map(|c| format!("CAST({c} AS VARCHAR) = {bound}")).collect();
+        select.conditions.push(format!("({})", named.join(" OR ")));
+        select
+    }
+
+    /// Only rows after this key, in the resource's order; where rows may share a key, from `skip` rows into it.
+    pub(super) fn after(&mut self, resource: &Resource, key: Vec<Value>, skip: u64) {
+        let bound: Vec<String> = key.into_iter().map(|p| self.bind(p)).collect();
+        let columns = resource.key();
+        let last = columns.len().saturating_sub(1);
+        let mut steps = Vec::with_capacity(columns.len());
+        for (i, (column, value)) in columns.iter().zip(&bound).enumerate() {
+            let mut step: Vec<String> = columns.iter().zip(&bound).take(i).map(|(c, v)| format!("{c} = {v}")).collect();
+            let comparison = if resource.ties && i == last { ">=" } else { ">" };
+            step.push(format!("{column} {comparison} {value}"));
+            steps.push(format!("({})", step.join(" AND ")));
+        }
+        self.conditions.push(format!("({})", steps.join(" OR ")));
+        self.skip = if resource.ties { skip } else { 0 };
+    }
+
+    /// The statement for at most `limit` rows.
+    pub(super) fn finish(self, limit: usize) -> (String, Vec<Value>) {
+        let conditions = if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.conditions.join(" AND "))
+        };
+        let offset = if self.skip == 0 { String::new() } else { format!(" OFFSET {}", self.skip) };
+        let order = self.order.join(", ");
+        let sql = format!("SELECT * FROM {}{conditions} ORDER BY {order} LIMIT {limit}{offset}", self.table);
+        (sql, self.bound)
+    }
+
+    fn bind(&mut self, value: Value) -> String {
+        self.bound.push(value);
+        format!("${}", self.bound.len())
+    }
+
+    fn any_of(&mut self, column: &str, values: Vec<String>) {
+        let or_null = values.iter().any(|v| v == NULL);
+        let bound: Vec<String> = values.into_iter().filter(|v| v != NULL).map(|v| self.bind(Value::from(v))).collect();
+        self.conditions.push(match (bound.as_slice(), or_null) {
+            ([], _) => format!("{column} IS NULL"),
+            ([one], false) => format!("{column} = {one}"),
+            (_, false) => format!("{column} IN ({})", bound.join(", ")),
+            (_, true) => format!("({column} IS NULL OR {column} IN ({}))", bound.join(", ")),
+        });
+    }
+
+    fn flag(&mut self, column: &str, values: &[String]) -> Result<(), Problem> {
+        let mut words = Vec::new();
+        for value in values {
+            match value.as_str() {
+                "true" | "1" => words.push(column.to_owned()),
+                "false" | "0" => words.push(format!("NOT {column}")),
+                other => return Err(Problem::parameter(format!("'{column}' is true or false, not '{other}'"))),
+            }
+        }
+        self.conditions.push(format!("({})", words.join(" OR ")));
+        Ok(())
+    }
+
+    fn time(&mut self, at: Option<Micros>, condition: impl Fn(&str) -> String) {
+        if let Some(at) = at {
+            let bound = self.bind(Value::from(rfc3339(at)));
+            self.conditions.push(condition(&bound));
+        }
+    }
+}
+
+/// An instant with all its digits, so that a comparison is exact.
+fn rfc3339(at: Micros) -> String {
+    jiff::Timestamp::from_microsecond(at.0).map_or_else(|_| at.to_string(), |t| t.to_string())
+}
+
+/// A commit in the spelling the tables have; what is no commit matches nothing rather than everything.
+fn commit(value: &str) -> String {
+    if value == NULL { value.to_owned() } else { crate::normalize::commit(value).unwrap_or_else(|| value.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::resource::{LISTS, VIEWS};
+    use super::*;
+
+    fn select(resource: &'static Resource, query: &str) -> (String, Vec<Value>) {
+        let params = Params::of(&format!("/x?{query}").parse().unwrap()).unwrap();
+        Select::new(resource, &params).unwrap().finish(10)
+    }
+
+    fn named(name: &str) -> &'static Resource {
+        LISTS.iter().chain(&VIEWS).find(|r| r.name == name).unwrap()
+    }
+
+    #[test]
+    fn values_are_bound_and_never_part_of_the_text() {
+        let (sql, bound) = select(named("environments"), "environment=x'%3B--,dev");
+        assert_eq!(sql, "SELECT * FROM environments WHERE environment IN ($1, $2) ORDER BY environment LIMIT 10");
+        assert_eq!(bound, [Value::from("dev"), Value::from("x';--")]);
+    }
+
+    #[test]
+    fn null_can_be_asked_for() {
+        let (sql, _) = select(named("environment-state"), "status=null,failure");
+        assert!(sql.contains("WHERE (status IS NULL OR status IN ($1))"), "{sql}");
+    }
+
+    #[test]
+    fn a_page_goes_on_after_the_whole_key() {
+        let resource = named("applications");
+        let mut select = Select::new(resource, &Params::default()).unwrap();
+        select.after(resource, ["w", "a"].map(Value::from).to_vec(), 1);
+        let (sql, _) = select.finish(2);
+        assert!(sql.contains("((workspace > $1) OR (workspace = $1 AND application > $2))"), "{sql}");
+        let resource = named("transitions");
+        let mut select = Select::new(resource, &Params::default()).unwrap();
+        select.after(resource, vec![Value::from(7), Value::from("h"), Value::from("r")], 2);
+        let (sql, _) = select.finish(5);
+        assert!(sql.contains("(seq = $1 AND host = $2 AND reconciler >= $3)"), "{sql}");
+        assert!(sql.ends_with("LIMIT 5 OFFSET 2"), "{sql}");
+    }
+
+    #[test]
+    fn intervals_are_touched_and_instants_lie_inside() {
+        let (sql, _) =
+            select(named("deployments"), "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&rolled_back=true");
+        assert!(
+            sql.contains(
+                "(rolled_back) AND (ended_at IS NULL OR ended_at >= $1) AND (deployed_at IS NULL OR deployed_at < $2)"
+            ),
+            "{sql}"
+        );
+        let (sql, _) = select(named("transitions"), "to=1795132800000");
+        assert!(sql.contains("WHERE reported_at < $1 ORDER BY seq"), "{sql}");
+    }
+}

@@ -1,0 +1,87 @@
+//! The command line: one structure of flattened blocks, every option with a `--long` name, a `KOH_*` variable and a default.
+//!
+//! Invariant: commands that ask a hub exit 0 only when the answer was had; what went wrong is one sentence on standard error.
+
+mod ask;
+mod demo;
+mod logging;
+mod rollout;
+mod serve;
+mod sql;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Deployment observability hub: what should run where, what does run where, and is my commit live.
+#[derive(Debug, Parser)]
+#[command(name = "koh", version, about, long_about = None, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    logging: logging::LoggingArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the hub.
+    Serve(serve::ServeArgs),
+    /// Run one read-only SQL statement, against a hub or straight from a data directory.
+    Sql(sql::SqlArgs),
+    /// Ask about rollouts: is my commit live everywhere?
+    Rollout(rollout::RolloutArgs),
+    /// Run a simulated fleet against a hub.
+    Demo(demo::DemoArgs),
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let Cli { logging, command } = Cli::parse();
+    logging.init(matches!(command, Command::Serve(_)));
+    let outcome = match command {
+        Command::Serve(args) => args.run(),
+        Command::Sql(args) => args.run(),
+        Command::Rollout(args) => args.run(),
+        Command::Demo(args) => args.run(),
+        Command::Openapi => {
+            print!("{}", crate::api::document());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("koh: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_an_environment_variable_and_a_help_text() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+                if arg.get_long().is_some() {
+                    assert!(arg.get_env().is_some(), "{} --{}", command.get_name(), arg.get_id());
+                }
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let command = Cli::command();
+        for name in ["serve", "sql", "rollout"] {
+            check(command.find_subcommand(name).unwrap());
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `koh serve`.
+//!
+//! Invariant: without authentication the hub listens on loopback only, unless told otherwise in so many words.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::api;
+use crate::runtime::{self, Config};
+
+/// Options of the server.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Directory that holds everything the hub remembers; made when absent.
+    #[arg(long, env = "KOH_DATA", default_value = "koh-data", value_name = "DIR")]
+    data: PathBuf,
+    /// Address to listen on; port 0 picks a free one.
+    #[arg(long, env = "KOH_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// Listen beyond loopback although nobody has to authenticate.
+    #[arg(long, env = "KOH_INSECURE_NO_AUTH")]
+    insecure_no_auth: bool,
+    /// Folder of custom resources (YAML, JSON, NDJSON) to read and watch; a git checkout also gives the commit.
+    #[arg(long, env = "KOH_MANIFESTS", value_name = "DIR")]
+    manifests: Option<PathBuf>,
+    /// Write the address here once the hub listens, for whoever started it.
+    #[arg(long, env = "KOH_ANNOUNCE", value_name = "FILE")]
+    announce: Option<PathBuf>,
+    #[command(flatten)]
+    liveness: LivenessArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// When a host of the default class counts as late or silent.
+#[derive(Debug, Args)]
+struct LivenessArgs {
+    /// A host that is not heard for this long is late.
+    #[arg(long, env = "KOH_LATE_AFTER", default_value = "15m", value_parser = runtime::span, value_name = "SPAN")]
+    late_after: Duration,
+    /// A host that is not heard for this long is silent.
+    #[arg(long, env = "KOH_SILENT_AFTER", default_value = "60m", value_parser = runtime::span, value_name = "SPAN")]
+    silent_after: Duration,
+}
+
+/// How much of the hub one client can take.
+#[derive(Debug, Args)]
+struct LimitArgs {
+    /// Connections at once; more wait.
+    #[arg(long, env = "KOH_MAX_CONNECTIONS", default_value_t = 1024, value_name = "N")]
+    max_connections: usize,
+    /// Ingest streams at once; more are told to come back.
+    #[arg(long, env = "KOH_MAX_INGEST_STREAMS", default_value_t = 64, value_name = "N")]
+    max_ingest_streams: usize,
+    /// An ingest body may pause this long before the stream is closed.
+    #[arg(long, env = "KOH_INGEST_IDLE", default_value = "5m", value_parser = runtime::span, value_name = "SPAN")]
+    ingest_idle: Duration,
+    /// Every other answer must begin within this time.
+    #[arg(long, env = "KOH_ANSWER_WITHIN", default_value = "60s", value_parser = runtime::span, value_name = "SPAN")]
+    answer_within: Duration,
+    /// Requests in flight get this long to finish at shutdown.
+    #[arg(long, env = "KOH_DRAIN", default_value = "20s", value_parser = runtime::span, value_name = "SPAN")]
+    drain: Duration,
+}
+
+impl ServeArgs {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let announce = self.announce.clone();
+        let config = self.config()?;
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("api")
+            .enable_all()
+            .build()
+            .context("cannot start threads")?;
+        threads.block_on(serve(config, announce))?;
+        threads.shutdown_timeout(Duration::from_secs(5));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn config(self) -> anyhow::Result<Config> {
+        let ServeArgs { data, listen, insecure_no_auth, manifests, announce: _, liveness, limits } = self;
+        if !listen.ip().is_loopback() && !insecure_no_auth {
+            bail!(
+                "refusing to listen on {listen}: this version has no authentication, so anybody who reaches the address could \
+                 read everything and report anything. Listen on 127.0.0.1 (and put a proxy that authenticates before it), or \
+                 say --insecure-no-auth if the network itself is trusted"
+            );
+        }
+        let LivenessArgs { late_after, silent_after } = liveness;
+        if silent_after < late_after {
+            bail!("--silent-after must not be shorter than --late-after: a host is late before it is silent");
+        }
+        if let Some(folder) = manifests.as_deref().filter(|f| !f.is_dir()) {
+            bail!("--manifests {}: there is no such folder", folder.display());
+        }
+        let LimitArgs { max_connections, max_ingest_streams, ingest_idle, answer_within, drain } = limits;
+        Ok(Config {
+            data: Some(data),
+            listen,
+            manifests,
+            late_after,
+            silent_after,
+            limits: api::Limits { ingest_streams: max_ingest_streams, ingest_idle, answer_within },
+            patience: api::listen::Patience { connections: max_connections, drain, ..api::listen::Patience::default() },
+        })
+    }
+}
+
+async fn serve(config: Config, announce: Option<PathBuf>) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("cannot listen for signals")?;
+    let running = runtime::start(config).await?;
+    let address = running.address;
+    println!("listening on http://{address}");
+    std::io::stdout().flush().ok();
+    if let Some(file) = announce {
+        announce_at(&file, address).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    signals.recv().await;
+    running.stop().await;
+    Ok(())
+}
+
+/// Writes the address so that a reader sees all of it or nothing.
+fn announce_at(file: &Path, address: SocketAddr) -> std::io::Result<()> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, format!("{address}\n"))?;
+    std::fs::rename(&beside, file)
+}
+
+/// The signals that mean "finish what you are doing and go".
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            #[cfg(unix)]
+            terminate: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?,
+        })
+    }
+
+    async fn recv(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

@@ -1,0 +1,193 @@
+//! The hub as its readers and writers see it: append facts, read the state, get a generation that is fresh enough.
+//!
+//! Invariant: a generation is taken at most once at a time and at most every [`PAUSE`] unless a reader needs a newer one, so
+//! that any number of readers cost one snapshot.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::{AppendError, Ledger, Receipt};
+use crate::model::Fact;
+use crate::query::{Catalog, Engine};
+use crate::snapshot::Generation;
+use crate::state::State;
+
+/// The least time between two generations that nobody asked for by sequence.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long a reader waits for the sequence it names.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A generation older than this is renewed although nothing was said, for its views know what time it is.
+const STALE: Duration = Duration::from_secs(15);
+
+/// How fresh an answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Freshness {
+    /// Not older than a moment.
+    #[default]
+    Recent,
+    /// Everything acknowledged before the question.
+    Now,
+    /// Everything up to this sequence.
+    AtLeast(u64),
+}
+
+/// The ledger did not get to the sequence a reader named in time.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("sequence {wanted} has not been reached; the ledger is at {reached}")]
+pub struct Stale {
+    /// The sequence asked for.
+    pub wanted: u64,
+    /// Where the ledger is.
+    pub reached: u64,
+}
+
+/// A generation and what is needed to question it.
+#[derive(Debug)]
+pub struct Published {
+    /// The generation.
+    pub generation: Generation,
+    /// Its tables and views.
+    pub catalog: Arc<Catalog>,
+    taken: Instant,
+}
+
+/// The running hub.
+#[derive(Debug)]
+pub struct Hub {
+    ledger: Ledger,
+    engine: Engine,
+    current: RwLock<Arc<Published>>,
+    taking: tokio::sync::Mutex<()>,
+    scanned: AtomicBool,
+    stop: CancellationToken,
+}
+
+impl Hub {
+    /// Over an open ledger; takes the first generation.
+    pub fn new(ledger: Ledger, engine: Engine, stop: CancellationToken) -> Hub {
+        let first = Arc::new(publish(&ledger));
+        Hub {
+            ledger,
+            engine,
+            current: RwLock::new(first),
+            taking: tokio::sync::Mutex::new(()),
+            scanned: AtomicBool::new(false),
+            stop,
+        }
+    }
+
+    /// Stores facts; returns when they are safe. A full ledger is waited for: this is how back-pressure reaches a stream.
+    pub async fn append(&self, facts: Vec<Fact>) -> Result<Receipt, AppendError> {
+        self.ledger.append_waiting(facts).await
+    }
+
+    /// Reads the state as of the last acknowledged sequence.
+    pub fn read<R>(&self, f: impl FnOnce(&State) -> R) -> R {
+        self.ledger.read(f)
+    }
+
+    /// The last acknowledged sequence.
+    pub fn seq(&self) -> u64 {
+        self.ledger.seq()
+    }
+
+    /// The epoch of the store.
+    pub fn epoch(&self) -> u64 {
+        self.ledger.epoch()
+    }
+
+    /// The query engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Drains and checkpoints the ledger.
+    pub(super) fn close(self) -> Result<(), AppendError> {
+        self.ledger.shutdown()
+    }
+
+    /// Cancelled when the hub is shutting down: long streams end then.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// True when the store failed: the hub answers questions and takes nothing more.
+    pub fn is_read_only(&self) -> bool {
+        self.ledger.failure().is_some()
+    }
+
+    /// True once the first complete scan of every source is in.
+    pub fn is_ready(&self) -> bool {
+        self.scanned.load(Ordering::Acquire)
+    }
+
+    /// Says that every source has been heard once.
+    pub(super) fn ready(&self) {
+        self.scanned.store(true, Ordering::Release);
+    }
+
+    /// A generation that is fresh enough.
+    pub async fn generation(self: &Arc<Self>, freshness: Freshness) -> Result<Arc<Published>, Stale> {
+        let wanted = match freshness {
+            Freshness::Recent => None,
+            Freshness::Now => Some(self.seq()),
+            Freshness::AtLeast(seq) => {
+                self.reach(seq).await?;
+                Some(seq)
+            }
+        };
+        if let Some(enough) = self.enough(wanted) {
+            return Ok(enough);
+        }
+        let _one_at_a_time = self.taking.lock().await;
+        if let Some(enough) = self.enough(wanted) {
+            return Ok(enough);
+        }
+        let hub = Arc::clone(self);
+        let taken = tokio::task::spawn_blocking(move || Arc::new(publish(&hub.ledger))).await;
+        match taken {
+            Ok(next) => {
+                *self.current.write() = Arc::clone(&next);
+                Ok(next)
+            }
+            // A generation that could not be taken leaves the last one in place; the panic is in the log.
+            Err(_) => Ok(Arc::clone(&self.current.read())),
+        }
+    }
+
+    /// The current generation, if it will do.
+    fn enough(&self, wanted: Option<u64>) -> Option<Arc<Published>> {
+        let current = self.current.read();
+        let reached = current.generation.seq;
+        let enough = match wanted {
+            Some(seq) => reached >= seq,
+            None => {
+                let age = current.taken.elapsed();
+                age < PAUSE || (reached >= self.seq() && age < STALE)
+            }
+        };
+        enough.then(|| Arc::clone(&current))
+    }
+
+    /// Waits until the ledger has got to a sequence.
+    pub async fn reach(&self, wanted: u64) -> Result<(), Stale> {
+        let mut watch = self.ledger.watch();
+        let reached = tokio::time::timeout(PATIENCE, watch.wait_for(|seq| *seq >= wanted)).await;
+        if matches!(reached, Ok(Ok(_))) || self.seq() >= wanted {
+            Ok(())
+        } else {
+            Err(Stale { wanted, reached: self.seq() })
+        }
+    }
+}
+
+fn publish(ledger: &Ledger) -> Published {
+    let (seq, tables) = ledger.tables();
+    let generation = Generation::take(ledger.epoch(), seq, tables, crate::model::Micros::now());
+    let catalog = Arc::new(generation.catalog());
+    Published { generation, catalog, taken: Instant::now() }
+}

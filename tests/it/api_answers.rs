@@ -1,0 +1,131 @@
+//! Every answer, whoever makes it: errors are problem documents, headers are in order, slow and rude clients harm nobody.
+
+use std::io::{Read, Write};
+
+use serde_json::json;
+
+use crate::hub::{Answer, TestHub, TestHubBuilder, commit, descriptor, report};
+
+#[test]
+fn every_error_is_a_problem_document_with_its_title_as_the_reason_phrase() {
+    let hub = TestHub::spawn();
+    assert_eq!(hub.get("/nothing/here").problem(404), "nothing is served at /nothing/here");
+    assert!(hub.post("/api/v1/hosts", "application/json", "{}").problem(405).starts_with("POST is not served at"));
+    assert_eq!(hub.get("/api/v1/hosts?colour=red").problem(400), "unknown parameter 'colour'");
+    assert!(hub.get("/api/v1/hosts?colour=red").json()["detail"].as_str().unwrap().contains("cluster_type"));
+    assert!(hub.get("/api/v1/sql?q=SELECT+nothing+FROM+hosts").problem(400).contains("nothing"));
+    assert!(hub.post("/api/v1/sql", "application/sql", "SELECT 1 ".repeat(80_000)).problem(413).contains("larger"));
+    assert!(hub.post("/api/v1/sql", "multipart/form-data; boundary=x", "--x--").problem(415).contains("multipart"));
+    assert!(hub.ask("POST", "/api/v1/ingest", &[("content-encoding", "br")], b"{}").problem(415).contains("encoding"));
+    assert!(hub.get(&format!("/api/v1/hosts?host={}", "a".repeat(40_000))).problem(414).contains("request target"));
+    let large = "b".repeat(40_000);
+    assert!(hub.ask("GET", "/livez", &[("x-large", &large)], b"").problem(431).contains("headers"));
+    assert!(hub.get("/api/v1/hosts/none").problem(404).contains("no hosts 'none'"));
+    assert!(hub.get("/api/v1/rollouts/status?environment=dev").problem(400).contains("version"));
+}
+
+#[test]
+fn a_request_id_is_taken_over_when_it_is_harmless_and_made_when_it_is_not() {
+    let hub = TestHub::spawn();
+    let given = hub.ask("GET", "/livez", &[("x-request-id", "build-17")], b"");
+    assert_eq!(given.header("x-request-id"), Some("build-17"));
+    let made = hub.ask("GET", "/livez", &[("x-request-id", "a b <script>")], b"");
+    assert_ne!(made.header("x-request-id"), Some("a b <script>"));
+    assert_eq!(made.header("x-request-id").unwrap().len(), 16);
+}
+
+#[test]
+fn rows_are_bare_arrays_with_a_tag_and_an_empty_answer_is_an_empty_array() {
+    let hub = TestHub::spawn();
+    let empty = hub.get("//api/v1/views/environment-state?environment=$__all&from=1795132800000");
+    assert_eq!(empty.rows().len(), 0);
+    hub.push(&descriptor("dev", "1.0.0", &commit('a')));
+    let fresh = hub.get("/api/v1/views/environment-state?fresh=true");
+    assert_eq!(fresh.rows()[0]["desired_version"], "1.0.0");
+    assert_eq!(fresh.rows()[0]["status"], json!(null));
+    assert_eq!(fresh.header("cache-control"), Some("no-cache"));
+    assert_eq!(fresh.header("vary"), Some("accept-encoding"));
+    let tag = fresh.header("etag").unwrap();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    let again = hub.ask("GET", "/api/v1/views/environment-state", &[("if-none-match", tag)], b"");
+    assert_eq!((again.status, again.body.len()), (304, 0));
+    let head = hub.ask("HEAD", "/api/v1/views/environment-state", &[], b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+}
+
+#[test]
+fn large_answers_are_gzip_for_those_who_read_it_and_nothing_else_ever() {
+    let hub = TestHub::spawn();
+    let lines: Vec<String> = (0..50).map(|n| report(&format!("host-{n}"), "dev", &commit('a'), "success")).collect();
+    assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/x-ndjson", lines.join("\n")).status, 200);
+    let path = "/api/v1/reconcilers?fresh=true";
+    let zipped = hub.ask("GET", path, &[("accept-encoding", "br, zstd, deflate, gzip")], b"");
+    assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+    assert_eq!(zipped.body[..2], [0x1f, 0x8b]);
+    let plain = hub.ask("GET", path, &[("accept-encoding", "br, zstd, deflate")], b"");
+    assert_eq!((plain.header("content-encoding"), plain.rows().len()), (None, 50));
+    let small = hub.ask("GET", "/livez", &[("accept-encoding", "gzip")], b"");
+    assert_eq!(small.header("content-encoding"), None);
+}
+
+#[test]
+fn health_and_documents_are_served_without_the_network() {
+    let hub = TestHub::spawn();
+    assert_eq!(hub.get("/livez").json()["status"], "alive");
+    assert_eq!(hub.get("/readyz").json()["status"], "ready");
+    let document = hub.get("/openapi.json").json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert!(document["paths"]["/api/v1/views/host-state"]["get"].is_object());
+    assert!(hub.get("/docs/").text().contains("swagger"));
+    assert_eq!(hub.get("/docs/swagger-ui-bundle.js").status, 200);
+    assert!(hub.get("/").text().contains("/docs/"));
+}
+
+#[test]
+fn a_client_that_sends_half_a_head_or_reads_nothing_holds_up_nobody() {
+    let hub = TestHubBuilder::new().with_arg("--max-connections", "64").spawn();
+    let mut rude: Vec<_> = (0..32).map(|_| hub.connect()).collect();
+    for stream in &mut rude {
+        stream.write_all(b"GET /api/v1/hosts HTTP/1.1\r\nhost: h").unwrap();
+    }
+    assert_eq!(hub.get("/livez").status, 200);
+    drop(rude);
+    let mut silent = hub.connect();
+    silent.write_all(b"POST /api/v1/ingest HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\n{").unwrap();
+    assert_eq!(hub.get("/api/v1/hosts").status, 200);
+}
+
+#[test]
+fn stopping_finishes_what_was_acknowledged_and_ends_streams_that_go_on() {
+    let hub = TestHub::spawn();
+    let mut stream = hub.connect();
+    stream
+        .write_all(
+            b"POST /api/v1/ingest HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
+        )
+        .unwrap();
+    let line = format!("{}\n", descriptor("dev", "1.0.0", &commit('a')));
+    write!(stream, "{:x}\r\n{line}\r\n", line.len()).unwrap();
+    // The line is shown before the body has ended: streams are stored as they come.
+    while hub.get("/api/v1/workloads?fresh=true").rows().is_empty() {}
+    let mut connection = hub.connect();
+    let status = hub.stop();
+    assert!(status.success(), "{status}");
+    let answer = Answer::read(&mut stream);
+    assert_eq!(answer.problem(503), "the hub is shutting down");
+    assert_eq!(answer.json()["accepted"], 1);
+    assert_eq!(connection.read(&mut [0u8; 16]).unwrap_or(0), 0);
+}
+
+#[test]
+fn it_refuses_to_listen_beyond_loopback_without_authentication() {
+    let data = tempfile::tempdir().unwrap();
+    let refused = std::process::Command::new(env!("CARGO_BIN_EXE_koh"))
+        .args(["serve", "--listen", "0.0.0.0:0", "--data"])
+        .arg(data.path())
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("--insecure-no-auth"), "{said}");
+}

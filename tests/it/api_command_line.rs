@@ -1,0 +1,103 @@
+//! The commands of the binary, against a real hub: what they print and how they exit.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::hub::{TestHub, TestHubBuilder, commit, descriptor, report};
+
+fn koh(hub: &TestHub, args: &[&str]) -> Output {
+    let url = format!("http://{}", hub.address);
+    Command::new(env!("CARGO_BIN_EXE_koh")).args(args).env_clear().env("KOH_URL", url).output().unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn fleet() -> TestHub {
+    let hub = TestHub::spawn();
+    hub.push(&descriptor("dev", "1.0.0", &commit('a')));
+    let line = report("h1", "dev", &commit('a'), "success");
+    assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/json", line).status, 200);
+    hub.get("/api/v1/hosts?fresh=true").rows();
+    hub
+}
+
+#[test]
+fn sql_prints_a_table_json_or_csv_and_says_what_is_wrong() {
+    let hub = fleet();
+    let sql = "SELECT host, deployed_version AS version FROM host_state";
+    assert_eq!(printed(&koh(&hub, &["sql", sql])), "host  version\n----  -------\nh1    1.0.0\n(1 row)\n");
+    assert_eq!(printed(&koh(&hub, &["sql", "--output", "csv", sql])).lines().last(), Some("h1,1.0.0"));
+    let rows: Value = serde_json::from_str(&printed(&koh(&hub, &["sql", "-o", "json", sql]))).unwrap();
+    assert_eq!(rows[0]["host"], "h1");
+    let wrong = koh(&hub, &["sql", "SELECT colour FROM hosts"]);
+    assert!(!wrong.status.success());
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("colour"));
+}
+
+#[test]
+fn the_exit_code_of_rollout_status_is_the_verdict() {
+    let hub = fleet();
+    let ask = |version: &str| {
+        koh(&hub, &["rollout", "status", "--environment", "dev", "--workload", "web", "--version", version])
+    };
+    let complete = ask("1.0.0");
+    assert_eq!(complete.status.code(), Some(0), "{complete:?}");
+    assert!(printed(&complete).starts_with("complete: "));
+    assert_eq!(ask("2.0.0").status.code(), Some(4));
+    let nobody = Command::new(env!("CARGO_BIN_EXE_koh"))
+        .args([
+            "rollout",
+            "status",
+            "--url",
+            "http://127.0.0.1:1",
+            "--environment",
+            "a",
+            "--workload",
+            "b",
+            "--version",
+            "c",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(nobody.status.code(), Some(5));
+}
+
+#[test]
+fn a_folder_of_manifests_is_read_before_the_hub_is_ready_and_what_vanishes_while_it_is_down_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("dev.json"), descriptor("dev", "1.0.0", &commit('a'))).unwrap();
+    std::fs::write(file("prod.json"), descriptor("prod", "1.0.0", &commit('b'))).unwrap();
+    let hub = TestHubBuilder::new().with_arg("--manifests", folder.path().to_str().unwrap()).spawn();
+    while hub.get("/readyz").status != 200 {}
+    let environments = |hub: &TestHub| -> Vec<String> {
+        let rows = hub.get("/api/v1/views/environment-state?fresh=true").rows();
+        rows.iter().map(|r| r["environment"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(environments(&hub), ["dev", "prod"]);
+
+    std::fs::remove_file(file("dev.json")).unwrap();
+    let hub = hub.crash_and_restart();
+    while environments(&hub) != ["prod"] {}
+}
+
+#[test]
+fn the_address_is_announced_in_a_file_for_whoever_started_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("address");
+    let hub = TestHubBuilder::new().with_arg("--announce", file.to_str().unwrap()).spawn();
+    while !file.exists() {}
+    assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), hub.address);
+    assert!(hub.data().join("hub.redb").exists());
+    assert!(hub.stop().success());
+}
+
+#[test]
+fn the_openapi_document_is_printed() {
+    let output = Command::new(env!("CARGO_BIN_EXE_koh")).arg("openapi").output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["paths"]["/api/v1/ingest"]["post"].is_object());
+}

@@ -1,0 +1,154 @@
+//! Push: mixed batches, per-item answers, compression, streams that break, restarts.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::hub::{Answer, TestHub, TestHubBuilder, commit, descriptor, report};
+
+#[test]
+fn a_batch_is_answered_per_item_and_its_status_says_all_some_or_none() {
+    let hub = TestHub::spawn();
+    let good = descriptor("dev", "1.0.0", &commit('a'));
+    let bad = r#"{"kind": "Pod"}"#;
+
+    assert_eq!(hub.push(&good)["accepted"], 1);
+    let all =
+        hub.post("/api/v1/ingest", "application/json", format!("[{good}, {}]", descriptor("prod", "1", &commit('b'))));
+    assert_eq!(all.status, 200, "{}", all.text());
+    let taken = all.json();
+    assert_eq!((&taken["accepted"], &taken["unchanged"], &taken["rejected"]), (&json!(1), &json!(1), &json!(0)));
+    assert!(taken["seq"].as_u64().unwrap() > 0);
+
+    let some = hub.post("/api/v1/ingest", "application/x-ndjson", format!("{bad}\n{good}\n"));
+    assert_eq!(some.status, 207, "{}", some.text());
+    assert_eq!(some.json()["items"][0]["index"], 0);
+    assert!(!some.json()["items"][0]["detail"].as_str().unwrap().is_empty());
+
+    let none = hub.post("/api/v1/ingest", "application/json", bad);
+    assert!(none.problem(400).starts_with("no item was taken"));
+    assert_eq!(none.json()["rejected"], 1);
+    assert!(hub.post("/api/v1/ingest", "application/json", "").problem(400).contains("empty"));
+    assert_eq!(hub.post("/api/v1/ingest", "application/json", "[]").json()["accepted"], 0);
+}
+
+#[test]
+fn only_the_first_hundred_rejected_items_are_listed() {
+    let hub = TestHub::spawn();
+    let answer = hub.post("/api/v1/ingest", "application/x-ndjson", "{\"kind\":\"Pod\"}\n".repeat(300));
+    answer.problem(400);
+    assert_eq!(answer.json()["rejected"], 300);
+    assert_eq!(answer.json()["items"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn bad_bodies_are_refused_item_by_item_and_the_hub_lives() {
+    let hub = TestHub::spawn();
+    let deep = "[".repeat(100_000);
+    let long = format!(r#"{{"kind":"Reconciler","spec":{{"name":"{}"}}}}"#, "x".repeat(10 << 20));
+    let bodies: [&[u8]; 6] = [
+        b"not json",
+        b"{\"kind\":\"Reconciler\"",
+        b"\xff\xfe\x00",
+        b"{\"a\":1,\"a\":2}\0",
+        deep.as_bytes(),
+        long.as_bytes(),
+    ];
+    for body in bodies {
+        let answer = hub.post("/api/v1/ingest", "application/json", body);
+        answer.problem(400);
+    }
+    assert_eq!(hub.get("/livez").status, 200);
+    for query in ["source=a+b", "sauce=push"] {
+        hub.post(&format!("/api/v1/ingest?{query}"), "application/json", "[]").problem(400);
+    }
+}
+
+#[test]
+fn compressed_bodies_are_read_and_broken_ones_keep_what_was_whole() {
+    let hub = TestHub::spawn();
+    let line = format!("{}\n", report("h1", "dev", &commit('a'), "success"));
+    let zipped = gzip(line.as_bytes());
+    let answer = hub.ask("POST", "/api/v1/ingest/reconcilers", &[("content-encoding", "gzip")], &zipped);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let garbage = hub.ask("POST", "/api/v1/ingest/reconcilers", &[("content-encoding", "gzip")], b"garbage");
+    garbage.problem(400);
+
+    let mut stream = hub.connect();
+    let whole = format!("{}\n", report("h2", "dev", &commit('a'), "success"));
+    write!(
+        stream,
+        "POST /api/v1/ingest/reconcilers HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n{whole}{{\"host\":\"h3\"",
+        whole.len() + 500
+    )
+    .unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    while hub.get("/api/v1/hosts?host=h2&fresh=true").rows().is_empty() {}
+    assert_eq!(hub.get("/api/v1/hosts?host=h3&fresh=true").rows().len(), 0);
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_crash_and_a_resent_batch_changes_nothing() {
+    let hub = TestHub::spawn();
+    let batch = [descriptor("dev", "1.0.0", &commit('a')), descriptor("prod", "1.0.0", &commit('b'))].join("\n");
+    hub.push(&batch);
+    let reports = report("h1", "dev", &commit('a'), "success");
+    assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/json", &reports).status, 200);
+    let before = hub.get("/api/v1/views/environment-state?fresh=true").rows();
+
+    let hub = hub.crash_and_restart();
+    let again = hub.push(&batch);
+    assert_eq!((&again["accepted"], &again["unchanged"]), (&json!(0), &json!(2)));
+    assert_eq!(hub.get("/api/v1/views/environment-state?fresh=true").rows(), before);
+    assert_eq!(before.len(), 2);
+}
+
+#[test]
+fn a_client_that_expects_to_be_asked_is_asked() {
+    let hub = TestHub::spawn();
+    let mut stream = hub.connect();
+    let body = descriptor("dev", "1.0.0", &commit('a'));
+    write!(
+        stream,
+        "POST /api/v1/ingest HTTP/1.1\r\nhost: h\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    let mut interim = [0u8; 25];
+    std::io::Read::read_exact(&mut stream, &mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(body.as_bytes()).unwrap();
+    assert_eq!(Answer::read(&mut stream).status, 200);
+}
+
+#[test]
+fn a_body_that_stops_coming_is_answered_with_what_was_taken() {
+    let hub = TestHubBuilder::new().with_arg("--ingest-idle", "300ms").spawn();
+    let mut stream = hub.connect();
+    let whole = format!("{}\n", report("h1", "dev", &commit('a'), "success"));
+    let length = whole.len() + 100;
+    write!(stream, "POST /api/v1/ingest/reconcilers HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{whole}")
+        .unwrap();
+    let answer = Answer::read(&mut stream);
+    assert_eq!(answer.problem(408), "the body stopped coming");
+    assert_eq!(answer.json()["accepted"], 1);
+}
+
+/// A gzip file of one stored block: enough to test that compression is undone.
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    let length = u16::try_from(data.len()).unwrap();
+    out.extend(length.to_le_bytes());
+    out.extend((!length).to_le_bytes());
+    out.extend(data);
+    let mut crc = !0u32;
+    for byte in data {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    out.extend((!crc).to_le_bytes());
+    out.extend(u32::from(length).to_le_bytes());
+    out
+}

@@ -1,0 +1,148 @@
+//! Lists, views and SQL over HTTP: filters, pages, formats, parameters.
+
+use serde_json::{Value, json};
+
+use crate::hub::{TestHub, commit, descriptor, report};
+
+/// Two environments, three hosts.
+fn fleet() -> TestHub {
+    let hub = TestHub::spawn();
+    hub.push(&[descriptor("dev", "1.1.0", &commit('b')), descriptor("prod", "1.0.0", &commit('a'))].join("\n"));
+    let reports = [
+        report("h1", "dev", &commit('b'), "success"),
+        report("h2", "dev", &commit('b'), "failure"),
+        report("h3", "prod", &commit('a'), "success"),
+    ];
+    let answer = hub.post("/api/v1/ingest/reconcilers", "application/x-ndjson", reports.join("\n"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    hub
+}
+
+fn column(rows: &[Value], name: &str) -> Vec<String> {
+    rows.iter().map(|r| r[name].as_str().unwrap_or("null").to_owned()).collect()
+}
+
+#[test]
+fn every_list_and_view_answers_rows_and_one_row_by_its_id() {
+    let hub = fleet();
+    let lists = [
+        ("workspaces", "workspace_id", 1),
+        ("applications", "application_id", 1),
+        ("workloads", "workload_id", 1),
+        ("environments", "environment_id", 2),
+        ("deployment-targets", "deployment_target_id", 2),
+        ("workload-versions", "workload_version_id", 2),
+        ("assignments", "assignment_id", 2),
+        ("hosts", "host_id", 3),
+        ("reconcilers", "reconciler_id", 3),
+        ("deployments", "deployment_id", 3),
+    ];
+    for (list, id, count) in lists {
+        let rows = hub.get(&format!("/api/v1/{list}?fresh=true")).rows();
+        assert_eq!(rows.len(), count, "{list}");
+        let one = hub.get(&format!("/api/v1/{list}/{}", rows[0][id].as_str().unwrap()));
+        assert_eq!(one.status, 200, "{list}: {}", one.text());
+        assert_eq!(one.json(), rows[0], "{list}");
+    }
+    assert_eq!(hub.get("/api/v1/transitions").rows().len(), 3);
+    assert_eq!(hub.get("/api/v1/hosts/h2").json()["host"], "h2");
+    for view in ["environment-state", "host-state", "environment-history", "environment-discrepancies", "drift"] {
+        assert!(!hub.get(&format!("/api/v1/views/{view}")).rows().is_empty(), "{view}");
+    }
+    assert_eq!(hub.get("/api/v1/rollouts").rows().len(), 2);
+}
+
+#[test]
+fn filters_take_lists_in_every_spelling_and_hostile_values_as_values() {
+    let hub = fleet();
+    let hosts = |query: &str| column(&hub.get(&format!("/api/v1/views/host-state?fresh=true&{query}")).rows(), "host");
+    assert_eq!(hosts("environment=dev"), ["h1", "h2"]);
+    assert_eq!(hosts("environment=dev&environment=prod&status=success"), ["h1", "h3"]);
+    assert_eq!(hosts("environment=%5B%22prod%22,%22none%22%5D"), ["h3"]);
+    assert_eq!(hosts("host=h1,h3"), ["h1", "h3"]);
+    assert_eq!(hosts("host=*&environment=&status=All").len(), 3);
+    assert_eq!(hosts(&format!("commit=dev@sha1:{}", commit('b'))), ["h1", "h2"]);
+    assert_eq!(hosts(&format!("attempted_commit={}", commit('B'))), ["h1", "h2"]);
+    assert!(hosts("host=x'%3B+drop+table+hosts%3B--").is_empty());
+    assert_eq!(hosts("rolled_back=true").len(), 0);
+    hub.get("/api/v1/views/host-state?rolled_back=maybe").problem(400);
+}
+
+#[test]
+fn pages_follow_each_other_without_gaps_and_a_cursor_is_no_use_elsewhere() {
+    let hub = TestHub::spawn();
+    let lines: Vec<String> = (0..25).map(|n| report(&format!("h{n:02}"), "dev", &commit('a'), "success")).collect();
+    assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/x-ndjson", lines.join("\n")).status, 200);
+    for list in ["hosts", "transitions", "deployments"] {
+        let whole = column(&hub.get(&format!("/api/v1/{list}?fresh=true")).rows(), "host");
+        let mut paged = Vec::new();
+        let mut path = format!("/api/v1/{list}?limit=7");
+        loop {
+            let page = hub.get(&path);
+            paged.extend(column(&page.rows(), "host"));
+            let Some(link) = page.header("link") else { break };
+            path = link.trim_start_matches('<').split('>').next().unwrap().to_owned();
+        }
+        assert_eq!((paged.len(), &paged), (25, &whole), "{list}");
+        let elsewhere = path.replace(list, "environments");
+        hub.get(&elsewhere).problem(400);
+    }
+    assert!(hub.get("/api/v1/hosts?limit=5001").problem(400).contains("from 1 to 5000"));
+    let cut = hub.get("/api/v1/views/host-state?limit=10");
+    assert_eq!((cut.rows().len(), cut.header("x-kalypso-truncated")), (10, Some("true")));
+}
+
+#[test]
+fn sql_comes_as_query_text_json_and_form_and_leaves_in_the_format_asked_for() {
+    let hub = fleet();
+    let count = |rows: Vec<Value>| rows[0]["n"].clone();
+    assert_eq!(count(hub.get("/api/v1/sql?fresh=true&q=SELECT+count(*)+AS+n+FROM+hosts").rows()), json!(3));
+    let path = "/api/v1/sql";
+    let text = "SELECT count(*) AS n FROM host_state WHERE environment = 'dev'";
+    for kind in ["text/plain", "application/sql; charset=utf-8"] {
+        assert_eq!(count(hub.post(path, kind, text).rows()), json!(2));
+    }
+    let body = json!({"sql": "SELECT count(*) AS n FROM hosts WHERE host = $1 OR host = $2", "params": ["h1", "h3"]});
+    assert_eq!(count(hub.post(path, "application/json", body.to_string()).rows()), json!(2));
+    let form = "sql=SELECT+count(*)+AS+n+FROM+hosts+WHERE+host+%3D+%24p_host&p_host=h1";
+    assert_eq!(count(hub.post(path, "application/x-www-form-urlencoded", form).rows()), json!(1));
+    let csv = hub.ask("POST", path, &[("accept", "text/csv"), ("content-type", "text/plain")], text.as_bytes());
+    assert!(csv.header("content-type").unwrap().starts_with("text/csv"));
+    assert_eq!(csv.text().lines().collect::<Vec<_>>(), ["n", "2"]);
+    let arrow = hub.post("/api/v1/sql?format=arrow", "text/plain", text);
+    assert_eq!(arrow.header("content-type"), Some("application/vnd.apache.arrow.stream"));
+    let parquet = hub.post("/api/v1/sql?format=parquet", "text/plain", text);
+    assert_eq!(parquet.body[..4], *b"PAR1");
+    for write in ["DROP TABLE hosts", "INSERT INTO hosts VALUES (1)", "SELECT 1; SELECT 2", "COPY hosts TO '/tmp/x'"] {
+        let refused = hub.post(path, "text/plain", write);
+        assert!((400..500).contains(&refused.status), "{write}: {}", refused.text());
+        refused.problem(refused.status);
+    }
+}
+
+#[test]
+fn a_write_is_read_back_by_its_sequence() {
+    let hub = TestHub::spawn();
+    let taken = hub.push(&descriptor("dev", "1.0.0", &commit('a')));
+    let rows = hub.get(&format!("/api/v1/workloads?min_seq={}", taken["seq"])).rows();
+    assert_eq!(column(&rows, "workload"), ["web"]);
+    hub.get("/api/v1/workloads?min_seq=soon").problem(400);
+    hub.get("/api/v1/workloads?min_seq=1-99").problem(410);
+}
+
+#[test]
+fn the_gate_and_the_older_endpoint_answer_over_the_state_of_now() {
+    let hub = fleet();
+    let status = |query: &str| hub.get(&format!("/api/v1/rollouts/status?{query}")).json();
+    assert_eq!(status("environment=prod&workload=web&version=1.0.0")["verdict"], "complete");
+    assert_eq!(status("environment=dev&workload=web&version=1.1.0")["verdict"], "failed");
+    assert_eq!(status("environment=dev&workload=web&version=9")["verdict"], "unknown_commit");
+    assert_eq!(status("environment=mars&workload=web&version=9")["verdict"], "no_targets");
+    let asked = json!({"manifests_endpoint": "https://git.example/shop/gitops/dev/./web", "commit_id": commit('b')});
+    let answer = hub.post("/deployment_state", "application/json", asked.to_string()).json();
+    assert_eq!(answer["total_subscribers"], 2);
+    assert_eq!(answer["total_failed_subscribers"], 1);
+    let bad = hub.post("/deployment_state", "application/json", "{}");
+    assert_eq!(bad.status, 400);
+    assert!(bad.json()["error"].is_string());
+}
