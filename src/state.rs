@@ -125,7 +125,7 @@ impl State {
         let Some((id, new)) = self.find_statement(fact, report) else { return Novelty::Changed };
         let Some(r) = self.tables.reconcilers.get(id) else { return Novelty::Changed };
         let claims = carrier.newest().is_some_and(|c| {
-            c.object.is_some_and(|o| o.kind == ObjectKind::Reconciler && o.id == id) && c.first <= fact.at
+            c.object.is_some_and(|o| o.kind == ObjectKind::Reconciler && o.id == id) && c.last <= fact.at
         });
         let host = self.tables.hosts.get(r.host);
         let labels_known = report.labels.is_empty()

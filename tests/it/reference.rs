@@ -6,6 +6,7 @@
 //! Invariant: a view is a function of the accepted statements in order of receipt and of nothing else.
 
 pub mod gate;
+pub mod in_process;
 pub mod input;
 pub mod log;
 pub mod reconcilers;

@@ -27,7 +27,7 @@ pub type Make = fn() -> Box<dyn HubUnderTest>;
 
 /// Every kind of hub the meanings must hold for.
 pub fn kinds() -> Vec<Make> {
-    vec![|| Box::new(ModelHub::default())]
+    vec![|| Box::new(ModelHub::default()), || Box::new(super::in_process::InProcess::default())]
 }
 
 /// The model behind the same JSON as a real hub: shows that tests and wire format mean what the model means.

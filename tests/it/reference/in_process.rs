@@ -1,0 +1,126 @@
+//! The hub itself behind the face of the reference: a real ledger on a real file, the real decoder, SQL and gate, without HTTP.
+
+use std::sync::{Arc, LazyLock};
+
+use futures::TryStreamExt;
+use koh::ledger::{Ledger, Options, Store};
+use koh::model::Micros;
+use koh::query::{Engine, Format, Limits, Statement};
+use koh::rollout::{self, Asked, Policy, Question};
+use koh::snapshot::Generation;
+use koh::sources::push::{Decoder, Form};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::Row;
+use super::under_test::HubUnderTest;
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default()).unwrap());
+
+/// A hub on a file of its own.
+pub struct InProcess {
+    dir: TempDir,
+    ledger: Option<Ledger>,
+}
+
+impl Default for InProcess {
+    fn default() -> InProcess {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Some(open(&dir));
+        InProcess { dir, ledger }
+    }
+}
+
+fn open(dir: &TempDir) -> Ledger {
+    Ledger::open(Store::file(&dir.path().join("hub.redb")), Options::default()).unwrap()
+}
+
+fn form(line: &Value) -> Form {
+    let has = |key: &str| line.get(key).is_some();
+    if has("kind") || has("object") {
+        Form::Resources
+    } else if has("workload") && has("deployment_target") {
+        Form::Descriptors
+    } else if has("reconciler") {
+        Form::Reconcilers
+    } else {
+        Form::Hosts
+    }
+}
+
+impl InProcess {
+    fn ledger(&self) -> &Ledger {
+        self.ledger.as_ref().unwrap()
+    }
+}
+
+impl HubUnderTest for InProcess {
+    fn name(&self) -> &'static str {
+        "the hub"
+    }
+
+    fn ingest(&mut self, lines: &[Value]) {
+        let mut facts = Vec::new();
+        for line in lines {
+            let mut decoder = Decoder::new(form(line), "push".to_owned(), None);
+            let mut items = decoder.push(line.to_string().as_bytes());
+            items.extend(decoder.finish());
+            for item in items {
+                let observation = item.observation.unwrap_or_else(|r| panic!("{line} was not taken: {r:?}"));
+                facts.push(koh::normalize::fact(observation, Micros::now()).unwrap_or_else(|r| panic!("{line}: {r:?}")));
+            }
+        }
+        RUNTIME.block_on(self.ledger().append_waiting(facts)).unwrap();
+    }
+
+    fn rows(&mut self, sql: &str) -> Vec<Row> {
+        let (seq, tables) = self.ledger().tables();
+        let generation = Generation::take(self.ledger().epoch(), seq, tables, Micros::now());
+        let catalog = Arc::new(generation.catalog());
+        let body = RUNTIME.block_on(async {
+            let output = ENGINE.run(catalog, Statement::new(sql), Format::Json).await.unwrap();
+            output.body.try_collect::<Vec<_>>().await.unwrap()
+        });
+        serde_json::from_slice(&body.concat()).unwrap()
+    }
+
+    fn gate(&mut self, query: &str) -> Value {
+        let mut policy = Policy::default();
+        let mut q = Question {
+            workspace: None,
+            application: None,
+            workload: None,
+            environment: None,
+            deployment_target: None,
+            manifests_endpoint: None,
+            asked: Asked::Version(String::new()),
+        };
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            let text = Some(value.to_owned());
+            match name {
+                "workspace" => q.workspace = text,
+                "application" => q.application = text,
+                "workload" => q.workload = text,
+                "environment" => q.environment = text,
+                "deployment_target" => q.deployment_target = text,
+                "manifests_endpoint" => q.manifests_endpoint = text,
+                "version" => q.asked = Asked::Version(value.to_owned()),
+                "commit" => q.asked = Asked::Commit(value.to_owned()),
+                "source_commit" => q.asked = Asked::SourceCommit(value.to_owned()),
+                "min_success_percent" => policy.min_success_percent = value.parse().unwrap(),
+                "max_failures" => policy.max_failures = value.parse().unwrap(),
+                "min_hosts" => policy.min_hosts = value.parse().unwrap(),
+                _ => panic!("no such parameter: {name}"),
+            }
+        }
+        let answer = self.ledger().read(|state| rollout::status(state, &q, &policy, Micros::now()));
+        serde_json::to_value(answer).unwrap()
+    }
+
+    fn restart(&mut self) {
+        self.ledger.take().unwrap().shutdown().unwrap();
+        self.ledger = Some(open(&self.dir));
+    }
+}
