@@ -1,7 +1,7 @@
 //! The engine: slots, deadlines, threads.
 //!
 //! Invariant: callers never run the engine's code on their own threads; a statement occupies a slot from before it is
-//! planned until the last holder of its memory pool is gone, whatever its caller does meanwhile.
+//! planned until the last holder of its memory pool (or, before there is one, its planning) is gone, whatever its caller does meanwhile.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use std::time::Duration;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
@@ -26,7 +25,7 @@ use super::catalog::Catalog;
 use super::error::{ErrorKind, QueryError, from_engine};
 use super::format::{Format, plain_batch, plain_schema};
 use super::log::{QueryLog, Running};
-use super::memory::{StatementPool, Total};
+use super::memory::Total;
 use super::params::Params;
 use super::prepare::{Prepare, base, too_many_rows};
 use super::stream::{Output, Sender, body};
@@ -117,6 +116,9 @@ pub struct Usage {
 /// Stack of each thread: the deepest statement the guard passes uses a small part of it, also unoptimised.
 const STACK: usize = 32 * 1024 * 1024;
 
+/// Spilled runs that one merge reads at a time, each with a batch in memory.
+const MERGED_RUNS: usize = 16;
+
 /// Runs statements. Dropping it stops what runs; it does not wait.
 #[derive(Debug)]
 pub struct Engine {
@@ -152,6 +154,7 @@ impl Engine {
                 DiskManagerBuilder::default()
                     .with_mode(DiskManagerMode::Directories(vec![directory.clone()]))
                     .with_max_temp_directory_size(limits.spill_bytes)
+                    .with_max_spill_merge_fan_in(MERGED_RUNS)
             }
             None => DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
         };
@@ -303,15 +306,15 @@ impl Inner {
                 return Err(busy);
             }
         };
-        let total = Arc::clone(&self.total);
-        let pool: Arc<dyn MemoryPool> = Arc::new(StatementPool::new(self.limits.statement_memory, total, Some(slot)));
         let prepare = Prepare {
             base: Arc::clone(&self.base),
             env: Arc::clone(&self.env),
             catalog,
             engine_table: Arc::clone(&self.log) as Arc<dyn super::Table>,
             statement,
-            pool,
+            slot,
+            memory: self.limits.statement_memory,
+            total: Arc::clone(&self.total),
             rows,
         };
         Ok(Job { prepare, running, deadline, stop: CancellationToken::new() })

@@ -17,11 +17,13 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::catalog::{CATALOG, Catalog, PUBLIC, Visible};
 use super::engine::Statement;
 use super::error::{QueryError, from_engine};
 use super::functions::{self, planner::BoundedSyntax};
+use super::memory::{StatementPool, Total};
 use super::table::Table;
 use super::{physical, verify};
 
@@ -55,7 +57,12 @@ pub(super) struct Prepare {
     pub(super) catalog: Arc<Catalog>,
     pub(super) engine_table: Arc<dyn Table>,
     pub(super) statement: Statement,
-    pub(super) pool: Arc<dyn MemoryPool>,
+    /// The slot the statement occupies; it moves into its memory pool.
+    pub(super) slot: OwnedSemaphorePermit,
+    /// Bytes the statement may reserve.
+    pub(super) memory: usize,
+    /// Bytes all statements may reserve.
+    pub(super) total: Arc<Total>,
     /// Most rows the answer may have.
     pub(super) rows: usize,
 }
@@ -81,10 +88,13 @@ impl Prepare {
             if let Some(rows) = NonZeroUsize::new(shape.batch_rows) {
                 config = config.with_batch_size(rows.get());
             }
-            let env = RuntimeEnv { memory_pool: Arc::clone(&self.pool), ..RuntimeEnv::clone(&self.env) };
+            let names = self.catalog.names();
+            let memory = self.memory / shape.memory_divisor;
+            let pool: Arc<dyn MemoryPool> = Arc::new(StatementPool::new(memory, self.total, Some(self.slot)));
+            let env = RuntimeEnv { memory_pool: pool, ..RuntimeEnv::clone(&self.env) };
             let context = TaskContext::from(&state).with_session_config(config).with_runtime(Arc::new(env));
             tracing::debug!(planning = ?began.elapsed(), batch_rows = shape.batch_rows, "statement planned");
-            execute_stream(plan, Arc::new(context)).map_err(|e| self.failed(&e))
+            execute_stream(plan, Arc::new(context)).map_err(|e| from_engine(&e, &names))
         })
     }
 

@@ -16,7 +16,7 @@ const ATTACK: &str = "KOH_TEST_SQL_ATTACK";
 const MIB: usize = 1024 * 1024;
 /// Peak resident memory of the child: the engine's pools below, twice for what operators hold while they hand it on, and
 /// the binary itself.
-const MOST_MEMORY: usize = 420 * MIB;
+const MOST_MEMORY: usize = 384 * MIB;
 
 #[derive(Debug)]
 struct Wide {
@@ -85,12 +85,14 @@ fn catalog() -> Arc<Catalog> {
 #[test]
 fn the_child_runs_the_statement_it_is_given() {
     let Ok(name) = std::env::var(ATTACK) else { return };
-    let (_, sql) = attacks().into_iter().find(|(n, _)| *n == name).expect("the test names a statement");
+    // A name that is none is the statement itself, for trying things by hand.
+    let (_, sql) = attacks().into_iter().find(|(n, _)| *n == name).unwrap_or(("given", name));
+    let memory = std::env::var("KOH_TEST_SQL_MIB").map_or(48, |m| m.parse().unwrap()) * MIB;
     let spill = tempfile::tempdir().unwrap();
     let engine = Engine::new(Limits {
         timeout: Duration::from_secs(3),
-        statement_memory: 48 * MIB,
-        total_memory: 64 * MIB,
+        statement_memory: memory,
+        total_memory: memory + 16 * MIB,
         spill: Some(spill.path().to_path_buf()),
         spill_bytes: 64 * MIB as u64,
         bytes: 32 * MIB,
@@ -107,22 +109,23 @@ fn the_child_runs_the_statement_it_is_given() {
         while engine.usage().running > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let after =
-            engine.rows(catalog(), Statement::new("select count(*) from small")).await.expect("the engine goes on");
+        let after = engine.rows(catalog(), Statement::new("select count(*) from small")).await.expect("the engine goes on");
         assert_eq!(after.batches.len(), 1);
-        assert_eq!(
-            std::fs::read_dir(spill.path())
-                .unwrap()
-                .flat_map(|d| std::fs::read_dir(d.unwrap().path()).unwrap())
-                .count(),
-            0
-        );
+        while spilled(spill.path()) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         match ended {
             Ok(bytes) => format!("answered {bytes} bytes"),
             Err(e) => format!("{:?}: {e}", e.kind),
         }
     });
     println!("PEAK={} OUTCOME={outcome}", peak());
+}
+
+/// Files below the spill directory; what vanishes meanwhile does not count.
+fn spilled(directory: &std::path::Path) -> usize {
+    let entries = |path: &std::path::Path| std::fs::read_dir(path).into_iter().flatten().flatten().collect::<Vec<_>>();
+    entries(directory).iter().map(|entry| entries(&entry.path()).len()).sum()
 }
 
 /// Peak resident memory of this process in bytes.
@@ -160,6 +163,7 @@ fn doubled(first: &str, step: &str, levels: usize) -> String {
     }
     sql + &format!(" select max(x) from a{levels} where x > '1'")
 }
+
 
 /// Every statement here is refused or stopped; none is answered.
 fn refused() -> Vec<(&'static str, String)> {
@@ -206,7 +210,7 @@ fn refused() -> Vec<(&'static str, String)> {
         ("cross_through_views", "select sum(length(a.message || b.message)) from v a, v b".into()),
         ("cross_sorted", "select a.message, b.message as other from small a cross join (select * from small limit 9000) b order by a.message || b.message".into()),
         ("hash_blowup", "select a.message, b.message as other from big a join big b on a.bucket = b.bucket order by 1, 2".into()),
-        ("never_ends", "select sum(length(a.message || b.message)) from big a join big b on a.bucket = b.bucket".into()),
+        ("never_ends", "select sum(a.id % 3 + b.id % 5) from (select * from big where id < 200000) a join big b on a.bucket = b.bucket".into()),
         ("constant_key", "select max(a.message) from big a join big b on a.bucket * 0 = b.bucket * 0".into()),
         ("group_everything", "select message, host, name, count(*) from big group by message, host, name".into()),
         ("distinct_everything", "select count(distinct message), count(distinct host), count(distinct name) from big".into()),
@@ -246,52 +250,19 @@ fn endured() -> Vec<(&'static str, String)> {
     let columns = |n: usize, f: &dyn Fn(usize) -> String| (0..n).map(f).collect::<Vec<_>>().join(", ");
     let long = "x".repeat(8_000);
     vec![
-        (
-            "long_literals",
-            format!(
-                "with l as (select id, '{long}' as t from big) select {} from l",
-                columns(60, &|i| format!("t as t{i}"))
-            ),
-        ),
+        ("long_literals", format!("with l as (select id, '{long}' as t from big) select {} from l", columns(60, &|i| format!("t as t{i}")))),
         ("long_texts_sorted", format!("select host || '{}' as t, message from big order by t", "y".repeat(4_000))),
-        (
-            "collected_crossed",
-            format!(
-                "select big.id, {} from big cross join (select string_agg(host, ',') as t from (select host from small limit 2500)) s order by big.message",
-                columns(10, &|i| format!("t as t{i}"))
-            ),
-        ),
-        (
-            "many_aggregates",
-            format!(
-                "select host, {} from big group by host",
-                columns(100, &|i| format!("first_value(message order by id + {i})"))
-            ),
-        ),
+        ("collected_crossed", format!("select big.id, {} from big cross join (select string_agg(host, ',') as t from (select host from small limit 2500)) s order by big.message", columns(10, &|i| format!("t as t{i}")))),
+        ("many_aggregates", format!("select host, {} from big group by host", columns(100, &|i| format!("first_value(message order by id + {i})")))),
         ("unnested", "select count(*), max(x) from (select unnest(string_to_array(message, '')) as x from big)".into()),
-        (
-            "window_of_rows",
-            "select max(n) from (select row_number() over (partition by bucket order by message desc) as n from big)"
-                .into(),
-        ),
-        (
-            "lagging",
-            "select count(*) from (select lag(message, 100000) over (order by id) as m from big) where m is not null"
-                .into(),
-        ),
+        ("window_of_rows", "select max(n) from (select row_number() over (partition by bucket order by message desc) as n from big)".into()),
+        ("lagging", "select count(*) from (select lag(message, 100000) over (order by id) as m from big) where m is not null".into()),
         ("sorted", "select message, host, name, id from big order by message desc, host".into()),
         ("hundred_million_pairs", "select count(*) from small a join small b on a.message > b.message".into()),
-        (
-            "pattern_on_every_row",
-            "select count(*) from big where regexp_like(message, '(.*)(lorem|ipsum){2,5}x')".into(),
-        ),
-        (
-            "grouping_sets",
-            format!(
-                "select count(*) from big group by grouping sets ({})",
-                columns(200, &|i| ["(host)", "(name)", "(host, message)", "(id)"][i % 4].to_string())
-            ),
-        ),
+        ("pattern_on_every_row", "select count(*) from big where regexp_like(message, '(.*)(lorem|ipsum){2,5}x')".into()),
+        ("distinct_and_others", "select host, count(distinct message) a, avg(id) b, median(id) c, stddev(id) d from big group by host".into()),
+        ("collected_by_group", "select host, array_agg(message order by id) a from big group by host".into()),
+        ("grouping_sets", format!("select count(*) from big group by grouping sets ({})", columns(200, &|i| ["(host)", "(name)", "(host, message)", "(id)"][i % 4].to_string()))),
         ("functions", "show functions".into()),
         ("count_of_pairs", "select count(*) from big a, big b, big c".into()),
         ("median", "select median(id), percentile_cont(0.9) within group (order by id) from big".into()),
