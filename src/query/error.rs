@@ -87,7 +87,10 @@ pub(super) fn from_engine(error: &DataFusionError, names: &[String]) -> QueryErr
     if text.contains("used disk space during the spilling") {
         return out_of_memory("Its temporary files are over their limit");
     }
-    if ["CompiledTooBig", "size limit", "regex parse error", "egular expression did not compile"].iter().any(|m| text.contains(m)) {
+    if ["CompiledTooBig", "size limit", "regex parse error", "egular expression did not compile"]
+        .iter()
+        .any(|m| text.contains(m))
+    {
         return QueryError::invalid(
             "A regular expression cannot be used",
             "Check its syntax, and shorten counted repetitions such as {1,1000}.",

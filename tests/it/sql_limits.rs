@@ -16,7 +16,7 @@ const ATTACK: &str = "KOH_TEST_SQL_ATTACK";
 const MIB: usize = 1024 * 1024;
 /// Peak resident memory of the child: the engine's pools below, twice for what operators hold while they hand it on, and
 /// the binary itself.
-const MOST_MEMORY: usize = 384 * MIB;
+const MOST_MEMORY: usize = 320 * MIB;
 
 #[derive(Debug)]
 struct Wide {
@@ -109,7 +109,8 @@ fn the_child_runs_the_statement_it_is_given() {
         while engine.usage().running > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let after = engine.rows(catalog(), Statement::new("select count(*) from small")).await.expect("the engine goes on");
+        let after =
+            engine.rows(catalog(), Statement::new("select count(*) from small")).await.expect("the engine goes on");
         assert_eq!(after.batches.len(), 1);
         while spilled(spill.path()) > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -163,7 +164,6 @@ fn doubled(first: &str, step: &str, levels: usize) -> String {
     }
     sql + &format!(" select max(x) from a{levels} where x > '1'")
 }
-
 
 /// Every statement here is refused or stopped; none is answered.
 fn refused() -> Vec<(&'static str, String)> {
@@ -250,19 +250,58 @@ fn endured() -> Vec<(&'static str, String)> {
     let columns = |n: usize, f: &dyn Fn(usize) -> String| (0..n).map(f).collect::<Vec<_>>().join(", ");
     let long = "x".repeat(8_000);
     vec![
-        ("long_literals", format!("with l as (select id, '{long}' as t from big) select {} from l", columns(60, &|i| format!("t as t{i}")))),
+        (
+            "long_literals",
+            format!(
+                "with l as (select id, '{long}' as t from big) select {} from l",
+                columns(60, &|i| format!("t as t{i}"))
+            ),
+        ),
         ("long_texts_sorted", format!("select host || '{}' as t, message from big order by t", "y".repeat(4_000))),
-        ("collected_crossed", format!("select big.id, {} from big cross join (select string_agg(host, ',') as t from (select host from small limit 2500)) s order by big.message", columns(10, &|i| format!("t as t{i}")))),
-        ("many_aggregates", format!("select host, {} from big group by host", columns(100, &|i| format!("first_value(message order by id + {i})")))),
+        (
+            "collected_crossed",
+            format!(
+                "select big.id, {} from big cross join (select string_agg(host, ',') as t from (select host from small limit 2500)) s order by big.message",
+                columns(10, &|i| format!("t as t{i}"))
+            ),
+        ),
+        (
+            "many_aggregates",
+            format!(
+                "select host, {} from big group by host",
+                columns(100, &|i| format!("first_value(message order by id + {i})"))
+            ),
+        ),
         ("unnested", "select count(*), max(x) from (select unnest(string_to_array(message, '')) as x from big)".into()),
-        ("window_of_rows", "select max(n) from (select row_number() over (partition by bucket order by message desc) as n from big)".into()),
-        ("lagging", "select count(*) from (select lag(message, 100000) over (order by id) as m from big) where m is not null".into()),
+        (
+            "window_of_rows",
+            "select max(n) from (select row_number() over (partition by bucket order by message desc) as n from big)"
+                .into(),
+        ),
+        (
+            "lagging",
+            "select count(*) from (select lag(message, 100000) over (order by id) as m from big) where m is not null"
+                .into(),
+        ),
         ("sorted", "select message, host, name, id from big order by message desc, host".into()),
         ("hundred_million_pairs", "select count(*) from small a join small b on a.message > b.message".into()),
-        ("pattern_on_every_row", "select count(*) from big where regexp_like(message, '(.*)(lorem|ipsum){2,5}x')".into()),
-        ("distinct_and_others", "select host, count(distinct message) a, avg(id) b, median(id) c, stddev(id) d from big group by host".into()),
+        (
+            "pattern_on_every_row",
+            "select count(*) from big where regexp_like(message, '(.*)(lorem|ipsum){2,5}x')".into(),
+        ),
+        (
+            "distinct_and_others",
+            "select host, count(distinct message) a, avg(id) b, median(id) c, stddev(id) d from big group by host"
+                .into(),
+        ),
         ("collected_by_group", "select host, array_agg(message order by id) a from big group by host".into()),
-        ("grouping_sets", format!("select count(*) from big group by grouping sets ({})", columns(200, &|i| ["(host)", "(name)", "(host, message)", "(id)"][i % 4].to_string()))),
+        (
+            "grouping_sets",
+            format!(
+                "select count(*) from big group by grouping sets ({})",
+                columns(200, &|i| ["(host)", "(name)", "(host, message)", "(id)"][i % 4].to_string())
+            ),
+        ),
         ("functions", "show functions".into()),
         ("count_of_pairs", "select count(*) from big a, big b, big c".into()),
         ("median", "select median(id), percentile_cont(0.9) within group (order by id) from big".into()),
