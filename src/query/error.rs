@@ -87,7 +87,7 @@ pub(super) fn from_engine(error: &DataFusionError, names: &[String]) -> QueryErr
     if text.contains("used disk space during the spilling") {
         return out_of_memory("Its temporary files are over their limit");
     }
-    if ["CompiledTooBig", "size limit", "regex parse error", "egular expression did not compile"]
+    if ["CompiledTooBig", "regex exceeds size limit", "regex parse error", "egular expression did not compile"]
         .iter()
         .any(|m| text.contains(m))
     {
