@@ -1,17 +1,13 @@
 //! The engine: slots, deadlines, threads.
 //!
 //! Invariant: callers never run the engine's code on their own threads; a statement occupies a slot from before it is
-//! planned until the last holder of its memory pool is gone, whatever its caller does meanwhile.
+//! planned until the last holder of its memory pool (or, before there is one, its planning) is gone, whatever its caller does meanwhile.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionState;
@@ -25,58 +21,13 @@ use tokio_util::sync::CancellationToken;
 use super::catalog::Catalog;
 use super::error::{ErrorKind, QueryError, from_engine};
 use super::format::{Format, plain_batch, plain_schema};
+use super::limits::Limits;
 use super::log::{QueryLog, Running};
-use super::memory::{StatementPool, Total};
+use super::memory::Total;
 use super::params::Params;
 use super::prepare::{Prepare, base, too_many_rows};
 use super::stream::{Output, Sender, body};
 use super::{guard, stream::Head};
-
-/// What statements may take.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// From acceptance to the last byte.
-    pub timeout: Duration,
-    /// Statements that run at the same time.
-    pub concurrency: usize,
-    /// Statements that wait for a slot; more are told to come back.
-    pub queue: usize,
-    /// Bytes one statement may reserve.
-    pub statement_memory: usize,
-    /// Bytes all statements may reserve together.
-    pub total_memory: usize,
-    /// Where intermediate rows go that do not fit; none: such statements fail.
-    pub spill: Option<PathBuf>,
-    /// Bytes of all spilled rows together.
-    pub spill_bytes: u64,
-    /// Rows of a JSON answer.
-    pub json_rows: usize,
-    /// Rows of [`Engine::rows`].
-    pub rows: usize,
-    /// Bytes of an answer.
-    pub bytes: usize,
-    /// Parallel streams within one statement.
-    pub partitions: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        const MIB: usize = 1024 * 1024;
-        Limits {
-            timeout: Duration::from_secs(30),
-            concurrency: 4,
-            queue: 16,
-            statement_memory: 96 * MIB,
-            total_memory: 128 * MIB,
-            spill: None,
-            spill_bytes: 1024 * MIB as u64,
-            json_rows: 50_000,
-            rows: 100_000,
-            bytes: 512 * MIB,
-            partitions: 2,
-        }
-    }
-}
 
 /// One statement and the values for its parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -146,15 +97,7 @@ impl Engine {
             .enable_time()
             .build()
             .map_err(|e| QueryError::internal(&e))?;
-        let disk = match &limits.spill {
-            Some(directory) => {
-                prepare_spill(directory).map_err(|e| QueryError::internal(&e))?;
-                DiskManagerBuilder::default()
-                    .with_mode(DiskManagerMode::Directories(vec![directory.clone()]))
-                    .with_max_temp_directory_size(limits.spill_bytes)
-            }
-            None => DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
-        };
+        let disk = limits.disk().map_err(|e| QueryError::internal(&e))?;
         let env = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build_arc();
         let env = env.map_err(|e| QueryError::internal(&e))?;
         // Statements have no business with files: the local store goes, whatever else already keeps them from it.
@@ -303,15 +246,15 @@ impl Inner {
                 return Err(busy);
             }
         };
-        let total = Arc::clone(&self.total);
-        let pool: Arc<dyn MemoryPool> = Arc::new(StatementPool::new(self.limits.statement_memory, total, Some(slot)));
         let prepare = Prepare {
             base: Arc::clone(&self.base),
             env: Arc::clone(&self.env),
             catalog,
             engine_table: Arc::clone(&self.log) as Arc<dyn super::Table>,
             statement,
-            pool,
+            slot,
+            memory: self.limits.statement_memory,
+            total: Arc::clone(&self.total),
             rows,
         };
         Ok(Job { prepare, running, deadline, stop: CancellationToken::new() })
@@ -385,16 +328,4 @@ fn status<T>(ended: &Result<T, QueryError>) -> &'static str {
             ErrorKind::Internal => "internal",
         },
     }
-}
-
-/// The spill directory exists and holds nothing of an earlier, killed process.
-fn prepare_spill(directory: &PathBuf) -> std::io::Result<()> {
-    std::fs::create_dir_all(directory)?;
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("datafusion-") {
-            std::fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
 }

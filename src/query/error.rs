@@ -87,10 +87,13 @@ pub(super) fn from_engine(error: &DataFusionError, names: &[String]) -> QueryErr
     if text.contains("used disk space during the spilling") {
         return out_of_memory("Its temporary files are over their limit");
     }
-    if text.contains("Compiled regex exceeds size limit") || text.contains("regex parse error") {
+    if ["CompiledTooBig", "regex exceeds size limit", "regex parse error", "egular expression did not compile"]
+        .iter()
+        .any(|m| text.contains(m))
+    {
         return QueryError::invalid(
             "A regular expression cannot be used",
-            format!("{}. Check its syntax, and shorten counted repetitions.", sentence(&text)),
+            "Check its syntax, and shorten counted repetitions such as {1,1000}.",
         );
     }
     match error.find_root() {

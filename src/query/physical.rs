@@ -41,6 +41,8 @@ const BATCH_BYTES: usize = 64 * 1024 * 1024;
 const ORDINARY_WIDTH: usize = 64;
 /// Aggregates that an ordinary plan has at most in one node.
 const ORDINARY_AGGREGATES: usize = 24;
+/// Rows of a batch where groups are heavy: spilled runs of them are merged with a batch of each in memory.
+const HEAVY_ROWS: usize = 512;
 /// Most calls with a pattern.
 const MAX_PATTERNS: usize = 32;
 /// Longest pattern, in bytes.
@@ -55,6 +57,8 @@ const UNKNOWN_ROWS: u64 = 10_000;
 pub(super) struct Shape {
     /// Rows of a batch.
     pub(super) batch_rows: usize,
+    /// By how much the statement's memory is divided: what the engine counts too low must not reach as far.
+    pub(super) memory_divisor: usize,
 }
 
 /// Refuses plans that would not end, and tells how to run the others.
@@ -66,8 +70,12 @@ pub(super) fn check(plan: &Arc<dyn ExecutionPlan>) -> Result<Shape, QueryError> 
         rows = rows.min(BATCH_BYTES / (look.cell * look.width.max(1)));
     }
     rows = rows.min(BATCH_ROWS * ORDINARY_WIDTH / look.width.max(ORDINARY_WIDTH));
-    rows = rows.min(BATCH_ROWS * ORDINARY_AGGREGATES / look.aggregates.max(ORDINARY_AGGREGATES));
-    Ok(Shape { batch_rows: rows.max(16) })
+    let heavy = look.adapted || look.aggregates > ORDINARY_AGGREGATES;
+    if heavy {
+        rows = rows.min(HEAVY_ROWS);
+    }
+    let memory_divisor = if heavy { 2 } else { 1 };
+    Ok(Shape { batch_rows: rows.max(16), memory_divisor })
 }
 
 /// Rows the plan gives, where that is certain.
@@ -94,6 +102,8 @@ struct Look {
     cell: usize,
     /// Most aggregates in one node.
     aggregates: usize,
+    /// Some aggregate keeps an object per group; handing them on takes several times what they reserve.
+    adapted: bool,
     patterns: usize,
 }
 
@@ -101,7 +111,11 @@ impl Look {
     fn node(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<(), QueryError> {
         self.width = self.width.max(wide_columns(&plan.schema()));
         if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-            self.aggregates = self.aggregates.max(aggregate.aggr_expr().len());
+            // Every grouping set keeps groups of its own for the same batch.
+            let sets = aggregate.group_expr().groups().len();
+            self.aggregates = self.aggregates.max(aggregate.aggr_expr().len()).max(2 * sets);
+            let grouped = !aggregate.group_expr().expr().is_empty();
+            self.adapted |= grouped && aggregate.aggr_expr().iter().any(|a| !a.groups_accumulator_supported());
             if aggregate.aggr_expr().iter().any(|a| COLLECTING.contains(&a.fun().name())) {
                 self.cell = self.cell.max(COLLECTED);
             }

@@ -3,6 +3,7 @@
 //! Invariant: everything here runs on the engine's own threads, whose stacks bear the deepest statement the guard lets
 //! pass; the session's functions and rules are built once, a statement only copies references to them.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,11 +18,13 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::catalog::{CATALOG, Catalog, PUBLIC, Visible};
 use super::engine::Statement;
 use super::error::{QueryError, from_engine};
 use super::functions::{self, planner::BoundedSyntax};
+use super::memory::{StatementPool, Total};
 use super::table::Table;
 use super::{physical, verify};
 
@@ -55,7 +58,12 @@ pub(super) struct Prepare {
     pub(super) catalog: Arc<Catalog>,
     pub(super) engine_table: Arc<dyn Table>,
     pub(super) statement: Statement,
-    pub(super) pool: Arc<dyn MemoryPool>,
+    /// The slot the statement occupies; it moves into its memory pool.
+    pub(super) slot: OwnedSemaphorePermit,
+    /// Bytes the statement may reserve.
+    pub(super) memory: usize,
+    /// Bytes all statements may reserve.
+    pub(super) total: Arc<Total>,
     /// Most rows the answer may have.
     pub(super) rows: usize,
 }
@@ -81,10 +89,13 @@ impl Prepare {
             if let Some(rows) = NonZeroUsize::new(shape.batch_rows) {
                 config = config.with_batch_size(rows.get());
             }
-            let env = RuntimeEnv { memory_pool: Arc::clone(&self.pool), ..RuntimeEnv::clone(&self.env) };
-            let context = TaskContext::from(&state).with_session_config(config).with_runtime(Arc::new(env));
+            let names = self.catalog.names();
+            let memory = self.memory / shape.memory_divisor;
+            let pool: Arc<dyn MemoryPool> = Arc::new(StatementPool::new(memory, self.total, Some(self.slot)));
+            let env = RuntimeEnv { memory_pool: pool, ..RuntimeEnv::clone(&self.env) };
+            let context = context(config, env);
             tracing::debug!(planning = ?began.elapsed(), batch_rows = shape.batch_rows, "statement planned");
-            execute_stream(plan, Arc::new(context)).map_err(|e| self.failed(&e))
+            execute_stream(plan, Arc::new(context)).map_err(|e| from_engine(&e, &names))
         })
     }
 
@@ -109,6 +120,13 @@ impl Prepare {
     fn failed(&self, error: &datafusion::common::DataFusionError) -> QueryError {
         from_engine(error, &self.catalog.names())
     }
+}
+
+/// What operators see while they run. It names no functions: plans hold theirs, only plans read from bytes look them up.
+fn context(config: SessionConfig, env: RuntimeEnv) -> TaskContext {
+    let none = String::new();
+    let (scalar, higher, aggregate, window) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+    TaskContext::new(None, none, config, scalar, higher, aggregate, window, Arc::new(env))
 }
 
 /// The answer has more rows than its format may have.

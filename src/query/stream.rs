@@ -5,6 +5,7 @@
 //! vanishes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -110,8 +111,7 @@ impl Sender {
 
     async fn pass_on(&mut self, schema: &SchemaRef, held: &mut Vec<Bytes>, complete: bool) -> Result<(), QueryError> {
         if let Some(head) = self.head.take() {
-            let head =
-                head.send(Ok(Head { schema: std::sync::Arc::clone(schema), first: std::mem::take(held), complete }));
+            let head = head.send(Ok(Head { schema: Arc::clone(schema), first: std::mem::take(held), complete }));
             return head.map_err(|_| gone());
         }
         for piece in held.drain(..) {

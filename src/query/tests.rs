@@ -310,8 +310,8 @@ async fn a_spilling_sort_gives_every_row_and_leaves_no_file() {
     }
 }
 
-/// Run by hand with `--nocapture`; figures, not assertions.
 #[tokio::test]
+#[ignore = "prints figures, run by hand with --nocapture"]
 async fn planning_time_of_small_statements_is_shown() {
     let engine = engine();
     let catalog = catalog();

@@ -16,7 +16,7 @@ const ATTACK: &str = "KOH_TEST_SQL_ATTACK";
 const MIB: usize = 1024 * 1024;
 /// Peak resident memory of the child: the engine's pools below, twice for what operators hold while they hand it on, and
 /// the binary itself.
-const MOST_MEMORY: usize = 420 * MIB;
+const MOST_MEMORY: usize = 320 * MIB;
 
 #[derive(Debug)]
 struct Wide {
@@ -85,12 +85,14 @@ fn catalog() -> Arc<Catalog> {
 #[test]
 fn the_child_runs_the_statement_it_is_given() {
     let Ok(name) = std::env::var(ATTACK) else { return };
-    let (_, sql) = attacks().into_iter().find(|(n, _)| *n == name).expect("the test names a statement");
+    // A name that is none is the statement itself, for trying things by hand.
+    let (_, sql) = attacks().into_iter().find(|(n, _)| *n == name).unwrap_or(("given", name));
+    let memory = std::env::var("KOH_TEST_SQL_MIB").map_or(48, |m| m.parse().unwrap()) * MIB;
     let spill = tempfile::tempdir().unwrap();
     let engine = Engine::new(Limits {
         timeout: Duration::from_secs(3),
-        statement_memory: 48 * MIB,
-        total_memory: 64 * MIB,
+        statement_memory: memory,
+        total_memory: memory + 16 * MIB,
         spill: Some(spill.path().to_path_buf()),
         spill_bytes: 64 * MIB as u64,
         bytes: 32 * MIB,
@@ -110,19 +112,21 @@ fn the_child_runs_the_statement_it_is_given() {
         let after =
             engine.rows(catalog(), Statement::new("select count(*) from small")).await.expect("the engine goes on");
         assert_eq!(after.batches.len(), 1);
-        assert_eq!(
-            std::fs::read_dir(spill.path())
-                .unwrap()
-                .flat_map(|d| std::fs::read_dir(d.unwrap().path()).unwrap())
-                .count(),
-            0
-        );
+        while spilled(spill.path()) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         match ended {
             Ok(bytes) => format!("answered {bytes} bytes"),
             Err(e) => format!("{:?}: {e}", e.kind),
         }
     });
     println!("PEAK={} OUTCOME={outcome}", peak());
+}
+
+/// Files below the spill directory; what vanishes meanwhile does not count.
+fn spilled(directory: &std::path::Path) -> usize {
+    let entries = |path: &std::path::Path| std::fs::read_dir(path).into_iter().flatten().flatten().collect::<Vec<_>>();
+    entries(directory).iter().map(|entry| entries(&entry.path()).len()).sum()
 }
 
 /// Peak resident memory of this process in bytes.
@@ -206,7 +210,7 @@ fn refused() -> Vec<(&'static str, String)> {
         ("cross_through_views", "select sum(length(a.message || b.message)) from v a, v b".into()),
         ("cross_sorted", "select a.message, b.message as other from small a cross join (select * from small limit 9000) b order by a.message || b.message".into()),
         ("hash_blowup", "select a.message, b.message as other from big a join big b on a.bucket = b.bucket order by 1, 2".into()),
-        ("never_ends", "select sum(length(a.message || b.message)) from big a join big b on a.bucket = b.bucket".into()),
+        ("never_ends", "select sum(a.id % 3 + b.id % 5) from (select * from big where id < 200000) a join big b on a.bucket = b.bucket".into()),
         ("constant_key", "select max(a.message) from big a join big b on a.bucket * 0 = b.bucket * 0".into()),
         ("group_everything", "select message, host, name, count(*) from big group by message, host, name".into()),
         ("distinct_everything", "select count(distinct message), count(distinct host), count(distinct name) from big".into()),
@@ -285,6 +289,12 @@ fn endured() -> Vec<(&'static str, String)> {
             "pattern_on_every_row",
             "select count(*) from big where regexp_like(message, '(.*)(lorem|ipsum){2,5}x')".into(),
         ),
+        (
+            "distinct_and_others",
+            "select host, count(distinct message) a, avg(id) b, median(id) c, stddev(id) d from big group by host"
+                .into(),
+        ),
+        ("collected_by_group", "select host, array_agg(message order by id) a from big group by host".into()),
         (
             "grouping_sets",
             format!(
