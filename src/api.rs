@@ -65,7 +65,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { ingest_streams: 64, ingest_idle: Duration::from_secs(300), answer_within: Duration::from_secs(60) }
+        Limits { ingest_streams: 512, ingest_idle: Duration::from_secs(300), answer_within: Duration::from_secs(60) }
     }
 }
 

@@ -11,7 +11,7 @@ mod manifests;
 mod start;
 
 pub use files::sql_over_files;
-pub use hub::{Freshness, Hub, Published, Stale};
+pub use hub::{Engines, Freshness, Hub, Published, Stale};
 pub use start::{Config, Running, StartError, start};
 
 /// Reads a span of time: `90s`, `15m`, `1h 30m`, `2d`, or ISO 8601.

@@ -181,7 +181,7 @@ pub(super) fn content_type(headers: &HeaderMap) -> String {
 
 /// Rows as a JSON array, whole.
 pub(super) async fn json_rows(app: &App, published: &Published, statement: Statement) -> Result<Bytes, Problem> {
-    let output = app.hub.engine().run(Arc::clone(&published.catalog), statement, Format::Json).await;
+    let output = app.hub.rows().run(Arc::clone(&published.catalog), statement, Format::Json).await;
     let pieces: Vec<Bytes> =
         output.map_err(|e| problem_of(&e))?.body.try_collect().await.map_err(|e| problem_of(&e))?;
     Ok(match <[Bytes; 1]>::try_from(pieces) {
@@ -194,7 +194,7 @@ async fn run(app: &App, params: &Params, headers: &HeaderMap, statement: Stateme
     let format = format(params, headers)?;
     let published = answers::generation(app, params).await?;
     let output =
-        app.hub.engine().run(Arc::clone(&published.catalog), statement, format).await.map_err(|e| problem_of(&e))?;
+        app.hub.sql().run(Arc::clone(&published.catalog), statement, format).await.map_err(|e| problem_of(&e))?;
     let mut response = Body::from_stream(output.body.fuse()).into_response();
     let map = response.headers_mut();
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static(output.content_type));

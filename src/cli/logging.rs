@@ -34,6 +34,11 @@ impl LoggingArgs {
         };
         if let Err(error) = outcome {
             eprintln!("koh: the log could not be started: {error}");
+            return;
+        }
+        if server {
+            // A panic is one log line like any other, so that JSON logs stay JSON.
+            std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
         }
     }
 }

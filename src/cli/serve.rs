@@ -56,7 +56,7 @@ struct LimitArgs {
     #[arg(long, env = "KOH_MAX_CONNECTIONS", default_value_t = 1024, value_name = "N")]
     max_connections: usize,
     /// Ingest streams at once; more are told to come back.
-    #[arg(long, env = "KOH_MAX_INGEST_STREAMS", default_value_t = 64, value_name = "N")]
+    #[arg(long, env = "KOH_MAX_INGEST_STREAMS", default_value_t = 512, value_name = "N")]
     max_ingest_streams: usize,
     /// An ingest body may pause this long before the stream is closed.
     #[arg(long, env = "KOH_INGEST_IDLE", default_value = "5m", value_parser = runtime::span, value_name = "SPAN")]

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::ask::{self, HubArgs};
 use super::table;
+use crate::query::Format;
 
 /// How rows are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,7 +32,7 @@ pub(super) struct SqlArgs {
     #[command(flatten)]
     hub: HubArgs,
     /// Read the last export in this data directory instead of asking a hub.
-    #[arg(long, env = "KOH_SQL_DATA", value_name = "DIR", conflicts_with = "url")]
+    #[arg(long, env = "KOH_SQL_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
     /// How rows are shown.
     #[arg(long, short, env = "KOH_OUTPUT", value_enum, default_value_t = Output::Table)]
@@ -46,10 +47,13 @@ impl SqlArgs {
         } else {
             sql
         };
-        let format = if output == Output::Csv { "csv" } else { "json" };
         let text = match data {
-            Some(directory) => crate::runtime::sql_over_files(&directory, sql, format)?,
-            None => ask::block_on(over_http(&hub, sql, format))?,
+            Some(directory) => {
+                let format = if output == Output::Csv { Format::Csv } else { Format::Json };
+                let bytes = crate::runtime::sql_over_files(&directory, sql, format)?;
+                String::from_utf8(bytes).context("the answer is not UTF-8")?
+            }
+            None => ask::block_on(over_http(&hub, sql, if output == Output::Csv { "csv" } else { "json" }))?,
         };
         show(&text, output)?;
         Ok(ExitCode::SUCCESS)

@@ -55,11 +55,20 @@ pub struct Published {
     taken: Instant,
 }
 
+/// Two engines with threads, memory and slots of their own, so that no statement of a client holds up a list or a view.
+#[derive(Debug)]
+pub struct Engines {
+    /// For lists and views.
+    pub rows: Engine,
+    /// For whatever clients write.
+    pub sql: Engine,
+}
+
 /// The running hub.
 #[derive(Debug)]
 pub struct Hub {
     ledger: Ledger,
-    engine: Engine,
+    engines: Engines,
     current: RwLock<Arc<Published>>,
     taking: tokio::sync::Mutex<()>,
     scanned: AtomicBool,
@@ -68,11 +77,11 @@ pub struct Hub {
 
 impl Hub {
     /// Over an open ledger; takes the first generation.
-    pub fn new(ledger: Ledger, engine: Engine, stop: CancellationToken) -> Hub {
+    pub fn new(ledger: Ledger, engines: Engines, stop: CancellationToken) -> Hub {
         let first = Arc::new(publish(&ledger));
         Hub {
             ledger,
-            engine,
+            engines,
             current: RwLock::new(first),
             taking: tokio::sync::Mutex::new(()),
             scanned: AtomicBool::new(false),
@@ -100,14 +109,19 @@ impl Hub {
         self.ledger.epoch()
     }
 
-    /// The query engine.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+    /// The engine for statements of the hub itself: lists and views.
+    pub fn rows(&self) -> &Engine {
+        &self.engines.rows
     }
 
-    /// Drains and checkpoints the ledger.
-    pub(super) fn close(self) -> Result<(), AppendError> {
-        self.ledger.shutdown()
+    /// The engine for statements of clients.
+    pub fn sql(&self) -> &Engine {
+        &self.engines.sql
+    }
+
+    /// Drains and checkpoints the ledger, and closes its file.
+    pub(super) fn close(&self) -> Result<(), AppendError> {
+        self.ledger.clone().shutdown()
     }
 
     /// Cancelled when the hub is shutting down: long streams end then.

@@ -4,7 +4,7 @@
 //! file. What was acknowledged is safe at every point of it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::background;
-use super::hub::Hub;
+use super::hub::{Engines, Hub};
 use super::manifests;
 use crate::api;
 use crate::ledger::{self, Ledger, Store};
 use crate::query::{self, Engine};
-use crate::snapshot::Generation;
 use crate::state::Heartbeat;
 
 /// What a hub is started with.
@@ -77,6 +76,7 @@ pub struct Running {
     pub address: SocketAddr,
     /// The hub behind it.
     pub hub: Arc<Hub>,
+    exports: Option<PathBuf>,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
     tasks: TaskTracker,
@@ -96,9 +96,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         ..ledger::Options::default()
     };
     let ledger = open(data.clone(), options).await?;
-    let spill = data.as_ref().map(|d| d.join("spill"));
-    let engine = Engine::new(query::Limits { spill, ..query::Limits::default() })?;
-    let hub = Arc::new(Hub::new(ledger, engine, stop.clone()));
+    let engines = engines(data.as_deref())?;
+    let hub = Arc::new(Hub::new(ledger, engines, stop.clone()));
 
     let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { address: listen, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: listen, source })?;
@@ -110,8 +109,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .map_err(StartError::Threads)?;
 
     let tasks = TaskTracker::new();
-    if let Some(directory) = &data {
-        tasks.spawn(background::export(Arc::clone(&hub), Exporter { directory: directory.clone() }));
+    let exports = data.as_deref().map(background::export_directory);
+    if let Some(directory) = &exports {
+        tasks.spawn(background::export_regularly(Arc::clone(&hub), directory.clone()));
     }
     match manifests {
         Some(folder) => manifests::watch(&hub, folder, &tasks),
@@ -119,7 +119,20 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     let service = api::service(Arc::clone(&hub), limits, ingest.handle().clone());
     let serving = tokio::spawn(api::listen::serve(listener, service, patience, stop.clone()));
-    Ok(Running { address, hub, stop, serving, tasks, ingest })
+    Ok(Running { address, hub, exports, stop, serving, tasks, ingest })
+}
+
+/// Statements of clients get most of the memory; those of lists and views are known, many and short.
+fn engines(data: Option<&Path>) -> Result<Engines, StartError> {
+    let spill = |name: &str| data.map(|d| d.join("spill").join(name));
+    let sql = query::Limits { spill: spill("sql"), ..query::Limits::default() };
+    let rows = query::Limits {
+        spill: spill("rows"),
+        concurrency: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8),
+        queue: 1024,
+        ..query::Limits::default()
+    };
+    Ok(Engines { rows: Engine::new(rows)?, sql: Engine::new(sql)? })
 }
 
 fn micros(span: Duration) -> i64 {
@@ -143,7 +156,7 @@ async fn open(data: Option<PathBuf>, options: ledger::Options) -> Result<Ledger,
 impl Running {
     /// Stops: drains requests, then sources, then the ledger.
     pub async fn stop(self) {
-        let Running { address, hub, stop, serving, tasks, ingest } = self;
+        let Running { address, hub, exports, stop, serving, tasks, ingest } = self;
         tracing::info!(%address, "stopping");
         stop.cancel();
         if let Err(error) = serving.await {
@@ -152,30 +165,14 @@ impl Running {
         tasks.close();
         tasks.wait().await;
         ingest.shutdown_background();
-        match Arc::try_unwrap(hub) {
-            Ok(hub) => {
-                let closed = tokio::task::spawn_blocking(move || hub.close()).await;
-                match closed {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!(%error, "the ledger did not close well"),
-                    Err(error) => tracing::error!(%error, "the ledger did not close well"),
-                }
-            }
-            Err(_) => tracing::warn!("the ledger is still in use; its journal will be replayed at the next start"),
+        if let Some(directory) = exports {
+            background::export_once(&hub, &directory).await;
+        }
+        match tokio::task::spawn_blocking(move || hub.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the ledger did not close well"),
+            Err(error) => tracing::error!(%error, "the ledger did not close well"),
         }
         tracing::info!("stopped");
-    }
-}
-
-/// Writes generations to the data directory.
-#[derive(Debug)]
-pub(super) struct Exporter {
-    directory: PathBuf,
-}
-
-impl Exporter {
-    pub(super) fn export(&self, _generation: &Generation) -> Result<(), std::io::Error> {
-        tracing::debug!(directory = %self.directory.display(), "exported");
-        Ok(())
     }
 }

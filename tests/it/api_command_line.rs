@@ -38,6 +38,19 @@ fn sql_prints_a_table_json_or_csv_and_says_what_is_wrong() {
 }
 
 #[test]
+fn sql_reads_the_files_of_a_hub_that_was_stopped() {
+    let hub = fleet();
+    let copy = tempfile::tempdir().unwrap();
+    let data = hub.keep_data_and_stop(copy.path());
+    let output = Command::new(env!("CARGO_BIN_EXE_koh"))
+        .args(["sql", "SELECT host, deployed_version AS version FROM host_state", "--data"])
+        .arg(data)
+        .output()
+        .unwrap();
+    assert_eq!(printed(&output), "host  version\n----  -------\nh1    1.0.0\n(1 row)\n", "{output:?}");
+}
+
+#[test]
 fn the_exit_code_of_rollout_status_is_the_verdict() {
     let hub = fleet();
     let ask = |version: &str| {

@@ -89,6 +89,17 @@ impl TestHub {
         self.child.wait().unwrap()
     }
 
+    /// Stops the hub and moves its data directory below `to`.
+    #[track_caller]
+    pub(crate) fn keep_data_and_stop(mut self, to: &std::path::Path) -> std::path::PathBuf {
+        let data = self.data.take().unwrap();
+        let status = self.stop();
+        assert!(status.success(), "{status}");
+        let kept = to.join("data");
+        std::fs::rename(data.keep(), &kept).unwrap();
+        kept
+    }
+
     /// The data directory.
     pub(crate) fn data(&self) -> &std::path::Path {
         self.data.as_ref().unwrap().path()
