@@ -164,7 +164,7 @@ impl Ledger {
         self.submit(facts, room.map_err(|_| self.0.shared.refusal())?).await
     }
 
-    /// Reads the state; the writer waits meanwhile, so `f` must be short.
+    /// Reads the state; the writer waits meanwhile, so `f` must be short, and must not use the ledger itself.
     pub fn read<R>(&self, f: impl FnOnce(&State) -> R) -> R {
         f(&self.0.shared.state.read())
     }
