@@ -34,6 +34,7 @@ pub struct Fact {
     /// How `at` was found.
     pub clock: Clock,
     /// By what the statement is known again (object version, idempotency key or content, in this order); includes the claimed time.
+    /// Odd for a content, even for the others: a content is known again only while it is the latest of its carrier.
     pub identity: u64,
     /// When the hub received it.
     pub received_at: Micros,

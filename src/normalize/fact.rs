@@ -222,8 +222,9 @@ fn identity(carrier: CarrierKey, when: &When, body: &Body) -> u64 {
             content(bytes, body);
         }
     });
-    // The lower half of a 128-bit hash is as good a hash.
-    (hash & u128::from(u64::MAX)) as u64
+    // The lower half of a 128-bit hash is as good a hash; its last bit tells contents from what names one statement.
+    let is_content = when.object_version.is_none() && when.idempotency.is_none();
+    (hash & u128::from(u64::MAX - 1)) as u64 | u64::from(is_content)
 }
 
 /// The normalised content. The raw spelling of an endpoint is no content.

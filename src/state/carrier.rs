@@ -46,6 +46,11 @@ impl Claim {
     }
 }
 
+/// Whether an identity stands for a content, and not for an object version or an idempotency key.
+fn is_content(identity: u64) -> bool {
+    identity & 1 == 1
+}
+
 /// How many statements without a time of their own are known again.
 const IDENTITIES: usize = 8;
 
@@ -59,12 +64,13 @@ pub struct CarrierRecord {
     newest: Option<Claim>,
     earlier: Vec<Claim>,
     identities: Vec<(u64, Micros)>,
+    latest: u64,
 }
 
 impl CarrierRecord {
     /// A carrier that has said nothing yet.
     pub fn new(key: CarrierKey, source: u32) -> CarrierRecord {
-        CarrierRecord { key, source, newest: None, earlier: Vec::new(), identities: Vec::new() }
+        CarrierRecord { key, source, newest: None, earlier: Vec::new(), identities: Vec::new(), latest: 0 }
     }
 
     /// What it names now.
@@ -83,19 +89,28 @@ impl CarrierRecord {
     }
 
     /// When a statement with this identity was first received, if it is remembered.
+    ///
+    /// A content is known again only while it is the latest that was received; an object version or idempotency key always.
     pub fn remembered(&self, identity: u64) -> Option<Micros> {
+        if is_content(identity) && identity != self.latest {
+            return None;
+        }
         self.identities.iter().find(|(i, _)| *i == identity).map(|(_, at)| *at)
+    }
+
+    /// Notes what was received last.
+    pub fn received(&mut self, identity: u64) {
+        self.latest = identity;
     }
 
     /// Remembers a statement that had no time of its own.
     pub fn remember(&mut self, identity: u64, at: Micros) {
         let list = &mut self.identities;
-        if !list.iter().any(|(i, _)| *i == identity) {
-            if list.len() == IDENTITIES {
-                list.remove(0);
-            }
-            list.push((identity, at));
+        list.retain(|(i, _)| *i != identity);
+        if list.len() == IDENTITIES {
+            list.remove(0);
         }
+        list.push((identity, at));
     }
 
     /// Files a claim; true when it changed anything but the time of the last confirmation.

@@ -28,8 +28,10 @@ impl State {
         }
         self.count(source, fact, seq);
         let carrier = self.intern_carrier(fact, source, seq);
+        let record = self.tables.carriers.get_mut(carrier, seq).expect(WHY);
+        record.received(fact.identity);
         if fact.clock != Clock::Said {
-            self.tables.carriers.get_mut(carrier, seq).expect(WHY).remember(fact.identity, fact.at);
+            record.remember(fact.identity, fact.at);
         }
         match &fact.body {
             Body::Declaration(d) => self.apply_declaration(seq, fact, carrier, source, d),

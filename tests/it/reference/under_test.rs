@@ -124,6 +124,7 @@ fn target_to_json(answer: &TargetAnswer) -> Value {
 pub fn comparable(rows: Vec<Row>, columns: &[&str]) -> Vec<Row> {
     let mut rows: Vec<Row> = rows
         .into_iter()
+        .map(with_start)
         .filter(|row| {
             row.get("started_at").is_none()
                 || same_spelling(row.get("started_at")) != same_spelling(row.get("ended_at"))
@@ -135,6 +136,15 @@ pub fn comparable(rows: Vec<Row>, columns: &[&str]) -> Vec<Row> {
         .collect();
     rows.sort_by_key(|row| format!("{row:?}"));
     rows
+}
+
+/// The tables name the start of an interval by what starts.
+fn with_start(mut row: Row) -> Row {
+    let start = ["assigned_at", "deployed_at"].iter().find_map(|c| row.get(*c)).cloned();
+    if let (Some(start), true) = (start, row.contains_key("ended_at")) {
+        row.entry("started_at".to_owned()).or_insert(start);
+    }
+    row
 }
 
 fn same_spelling(value: Option<&Value>) -> Value {
