@@ -154,11 +154,11 @@ impl CarrierRecord {
         true
     }
 
-    /// Spans in which it named the object: start, and end (`Micros::MAX` while it does).
-    pub fn spans(&self, kind: ObjectKind, id: u32) -> impl Iterator<Item = (Micros, Micros)> {
+    /// Spans in which it named the object: start, end (`Micros::MAX` while it does), and the last time it said so.
+    pub fn spans(&self, kind: ObjectKind, id: u32) -> impl Iterator<Item = (Micros, Micros, Micros)> {
         let named = move |c: &Claim| c.object.is_some_and(|o| o.kind == kind && o.id == id);
         let ends = self.claims().skip(1).map(|c| c.first).chain([Micros::MAX]);
-        self.claims().zip(ends).filter(move |(c, _)| named(c)).map(|(c, end)| (c.first, end))
+        self.claims().zip(ends).filter(move |(c, _)| named(c)).map(|(c, end)| (c.first, end, c.last))
     }
 
     /// Whether it names the object now and never said anything else.
@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn spans(c: &CarrierRecord, id: u32) -> Vec<(i64, i64)> {
-        c.spans(ObjectKind::Target, id).map(|(a, b)| (a.0, b.0)).collect()
+        c.spans(ObjectKind::Target, id).map(|(a, b, _)| (a.0, b.0)).collect()
     }
 
     #[test]

@@ -267,7 +267,7 @@ impl Tables {
         let mut spans = Vec::new();
         for c in carriers {
             if let Some(record) = self.carriers.get(c) {
-                spans.extend(record.spans(kind, id).map(|(from, to)| (c, from, to)));
+                spans.extend(record.spans(kind, id).map(|(from, to, _)| (c, from, to)));
             }
         }
         spans
@@ -291,14 +291,13 @@ impl Tables {
         if simple && retirements.is_empty() {
             return Vec::new();
         }
-        let spans = self.spans(ObjectKind::Reconciler, id, r.carriers());
-        let mut dead = carrier::gaps(spans.into_iter().map(|(_, from, to)| (from, to)).collect());
-        // A declared retirement of the host holds until the next report, whatever its source.
-        for &at in retirements {
-            let next = r.history.iter().find(|s| !s.gone && s.last > at).map(|s| s.first.max(at));
-            dead.push((at, next.unwrap_or(Micros::MAX)));
+        let mut spans = Vec::new();
+        for carrier in r.carriers().filter_map(|c| self.carriers.get(c)) {
+            for (from, to, last) in carrier.spans(ObjectKind::Reconciler, id) {
+                cut(&mut spans, (from, to, last), retirements, r);
+            }
         }
-        merged(dead)
+        carrier::gaps(spans)
     }
 
     /// Reads a reconciler's history into `walk`.
@@ -309,16 +308,25 @@ impl Tables {
     }
 }
 
-fn merged(mut spans: Vec<(Micros, Micros)>) -> Vec<(Micros, Micros)> {
-    spans.sort_unstable();
-    let mut all: Vec<(Micros, Micros)> = Vec::with_capacity(spans.len());
-    for (from, to) in spans {
-        match all.last_mut() {
-            Some(last) if from <= last.1 => last.1 = last.1.max(to),
-            _ => all.push((from, to)),
+/// A declared retirement of the host ends what a carrier claims, until that carrier speaks again.
+fn cut(
+    spans: &mut Vec<(Micros, Micros)>,
+    (mut from, to, last): (Micros, Micros, Micros),
+    retirements: &[Micros],
+    r: &ReconcilerRecord,
+) {
+    for &at in retirements {
+        if at < from || at >= to {
+            continue;
+        }
+        spans.push((from, at));
+        let next = r.history.iter().find(|s| !s.gone && s.last > at).map(|s| s.first.max(at));
+        match next {
+            Some(next) if last > at => from = next,
+            _ => return,
         }
     }
-    all
+    spans.push((from, to));
 }
 
 /// A commit's place: comparable inside one log.

@@ -205,11 +205,13 @@ pub fn assignments(declarations: &[Declared], spans: &[(u32, Micros, Micros)]) -
     let mut carriers: Vec<Claimed> = Vec::new();
     let mut next = 0;
     for at in times {
-        let from = next;
+        // Declarations of one time follow each other in the order of the tie rule; departures come after all of them.
         while next < declarations.len() && declarations[next].at == at {
             let d = declarations[next];
             if !early[next] {
                 hear(&mut carriers, d);
+                result.step(at, wanted(&carriers), true);
+                result.record(at, &d);
             }
             next += 1;
         }
@@ -220,12 +222,15 @@ pub fn assignments(declarations: &[Declared], spans: &[(u32, Micros, Micros)]) -
             }
         }
         let anyone = spans.iter().any(|s| s.1 <= at && at < s.2);
-        let wanted = carriers.iter().filter(|c| c.living && c.latest.is_some()).max_by_key(|c| c.since);
-        result.step(at, wanted.and_then(|c| c.latest), anyone);
-        let said = declarations[from..next].iter().zip(&early[from..next]).filter(|(_, early)| !**early);
-        result.record(at, said.map(|(d, _)| d));
+        result.step(at, wanted(&carriers), anyone);
     }
     result
+}
+
+/// The newest declaration among the living carriers.
+fn wanted(carriers: &[Claimed]) -> Option<Declared> {
+    let living = carriers.iter().filter(|c| c.living && c.latest.is_some());
+    living.max_by_key(|c| c.since).and_then(|c| c.latest)
 }
 
 fn hear(carriers: &mut Vec<Claimed>, d: Declared) {
@@ -235,7 +240,7 @@ fn hear(carriers: &mut Vec<Claimed>, d: Declared) {
             if c.latest.is_none_or(|l| l.wanted() != d.wanted()) {
                 c.since = d.at;
             }
-            c.latest = Some(d);
+            (c.latest, c.living) = (Some(d), true);
             // Behind its equals: of two declarations of one time the later by tie rule is the newest.
             carriers.push(c);
         }
@@ -285,11 +290,9 @@ impl Assignments {
         }
     }
 
-    fn record<'a>(&mut self, at: Micros, said: impl Iterator<Item = &'a Declared>) {
-        for d in said {
-            if self.in_force().is_some_and(|(_, a)| (a.version, a.endpoint) == d.wanted()) {
-                self.name(at, d);
-            }
+    fn record(&mut self, at: Micros, d: &Declared) {
+        if self.in_force().is_some_and(|(_, a)| (a.version, a.endpoint) == d.wanted()) {
+            self.name(at, d);
         }
     }
 

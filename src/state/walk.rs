@@ -93,9 +93,9 @@ pub struct Now {
     pub reported_at: Micros,
     /// Last transition.
     pub since: Micros,
-    /// Start of the deployment of what runs; `Micros::MIN` when there is none.
+    /// Start of the current deployment; `Micros::MIN` when there is none.
     pub deployed_at: Micros,
-    /// What runs is a rollback.
+    /// The current deployment is a rollback.
     pub rolled_back: bool,
     /// End of life; `Micros::MAX` while it lives.
     pub retired_at: Micros,
@@ -194,7 +194,7 @@ impl Walk {
         }
         let subject = if s.commit != 0 { s.commit } else { applied };
         self.transition(s, subject, applied, fresh);
-        self.deployment(s, fresh);
+        self.deployment(s, attempted, fresh);
         if subject != 0 {
             self.word(s, subject, s.status);
         }
@@ -238,10 +238,11 @@ impl Walk {
         self.now.since = s.first;
     }
 
-    fn deployment(&mut self, s: &Statement, fresh: bool) {
+    /// `commit` is the one attempted; a report without a commit names the one known at its endpoint, if any.
+    fn deployment(&mut self, s: &Statement, commit: u32, fresh: bool) {
         let open = self.deployments.last_mut().filter(|d| d.end == Micros::MAX && !fresh);
         let stays = open.is_some_and(|d| {
-            let same = d.endpoint == s.endpoint && (s.commit == 0 || d.commit == s.commit);
+            let same = d.endpoint == s.endpoint && d.commit == commit;
             if same {
                 (d.status, d.message, d.reported_at) = (s.status, s.message, s.last);
             }
@@ -251,11 +252,11 @@ impl Walk {
             return;
         }
         self.close(s.first);
-        if s.commit != 0 {
-            let rolled_back = self.is_rollback(s.endpoint, s.commit);
+        if commit != 0 {
+            let rolled_back = self.is_rollback(s.endpoint, commit);
             self.deployments.push(Deployment {
                 endpoint: s.endpoint,
-                commit: s.commit,
+                commit,
                 start: s.first,
                 end: Micros::MAX,
                 status: s.status,
@@ -296,16 +297,12 @@ impl Walk {
         }
     }
 
+    /// What is current is the last deployment, unless something without a commit came after it.
     fn conclude(&mut self) {
         let now = &mut self.now;
-        let running = |d: &&Deployment| d.endpoint == now.endpoint && d.commit == now.applied;
-        if now.applied == 0 {
-            return;
-        }
-        if let Some(d) = self.deployments.iter().rev().find(running) {
+        let current = self.deployments.last().filter(|d| d.end == Micros::MAX || d.end == now.retired_at);
+        if let Some(d) = current {
             (now.deployed_at, now.rolled_back) = (d.start, d.rolled_back);
-        } else if let Some(w) = self.words.iter().find(|w| w.endpoint == now.endpoint && w.commit == now.applied) {
-            now.deployed_at = w.first;
         }
     }
 

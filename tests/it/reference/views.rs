@@ -319,7 +319,9 @@ fn environment_history(model: &Model) -> Vec<Row> {
 fn rollouts(model: &Model) -> Vec<Row> {
     let mut rows = Vec::new();
     for (target, history) in model.targets() {
-        for (index, assignment) in history.assignments.iter().enumerate() {
+        // An assignment of no length, which a tie can leave, is none that a hub must show.
+        let lasting = |a: &&(usize, &super::targets::Assignment)| a.1.ended_at != Some(a.1.started_at);
+        for (index, assignment) in history.assignments.iter().enumerate().filter(|a| lasting(&a)) {
             let range = history.commits(model, index);
             let answer = target_answer(model, target, history, index, &range, &Policy::default());
             let mut one = with(
