@@ -7,7 +7,8 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::reader::FileReader;
 use datafusion::common::DataFusionError;
@@ -135,7 +136,7 @@ impl Part {
         Ok(match self.form {
             Form::Arrow => {
                 let reader = FileReader::try_new_buffered(file, Some(ascending))?;
-                Box::new(reader.map(move |b| arrange(b?)))
+                Box::new(reader.map(move |b| own(&arrange(b?)?)))
             }
             Form::Parquet => {
                 let builder = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(8192);
@@ -145,4 +146,10 @@ impl Part {
             }
         })
     }
+}
+
+/// Columns of an Arrow file are slices of one buffer, and each would be accounted as all of it: they get buffers of their own.
+fn own(batch: &RecordBatch) -> Result<RecordBatch, DataFusionError> {
+    let rows = UInt32Array::from_iter_values(0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX));
+    Ok(take_record_batch(batch, &rows)?)
 }
