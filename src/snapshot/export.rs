@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! manifest.json                                  the files of the newest export, replaced last and atomically
-//! current/<generation>/<table>.arrow             what is so now, whole
+//! current/<table>/<fingerprint>.arrow            what is so now; large tables in several files
 //! history/<table>/day=<date>/<fingerprint>.parquet   transitions by the day of reported_at; deployments and assignments
 //!                                                that have ended by the day of ended_at (those without an end are in current)
 //! ```
@@ -17,9 +17,16 @@ mod opened;
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::compute::{cast, concat_batches};
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::FileWriter;
+use twox_hash::XxHash3_128;
 use walkdir::WalkDir;
 
 use self::days::History;
@@ -36,6 +43,8 @@ pub use opened::open_export;
 const GENERATIONS: usize = 3;
 /// How long a file stays after the last manifest that named it: 10 minutes.
 const KEEP: i64 = 10 * 60 * 1_000_000;
+/// Rows of one Arrow file.
+const ROWS_PER_FILE: usize = 65_536;
 /// Tables whose rows are split: what has ended goes to history.
 const SPLIT: [&str; 2] = ["assignments", "deployments"];
 
@@ -95,18 +104,19 @@ pub fn export(generation: &Generation, dir: &Path) -> Result<Report, ExportError
     let mut tables = Vec::new();
     for table in generation.tables() {
         let name = table.name().to_owned();
+        let known = before.iter().flat_map(|m| &m.tables).find(|t| t.name == name);
+        let known = known.map(|t| t.files.as_slice()).unwrap_or_default();
         let mut files = Vec::new();
+        let mut whole = Some(table);
         if let Some(history) = history(generation, &name) {
-            let known = before.iter().flat_map(|m| &m.tables).find(|t| t.name == name).map(|t| t.files.as_slice());
-            let written = history.export(&disk, known.unwrap_or_default(), generation.epoch())?;
+            let written = history.export(&disk, known, generation.epoch())?;
             report.days_written += written.written;
             report.days_kept += written.files.len() - written.written;
             files.extend(written.files);
-            if SPLIT.contains(&name.as_str()) {
-                files.push(current(&disk, generation, history.open().as_ref())?);
-            }
-        } else {
-            files.push(current(&disk, generation, table.as_ref())?);
+            whole = SPLIT.contains(&name.as_str()).then(|| history.open());
+        }
+        if let Some(table) = whole {
+            files.extend(current(&disk, table.as_ref(), known)?);
         }
         report.rows += files.iter().map(|f| f.rows).sum::<u64>();
         tables.push(TableFiles { name, files });
@@ -118,7 +128,7 @@ pub fn export(generation: &Generation, dir: &Path) -> Result<Report, ExportError
 }
 
 fn history(generation: &Generation, table: &str) -> Option<History> {
-    let shared = || std::sync::Arc::clone(&generation.shared);
+    let shared = || Arc::clone(&generation.shared);
     Some(match table {
         "transitions" => History::of(history::Transitions(shared())),
         "deployments" => History::of(history::Deployments(shared())),
@@ -127,22 +137,64 @@ fn history(generation: &Generation, table: &str) -> Option<History> {
     })
 }
 
-/// Writes the rows of a table as one Arrow file.
-fn current(disk: &Durable, generation: &Generation, table: &dyn Table) -> Result<manifest::File, ExportError> {
-    let path = format!("current/{}/{}.arrow", generation.id, table.name());
+/// Writes the rows of a table as Arrow files; those that the last manifest knows are there already.
+fn current(disk: &Durable, table: &dyn Table, known: &[manifest::File]) -> Result<Vec<manifest::File>, ExportError> {
+    let name = table.name();
+    let failed = |error: String| ExportError::Format { path: format!("current/{name}"), error };
     let schema = table.schema();
     let all: Vec<usize> = (0..schema.fields().len()).collect();
-    let mut rows = 0u64;
-    let bytes = disk.write(&path, |file| {
-        let mut writer = FileWriter::try_new(file, &schema).map_err(|e| e.to_string())?;
-        for batch in (0..table.partitions()).flat_map(|p| table.scan(p, &all)) {
-            let batch = batch.map_err(|e| e.to_string())?;
-            rows += batch.num_rows() as u64;
-            writer.write(&batch).map_err(|e| e.to_string())?;
+    let mut files = Vec::new();
+    let (mut gathered, mut rows) = (Vec::new(), 0);
+    let mut batches = (0..table.partitions()).flat_map(|p| table.scan(p, &all)).peekable();
+    loop {
+        if let Some(batch) = batches.next() {
+            let batch = batch.map_err(|e| failed(e.to_string()))?;
+            rows += batch.num_rows();
+            gathered.push(batch);
         }
-        writer.into_inner().map_err(|e| e.to_string())
-    })?;
-    Ok(manifest::File { path, form: Form::Arrow, rows, bytes, day: None })
+        let last = batches.peek().is_none();
+        // One batch per file, so that each file has dictionaries of its own.
+        if rows >= ROWS_PER_FILE || (last && (rows > 0 || files.is_empty())) {
+            let bytes =
+                concat_batches(&schema, &gathered).and_then(|b| arrow_file(&b)).map_err(|e| failed(e.to_string()))?;
+            let path = format!("current/{name}/{:032x}.arrow", XxHash3_128::oneshot(&bytes));
+            if !known.iter().any(|f| f.path == path) {
+                disk.write(&path, |mut file| file.write_all(&bytes).map(|()| file).map_err(|e| e.to_string()))?;
+            }
+            files.push(manifest::File {
+                path,
+                form: Form::Arrow,
+                rows: rows as u64,
+                bytes: bytes.len() as u64,
+                day: None,
+            });
+            gathered.clear();
+            rows = 0;
+        }
+        if last {
+            return Ok(files);
+        }
+    }
+}
+
+/// A batch as the bytes of an Arrow IPC file; texts that repeat go in as dictionaries.
+fn arrow_file(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let packed = match column.data_type() {
+            DataType::Utf8 => Some(cast(column, &dictionary)?),
+            _ => None,
+        };
+        let repeats = |c: &ArrayRef| c.as_dictionary::<Int32Type>().values().len() * 2 <= c.len();
+        let column = packed.filter(repeats).unwrap_or_else(|| Arc::clone(column));
+        fields.push(Field::new(field.name(), column.data_type().clone(), field.is_nullable()));
+        columns.push(column);
+    }
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+    let mut writer = FileWriter::try_new(Vec::new(), &batch.schema())?;
+    writer.write(&batch)?;
+    writer.into_inner()
 }
 
 /// Deletes what the manifest does not name: what is old enough, and what an interrupted export left. What cannot be deleted now

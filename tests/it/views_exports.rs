@@ -118,9 +118,7 @@ fn what_an_interrupted_export_left_is_not_read_and_is_removed() {
     let f = two_days();
     export(&f.generation(DAY + 30), dir.path()).unwrap();
     let clean = files(dir.path());
-    for left in
-        ["writing/current_x_hosts.arrow", "current/x/hosts.arrow", "history/transitions/day=2026-01-01/0.parquet"]
-    {
+    for left in ["writing/current_hosts_0.arrow", "current/x/0.arrow", "history/transitions/day=2026-01-01/0.parquet"] {
         std::fs::create_dir_all(dir.path().join(left).parent().unwrap()).unwrap();
         std::fs::write(dir.path().join(left), "half").unwrap();
     }

@@ -7,8 +7,9 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::compute::{cast, take_record_batch};
+use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::arrow::ipc::reader::FileReader;
 use datafusion::common::DataFusionError;
 use datafusion::parquet::arrow::ProjectionMask;
@@ -22,6 +23,8 @@ use crate::snapshot::schema::{TABLES, TableSchema};
 
 /// How many partitions a table is scanned in, at most.
 const PARTITIONS: usize = 4;
+/// Rows per batch.
+const PIECE: u32 = 8192;
 
 /// Opens the newest export of a directory.
 pub fn open_export(dir: &Path) -> Result<Catalog, ExportError> {
@@ -61,7 +64,11 @@ impl Opened {
         let found = part
             .schema()
             .map_err(|e| ExportError::Format { path: part.path.display().to_string(), error: e.to_string() })?;
-        if found.fields() != self.schema.fields() {
+        let plain = |f: &Field| match f.data_type() {
+            DataType::Dictionary(_, text) => f.clone().with_data_type(text.as_ref().clone()),
+            _ => f.clone(),
+        };
+        if !found.fields().iter().map(|f| plain(f)).eq(self.schema.fields().iter().map(|f| f.as_ref().clone())) {
             let detail = format!("the columns of {} differ", self.table.name);
             return Err(ExportError::Version { path: part.path.display().to_string(), detail });
         }
@@ -128,21 +135,36 @@ impl Part {
         let order: Vec<usize> = columns.iter().map(place).collect();
         let schema = Arc::clone(schema);
         let arrange = move |batch: RecordBatch| -> Result<RecordBatch, DataFusionError> {
-            let arrays = order.iter().map(|i| Arc::clone(batch.column(*i))).collect();
-            Ok(RecordBatch::try_new(Arc::clone(&schema), arrays)?)
+            let arrays = order.iter().zip(schema.fields()).map(|(i, f)| cast(batch.column(*i), f.data_type()));
+            Ok(RecordBatch::try_new(Arc::clone(&schema), arrays.collect::<Result<_, _>>()?)?)
         };
         let file = File::open(&self.path)?;
         Ok(match self.form {
             Form::Arrow => {
                 let reader = FileReader::try_new_buffered(file, Some(ascending))?;
-                Box::new(reader.map(move |b| arrange(b?)))
+                Box::new(reader.flat_map(move |b| pieces(b.map_err(Into::into).and_then(&arrange))))
             }
             Form::Parquet => {
-                let builder = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(8192);
+                let builder = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(PIECE as usize);
                 let mask = ProjectionMask::roots(builder.parquet_schema(), ascending);
                 let reader = builder.with_projection(mask).build()?;
                 Box::new(reader.map(move |b| arrange(b?)))
             }
         })
     }
+}
+
+/// Cuts the one batch of an Arrow file. Its columns are slices of one buffer, and each would be accounted as all of it: the
+/// pieces are copies with buffers of their own.
+fn pieces(batch: Result<RecordBatch, DataFusionError>) -> Vec<Result<RecordBatch, DataFusionError>> {
+    let batch = match batch {
+        Ok(batch) => batch,
+        Err(e) => return vec![Err(e)],
+    };
+    let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
+    let piece = |from: u32| {
+        let rows = UInt32Array::from_iter_values(from..rows.min(from.saturating_add(PIECE)));
+        take_record_batch(&batch, &rows).map_err(Into::into)
+    };
+    (0..rows).step_by(PIECE as usize).map(piece).collect()
 }

@@ -93,7 +93,7 @@ pub static DEPLOYMENTS: TableSchema = TableSchema {
     name: "deployments",
     doc: "One row per deployment: a run of words of one reconciler on one endpoint and commit, from `deployed_at` until `ended_at`.",
     columns: &[
-        text("deployment_id", "Stable id: hash of the natural key (reconciler, sequence)."),
+        text("deployment_id", "Stable id: start of the reconciler's id, and the sequence."),
         HOST,
         RECONCILER,
         count("sequence", "1 for the first deployment of the reconciler, 2 for the next."),
