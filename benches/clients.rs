@@ -102,8 +102,14 @@ impl Latencies {
     }
 }
 
-/// `clients` ask questions picked at random for `span`.
-pub async fn ask(address: &str, questions: &[String], clients: usize, span: Duration) -> anyhow::Result<Latencies> {
+/// `clients` ask questions picked at random for `span`: each so often, or again as soon as it has its answer.
+pub async fn ask(
+    address: &str,
+    questions: &[String],
+    clients: usize,
+    every: Option<Duration>,
+    span: Duration,
+) -> anyhow::Result<Latencies> {
     let started = Instant::now();
     let mut asking = tokio::task::JoinSet::new();
     for client in 0..clients {
@@ -113,6 +119,11 @@ pub async fn ask(address: &str, questions: &[String], clients: usize, span: Dura
             let mut random = Random::new(client as u64);
             let mut took = Vec::new();
             while started.elapsed() < span {
+                if let Some(every) = every {
+                    // Clients are out of step with each other, as pipelines are.
+                    let jitter = random.below(every.as_micros() as usize * 2) as u64;
+                    tokio::time::sleep(Duration::from_micros(jitter)).await;
+                }
                 let question = &questions[random.below(questions.len())];
                 let asked = Instant::now();
                 connection.get(question).await?;

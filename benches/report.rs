@@ -30,7 +30,7 @@ impl Report {
         };
         let budget = if budget.is_nan() { String::new() } else { format!("{} {unit}", number(budget)) };
         let row = [what.to_string(), format!("{} {unit}", number(value)), budget, ratio, verdict.to_string()];
-        println!("  {:<58} {:>16} {:>16} {:>8} {}", row[0], row[1], row[2], row[3], row[4]);
+        println!("  {:<62} {:>16} {:>16} {:>8} {}", row[0], row[1], row[2], row[3], row[4]);
         self.rows.push(row);
     }
 
