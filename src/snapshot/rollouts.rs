@@ -72,6 +72,10 @@ fn rollouts(s: &Shared) -> Vec<RolloutState> {
         let places: Vec<(u32, u32)> = list.iter().map(|a| (in_force.map_or(a.endpoint, |f| f.1), a.log)).collect();
         let mut known: HashMap<(u32, u32), Vec<Subscriber>> = HashMap::new();
         for (index, place) in places.iter().enumerate() {
+            // A tie of declarations can leave an assignment of no length; it never rolled out.
+            if list[index].end == list[index].start {
+                continue;
+            }
             let members = known.entry(*place).or_insert_with(|| {
                 let ids = subscribers.get(&place.0).into_iter().flatten();
                 ids.map(|r| subscriber(s, *r, record, *place, &mut walk)).collect()
