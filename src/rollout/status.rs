@@ -1,6 +1,6 @@
 //! Answers a question: which targets are meant, what the buckets hold, and what follows from the policy.
 
-use crate::model::{Liveness, ManifestsSaid, Micros};
+use crate::model::{ManifestsSaid, Micros};
 use crate::normalize;
 use crate::state::target::TargetRecord;
 use crate::state::walk::Walk;
@@ -368,7 +368,7 @@ fn missing(state: &State, target: &TargetRecord, endpoint: u32) -> Vec<u32> {
     };
     t.hosts
         .iter()
-        .filter(|(id, h)| h.liveness() != Liveness::Retired && t.expects(*id, h).contains(&wanted) && !reported(*id))
+        .filter(|(id, h)| t.expects(*id, h).contains(&wanted) && !reported(*id))
         .map(|(id, _)| id)
         .collect()
 }

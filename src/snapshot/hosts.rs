@@ -193,7 +193,7 @@ pub(super) fn expected(s: &Shared) -> Vec<Expected> {
         .hosts
         .iter()
         .filter_map(|(id, h)| Some((id, h.declared.as_deref()?)))
-        .filter(|(_, d)| !d.expects.is_empty())
+        .filter(|(id, _)| t.hosts.get(*id).is_some_and(|h| !t.expects(*id, h).is_empty()))
         .collect();
     if hosts.is_empty() {
         return Vec::new();

@@ -18,15 +18,21 @@ pub enum ObjectKind {
     Host,
 }
 
-/// An object by kind and id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+/// An object by kind and id; two are equal whatever their ranks.
+#[derive(Clone, Copy, Debug, Eq, Encode, Decode)]
 pub struct Object {
     /// Kind.
     pub kind: ObjectKind,
     /// Id in its table.
     pub id: u32,
-    /// A hash of the natural key: breaks ties whatever the order of arrival.
-    pub rank: u32,
+    /// Of what was said of several objects at one time, the greatest rank counts as last: status, then commit, then content.
+    pub rank: u64,
+}
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        (self.kind, self.id) == (other.kind, other.id)
+    }
 }
 
 /// A run of equal statements of a carrier.
@@ -41,7 +47,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    fn order(&self, at: Micros) -> (Micros, bool, u32) {
+    fn order(&self, at: Micros) -> (Micros, bool, u64) {
         (at, self.object.is_none(), self.object.map_or(0, |o| o.rank))
     }
 }
@@ -123,14 +129,19 @@ impl CarrierRecord {
             }
             Some(n) if at > n.last => {
                 if n.object == object {
-                    n.last = at;
+                    (n.last, n.object) = (at, object);
                     return false;
                 }
                 let n = std::mem::replace(n, new);
                 self.earlier.push(n);
                 return true;
             }
-            Some(n) if n.object == object && n.first <= at => return false,
+            Some(n) if n.object == object && n.first <= at => {
+                if let (Some(o), Some(new), true) = (&mut n.object, object, n.last == at) {
+                    o.rank = o.rank.max(new.rank);
+                }
+                return false;
+            }
             Some(_) => {}
         }
         let mut all: Vec<_> = self.claims().collect();
@@ -189,7 +200,7 @@ mod tests {
     use super::*;
 
     fn object(id: u32) -> Option<Object> {
-        Some(Object { kind: ObjectKind::Target, id, rank: id })
+        Some(Object { kind: ObjectKind::Target, id, rank: id.into() })
     }
 
     fn spans(c: &CarrierRecord, id: u32) -> Vec<(i64, i64)> {

@@ -183,7 +183,7 @@ impl State {
         if labels != 0 && h.reported_labels.0 <= fact.at {
             h.reported_labels = (fact.at, labels);
         }
-        let object = Object { kind: ObjectKind::Reconciler, id, rank: rank(&[&report.host, &report.reconciler]) };
+        let object = Object { kind: ObjectKind::Reconciler, id, rank: rank(report.status as u64, &report.commit, &[&report.host, &report.reconciler]) };
         self.claim(seq, fact, carrier, Some(object))
     }
 
@@ -284,7 +284,7 @@ impl State {
             let sighted = self.tables.logs.get_mut(log, seq).expect(WHY);
             sighted.sight(carrier, fact.at, declared.commit, |a, b| text(a) > text(b));
         }
-        let rank = rank(&key.map(String::as_str));
+        let rank = rank(0, &d.commit, &key.map(String::as_str));
         self.claim(seq, fact, carrier, Some(Object { kind: ObjectKind::Target, id, rank }))
     }
 
@@ -443,7 +443,7 @@ impl State {
                 (declared.expects_at, declared.expects) = (Some(fact.at), expects);
             }
         }
-        let object = Object { kind: ObjectKind::Host, id, rank: rank(&[&h.name]) };
+        let object = Object { kind: ObjectKind::Host, id, rank: rank(0, &None, &[&h.name]) };
         let mut touched = self.claim(seq, fact, carrier, Some(object));
         if h.retired {
             for r in self.index.reconcilers_of(id).to_vec() {
@@ -563,8 +563,12 @@ fn said(fact: &Fact, report: &Report, [endpoint, commit, applied, raw, message, 
     }
 }
 
-/// A hash of a natural key, the same in every store.
-fn rank(parts: &[&str]) -> u32 {
-    let joined = parts.join("\u{1f}");
-    (twox_hash::XxHash3_128::oneshot(joined.as_bytes()) >> 96) as u32
+/// Orders what a carrier says of several objects at one time: status, then commit, then content (as a hash, the same in every
+/// store). A commit weighs by its first characters, which tell commits apart.
+fn rank(status: u64, commit: &Option<String>, key: &[&str]) -> u64 {
+    let commit = commit.as_deref().unwrap_or_default();
+    let digits = commit.split_once(':').map_or(commit, |(_, digits)| digits);
+    let weight = digits.bytes().chain(std::iter::repeat(0)).take(6).fold(0, |all, byte| all << 8 | u64::from(byte));
+    let content = twox_hash::XxHash3_128::oneshot(key.join("\u{1f}").as_bytes()) >> 114;
+    status << 62 | weight << 14 | content as u64
 }

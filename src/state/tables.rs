@@ -273,14 +273,16 @@ impl Tables {
         spans
     }
 
-    /// What a host is expected to run: (workload, environment, deployment target), as long as a carrier declares the host.
+    /// What a host is expected to run: (workload, environment, deployment target), as long as the host lives and a carrier declares it;
+    /// a declared retirement ends what was expected before.
     pub fn expects<'a>(&self, id: u32, host: &'a HostRecord) -> &'a [(u32, u32, u32)] {
-        let Some(declared) = &host.declared else { return &[] };
+        let Some(declared) = host.declared.as_ref().filter(|_| *host.retired_at == Micros::MAX) else { return &[] };
         let carried = |c: &u32| {
             let object = self.carriers.get(*c).and_then(CarrierRecord::object);
             object.is_some_and(|o| o.kind == ObjectKind::Host && o.id == id)
         };
-        if host.carriers.iter().any(carried) { &declared.expects } else { &[] }
+        let stands = declared.expects_at > host.retirements.last().copied();
+        if stands && host.carriers.iter().any(carried) { &declared.expects } else { &[] }
     }
 
     /// Times in which a reconciler did not live.

@@ -234,18 +234,16 @@ fn wanted(carriers: &[Claimed]) -> Option<Declared> {
 }
 
 fn hear(carriers: &mut Vec<Claimed>, d: Declared) {
-    match carriers.iter_mut().position(|c| c.carrier == d.carrier) {
-        Some(i) => {
-            let mut c = carriers.remove(i);
-            if c.latest.is_none_or(|l| l.wanted() != d.wanted()) {
-                c.since = d.at;
-            }
-            (c.latest, c.living) = (Some(d), true);
-            // Behind its equals: of two declarations of one time the later by tie rule is the newest.
-            carriers.push(c);
+    let heard = Claimed { carrier: d.carrier, living: true, latest: Some(d), since: d.at };
+    if let Some(i) = carriers.iter().position(|c| c.carrier == d.carrier) {
+        if carriers[i].latest.is_some_and(|l| l.wanted() == d.wanted()) {
+            carriers[i] = Claimed { since: carriers[i].since, ..heard };
+            return;
         }
-        None => carriers.push(Claimed { carrier: d.carrier, living: true, latest: Some(d), since: d.at }),
+        carriers.remove(i);
     }
+    // Behind its equals: of two declarations of one time the later by tie rule is the newest.
+    carriers.push(heard);
 }
 
 impl Assignments {
