@@ -366,9 +366,5 @@ fn missing(state: &State, target: &TargetRecord, endpoint: u32) -> Vec<u32> {
         let subscribers = state.index().subscribers(endpoint);
         state.index().reconcilers_of(host).iter().any(|r| subscribers.binary_search(r).is_ok())
     };
-    t.hosts
-        .iter()
-        .filter(|(id, h)| t.expects(*id, h).contains(&wanted) && !reported(*id))
-        .map(|(id, _)| id)
-        .collect()
+    t.hosts.iter().filter(|(id, h)| t.expects(*id, h).contains(&wanted) && !reported(*id)).map(|(id, _)| id).collect()
 }

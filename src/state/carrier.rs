@@ -1,6 +1,8 @@
 //! What a carrier declared over time: which object, or nothing any more (design §3.14).
 //!
-//! Invariants: statements are ordered by (time, departure last, object); neighbours differ. An object lives while the newest
+//! Invariants: statements are ordered by (time, departure last, object). Equal neighbours are one run with a first and a last
+//! time, but for targets: of what declares a target every statement is kept, as the gate must not depend on the order of arrival.
+//! An object lives while the newest
 //! statement of any of its carriers names it.
 
 use crate::ledger::record::{Decode, Encode};
@@ -52,9 +54,27 @@ impl Claim {
     }
 }
 
+/// A time in which a carrier named an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Start.
+    pub from: Micros,
+    /// End; `Micros::MAX` while it lasts.
+    pub to: Micros,
+    /// The last time it said so.
+    pub last: Micros,
+    /// It ended by a departure, and not because the carrier named another object.
+    pub gone: bool,
+}
+
 /// Whether an identity stands for a content, and not for an object version or an idempotency key.
 fn is_content(identity: u64) -> bool {
     identity & 1 == 1
+}
+
+/// Whether equal neighbours are kept as one run.
+fn is_run(object: Option<Object>) -> bool {
+    object.is_none_or(|o| o.kind != ObjectKind::Target)
 }
 
 /// How many statements without a time of their own are known again.
@@ -128,13 +148,14 @@ impl CarrierRecord {
                 return true;
             }
             Some(n) if at > n.last => {
-                if n.object == object {
+                let same = n.object == object;
+                if same && is_run(object) {
                     (n.last, n.object) = (at, object);
-                    return false;
+                } else {
+                    let n = std::mem::replace(n, new);
+                    self.earlier.push(n);
                 }
-                let n = std::mem::replace(n, new);
-                self.earlier.push(n);
-                return true;
+                return !same;
             }
             Some(n) if n.object == object && n.first <= at => {
                 if let (Some(o), Some(new), true) = (&mut n.object, object, n.last == at) {
@@ -153,9 +174,9 @@ impl CarrierRecord {
         if inside {
             let p = all[next - 1];
             all.splice(next - 1..next, [Claim { last: p.first, ..p }, new, Claim { first: p.last, ..p }]);
-        } else if next > 0 && all[next - 1].object == object {
+        } else if next > 0 && all[next - 1].object == object && is_run(object) {
             all[next - 1].last = at;
-        } else if next < all.len() && all[next].object == object {
+        } else if next < all.len() && all[next].object == object && is_run(object) {
             all[next].first = at;
         } else {
             all.insert(next, new);
@@ -165,11 +186,23 @@ impl CarrierRecord {
         true
     }
 
-    /// Spans in which it named the object: start, end (`Micros::MAX` while it does), and the last time it said so.
-    pub fn spans(&self, kind: ObjectKind, id: u32) -> impl Iterator<Item = (Micros, Micros, Micros)> {
-        let named = move |c: &Claim| c.object.is_some_and(|o| o.kind == kind && o.id == id);
-        let ends = self.claims().skip(1).map(|c| c.first).chain([Micros::MAX]);
-        self.claims().zip(ends).filter(move |(c, _)| named(c)).map(|(c, end)| (c.first, end, c.last))
+    /// Spans in which it named the object.
+    pub fn spans(&self, kind: ObjectKind, id: u32) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::new();
+        let mut open = false;
+        for claim in self.claims() {
+            let named = claim.object.is_some_and(|o| o.kind == kind && o.id == id);
+            match spans.last_mut() {
+                Some(span) if open && named => span.last = claim.last,
+                Some(span) if open => (span.to, span.gone) = (claim.first, claim.object.is_none()),
+                _ if named => {
+                    spans.push(Span { from: claim.first, to: Micros::MAX, last: claim.last, gone: false });
+                }
+                _ => {}
+            }
+            open = named;
+        }
+        spans
     }
 
     /// Whether it names the object now and never said anything else.
@@ -204,7 +237,7 @@ mod tests {
     }
 
     fn spans(c: &CarrierRecord, id: u32) -> Vec<(i64, i64)> {
-        c.spans(ObjectKind::Target, id).map(|(a, b, _)| (a.0, b.0)).collect()
+        c.spans(ObjectKind::Target, id).iter().map(|s| (s.from.0, s.to.0)).collect()
     }
 
     #[test]

@@ -183,7 +183,11 @@ impl State {
         if labels != 0 && h.reported_labels.0 <= fact.at {
             h.reported_labels = (fact.at, labels);
         }
-        let object = Object { kind: ObjectKind::Reconciler, id, rank: rank(report.status as u64, &report.commit, &[&report.host, &report.reconciler]) };
+        let object = Object {
+            kind: ObjectKind::Reconciler,
+            id,
+            rank: rank(report.status as u64, &report.commit, &[&report.host, &report.reconciler]),
+        };
         self.claim(seq, fact, carrier, Some(object))
     }
 
@@ -511,7 +515,7 @@ impl State {
         let mut lives = h.carriers.iter().any(carried);
         if !lives {
             let spans = self.tables.spans(ObjectKind::Host, id, h.carriers.iter().copied());
-            gone = spans.iter().map(|s| s.2).max().unwrap_or(Micros::MIN);
+            gone = spans.iter().map(|(_, s)| s.to).max().unwrap_or(Micros::MIN);
         }
         for r in self.index.reconcilers_of(id) {
             let now = &self.tables.reconcilers.get(*r).expect(WHY).now;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::ledger::record::{Decode, Derived, Encode};
 
 use super::blocks::{Block, Blocks};
-use super::carrier::{self, CarrierRecord, ObjectKind};
+use super::carrier::{self, CarrierRecord, ObjectKind, Span};
 use super::commit_log::LogRecord;
 use super::history::History;
 use super::host::HostRecord;
@@ -263,11 +263,11 @@ impl Tables {
     }
 
     /// The spans in which carriers named an object.
-    pub fn spans(&self, kind: ObjectKind, id: u32, carriers: impl Iterator<Item = u32>) -> Vec<(u32, Micros, Micros)> {
+    pub fn spans(&self, kind: ObjectKind, id: u32, carriers: impl Iterator<Item = u32>) -> Vec<(u32, Span)> {
         let mut spans = Vec::new();
         for c in carriers {
             if let Some(record) = self.carriers.get(c) {
-                spans.extend(record.spans(kind, id).map(|(from, to, _)| (c, from, to)));
+                spans.extend(record.spans(kind, id).into_iter().map(|span| (c, span)));
             }
         }
         spans
@@ -295,8 +295,8 @@ impl Tables {
         }
         let mut spans = Vec::new();
         for carrier in r.carriers().filter_map(|c| self.carriers.get(c)) {
-            for (from, to, last) in carrier.spans(ObjectKind::Reconciler, id) {
-                cut(&mut spans, (from, to, last), retirements, r);
+            for span in carrier.spans(ObjectKind::Reconciler, id) {
+                cut(&mut spans, span, retirements, r);
             }
         }
         carrier::gaps(spans)
@@ -311,12 +311,8 @@ impl Tables {
 }
 
 /// A declared retirement of the host ends what a carrier claims, until that carrier speaks again.
-fn cut(
-    spans: &mut Vec<(Micros, Micros)>,
-    (mut from, to, last): (Micros, Micros, Micros),
-    retirements: &[Micros],
-    r: &ReconcilerRecord,
-) {
+fn cut(spans: &mut Vec<(Micros, Micros)>, span: Span, retirements: &[Micros], r: &ReconcilerRecord) {
+    let Span { mut from, to, last, .. } = span;
     for &at in retirements {
         if at < from || at >= to {
             continue;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::ledger::record::{Decode, Derived, Encode};
 use hashbrown::HashMap;
 
+use super::carrier::Span;
 use crate::model::Micros;
 
 /// One declaration.
@@ -68,6 +69,8 @@ pub struct Assignment {
     pub contact: u32,
     /// Labels as last declared.
     pub labels: u32,
+    /// The carrier whose declaration is in force.
+    pub carrier: u32,
     /// Source of the declaration that started it.
     pub source: u32,
     /// The claimed time lay in the future.
@@ -190,15 +193,15 @@ struct Claimed {
     since: Micros,
 }
 
-/// Computes the assignments. `spans` are the (carrier, start, end) in which carriers named this target.
-pub fn assignments(declarations: &[Declared], spans: &[(u32, Micros, Micros)]) -> Assignments {
+/// Computes the assignments. `spans` are the times in which carriers named this target.
+pub fn assignments(declarations: &[Declared], spans: &[(u32, Span)]) -> Assignments {
     let early = too_early(declarations);
     let mut times: Vec<Micros> = declarations.iter().map(|d| d.at).collect();
-    times.extend(spans.iter().flat_map(|s| [s.1, s.2]).filter(|t| *t != Micros::MAX));
+    times.extend(spans.iter().flat_map(|(_, s)| [s.from, s.to]).filter(|t| *t != Micros::MAX));
     times.sort_unstable();
     times.dedup();
     let mut result = Assignments {
-        gaps: super::carrier::gaps(spans.iter().map(|s| (s.1, s.2)).collect()),
+        gaps: super::carrier::gaps(spans.iter().map(|(_, s)| (s.from, s.to)).collect()),
         declared_at: declarations.first().map_or(Micros::MAX, |d| d.at),
         ..Assignments::default()
     };
@@ -215,14 +218,18 @@ pub fn assignments(declarations: &[Declared], spans: &[(u32, Micros, Micros)]) -
             }
             next += 1;
         }
-        for c in &mut carriers {
-            c.living = spans.iter().any(|s| s.0 == c.carrier && s.1 <= at && at < s.2);
-            if !c.living {
-                c.latest = None;
+        // Carriers that name another object leave with that declaration; deletions come last.
+        for deletions in [false, true] {
+            let names = |s: &Span| s.from <= at && (at < s.to || (at == s.to && s.gone && !deletions));
+            for c in &mut carriers {
+                c.living = spans.iter().any(|(carrier, s)| *carrier == c.carrier && names(s));
+                if !c.living {
+                    c.latest = None;
+                }
             }
+            let anyone = spans.iter().any(|(_, s)| names(s));
+            result.step(at, wanted(&carriers), anyone);
         }
-        let anyone = spans.iter().any(|s| s.1 <= at && at < s.2);
-        result.step(at, wanted(&carriers), anyone);
     }
     result
 }
@@ -256,6 +263,9 @@ impl Assignments {
                 if a.commit == 0 {
                     a.commit = d.commit;
                 }
+                if std::mem::replace(&mut a.carrier, d.carrier) != d.carrier {
+                    self.name(at, &d);
+                }
             }
             Some(d) => {
                 self.end(at);
@@ -268,6 +278,7 @@ impl Assignments {
                     end: Micros::MAX,
                     contact: d.contact,
                     labels: d.labels,
+                    carrier: d.carrier,
                     source: d.source,
                     future: d.future,
                 });
@@ -321,8 +332,12 @@ mod tests {
         }
     }
 
-    fn always(carrier: u32) -> (u32, Micros, Micros) {
-        (carrier, Micros(0), Micros::MAX)
+    fn span(carrier: u32, from: i64, to: i64) -> (u32, Span) {
+        (carrier, Span { from: Micros(from), to: Micros(to), last: Micros(from), gone: true })
+    }
+
+    fn always(carrier: u32) -> (u32, Span) {
+        span(carrier, 0, i64::MAX)
     }
 
     fn seen(a: &Assignments) -> Vec<(u32, i64, u32)> {
@@ -356,7 +371,7 @@ mod tests {
 
     #[test]
     fn when_the_carrier_in_force_goes_what_the_others_declare_is_wanted_again() {
-        let spans = [always(1), (2, Micros(5), Micros(9))];
+        let spans = [always(1), span(2, 5, 9)];
         let a = assignments(&[d(1, 1, 10, 7), d(5, 2, 11, 8)], &spans);
         assert_eq!(seen(&a), [(10, 1, 7), (11, 5, 8), (10, 9, 7)]);
         assert_eq!(a.cover(1, 7, None), Some(2), "recorded anew");
@@ -364,14 +379,13 @@ mod tests {
 
     #[test]
     fn repeating_ones_own_version_is_a_confirmation_and_not_newer() {
-        let a =
-            assignments(&[d(1, 1, 10, 7), d(5, 2, 11, 8), d(6, 1, 10, 7)], &[always(1), (2, Micros(5), Micros::MAX)]);
+        let a = assignments(&[d(1, 1, 10, 7), d(5, 2, 11, 8), d(6, 1, 10, 7)], &[always(1), span(2, 5, i64::MAX)]);
         assert_eq!(a.in_force().unwrap().1.version, 11);
     }
 
     #[test]
     fn a_retired_target_wants_nothing() {
-        let a = assignments(&[d(1, 1, 10, 7)], &[(1, Micros(1), Micros(4))]);
+        let a = assignments(&[d(1, 1, 10, 7)], &[span(1, 1, 4)]);
         assert_eq!((a.in_force(), a.retired_at()), (None, Some(Micros(4))));
         assert_eq!(a.list[0].end, Micros(4));
     }

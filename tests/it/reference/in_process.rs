@@ -69,7 +69,8 @@ impl HubUnderTest for InProcess {
             items.extend(decoder.finish());
             for item in items {
                 let observation = item.observation.unwrap_or_else(|r| panic!("{line} was not taken: {r:?}"));
-                facts.push(koh::normalize::fact(observation, Micros::now()).unwrap_or_else(|r| panic!("{line}: {r:?}")));
+                facts
+                    .push(koh::normalize::fact(observation, Micros::now()).unwrap_or_else(|r| panic!("{line}: {r:?}")));
             }
         }
         RUNTIME.block_on(self.ledger().append_waiting(facts)).unwrap();
