@@ -139,9 +139,10 @@ impl CarrierRecord {
         list.push((identity, at));
     }
 
-    /// Files a claim; true when it changed anything but the time of the last confirmation.
-    pub fn claim(&mut self, at: Micros, object: Option<Object>) -> bool {
+    /// Files a claim; true when it changed anything but the time of the last confirmation. No run goes across a `barrier`.
+    pub fn claim(&mut self, at: Micros, object: Option<Object>, barriers: &[Micros]) -> bool {
         let new = Claim { first: at, last: at, object };
+        let joins = |from: Micros, to: Micros| !barriers.iter().any(|b| from <= *b && *b < to);
         match &mut self.newest {
             None => {
                 self.newest = Some(new);
@@ -149,7 +150,7 @@ impl CarrierRecord {
             }
             Some(n) if at > n.last => {
                 let same = n.object == object;
-                if same && is_run(object) {
+                if same && is_run(object) && joins(n.last, at) {
                     (n.last, n.object) = (at, object);
                 } else {
                     let n = std::mem::replace(n, new);
@@ -174,9 +175,9 @@ impl CarrierRecord {
         if inside {
             let p = all[next - 1];
             all.splice(next - 1..next, [Claim { last: p.first, ..p }, new, Claim { first: p.last, ..p }]);
-        } else if next > 0 && all[next - 1].object == object && is_run(object) {
+        } else if next > 0 && all[next - 1].object == object && is_run(object) && joins(all[next - 1].last, at) {
             all[next - 1].last = at;
-        } else if next < all.len() && all[next].object == object && is_run(object) {
+        } else if next < all.len() && all[next].object == object && is_run(object) && joins(at, all[next].first) {
             all[next].first = at;
         } else {
             all.insert(next, new);
@@ -184,6 +185,30 @@ impl CarrierRecord {
         self.newest = all.pop();
         self.earlier = all;
         true
+    }
+
+    /// Cuts runs of an object that go across this time into their first and their last statement.
+    pub fn cut(&mut self, at: Micros, object: Object) {
+        let across = |c: &Claim| c.object == Some(object) && c.first <= at && at < c.last;
+        if !self.claims().any(|c| across(&c)) {
+            return;
+        }
+        let mut all: Vec<Claim> = Vec::new();
+        for c in self.claims() {
+            if across(&c) {
+                all.extend([Claim { last: c.first, ..c }, Claim { first: c.last, ..c }]);
+            } else {
+                all.push(c);
+            }
+        }
+        self.newest = all.pop();
+        self.earlier = all;
+    }
+
+    /// The first statement after this time that names the object.
+    pub fn next_claim(&self, at: Micros, kind: ObjectKind, id: u32) -> Option<Micros> {
+        let named = |c: &Claim| c.object.is_some_and(|o| o.kind == kind && o.id == id);
+        self.claims().filter(named).flat_map(|c| [c.first, c.last]).find(|t| *t > at)
     }
 
     /// Spans in which it named the object.
@@ -243,10 +268,10 @@ mod tests {
     #[test]
     fn a_carrier_that_names_another_object_lets_go_of_the_old_one_at_that_time() {
         let mut c = CarrierRecord::new(CarrierKey(1), 0);
-        c.claim(Micros(1), object(1));
-        c.claim(Micros(9), object(2));
+        c.claim(Micros(1), object(1), &[]);
+        c.claim(Micros(9), object(2), &[]);
         assert_eq!(spans(&c, 1), [(1, 9)]);
-        c.claim(Micros(5), object(2));
+        c.claim(Micros(5), object(2), &[]);
         assert_eq!(spans(&c, 1), [(1, 5)]);
         assert_eq!(spans(&c, 2), [(5, i64::MAX)]);
     }
@@ -254,12 +279,12 @@ mod tests {
     #[test]
     fn a_deletion_may_arrive_before_its_object() {
         let mut c = CarrierRecord::new(CarrierKey(1), 0);
-        c.claim(Micros(5), None);
-        c.claim(Micros(5), object(1));
-        c.claim(Micros(3), object(1));
+        c.claim(Micros(5), None, &[]);
+        c.claim(Micros(5), object(1), &[]);
+        c.claim(Micros(3), object(1), &[]);
         assert_eq!(c.object(), None);
         assert_eq!(spans(&c, 1), [(3, 5)]);
-        c.claim(Micros(6), object(1));
+        c.claim(Micros(6), object(1), &[]);
         assert!(c.object().is_some());
     }
 

@@ -37,7 +37,7 @@ impl State {
             Body::Declaration(d) => self.apply_declaration(seq, fact, carrier, source, d),
             Body::Report(r) => self.apply_report(seq, fact, carrier, source, r),
             Body::Host(h) => self.apply_host(seq, fact, carrier, h),
-            Body::Gone => self.claim(seq, fact, carrier, None),
+            Body::Gone => self.claim(seq, fact, carrier, None, &[]),
             Body::Liveness(_) => Touched::new(),
         }
     }
@@ -98,9 +98,9 @@ impl State {
     }
 
     /// Files what a carrier names, and recomputes all objects it ever named when that changed.
-    fn claim(&mut self, seq: u64, fact: &Fact, carrier: u32, object: Option<Object>) -> Touched {
+    fn claim(&mut self, seq: u64, fact: &Fact, carrier: u32, object: Option<Object>, barriers: &[Micros]) -> Touched {
         let record = self.tables.carriers.get_mut(carrier, seq).expect(WHY);
-        let moved = record.claim(fact.at, object);
+        let moved = record.claim(fact.at, object, barriers);
         let mut touched: Touched = object.into_iter().collect();
         if moved && (record.claims().count() > 1 || object.is_none()) {
             for claim in record.claims() {
@@ -163,10 +163,10 @@ impl State {
         add(&mut self.index.subscribers, endpoint, id);
         let new = self.statement(fact, report, endpoint, source, seq);
         self.insert_statement(seq, id, new);
+        let retirements = self.tables.hosts.get(host).expect(WHY).retirements.clone();
         if known.is_none() {
-            let retirements = self.tables.hosts.get(host).expect(WHY).retirements.clone();
-            for at in retirements {
-                self.mark_departure(seq, id, at, fact.received_at);
+            for at in &retirements {
+                self.mark_departure(seq, id, *at, fact.received_at);
             }
         }
         let r = self.tables.reconcilers.get_mut(id, seq).expect(WHY);
@@ -188,7 +188,7 @@ impl State {
             id,
             rank: rank(report.status as u64, &report.commit, &[&report.host, &report.reconciler]),
         };
-        self.claim(seq, fact, carrier, Some(object))
+        self.claim(seq, fact, carrier, Some(object), &retirements)
     }
 
     fn statement(&mut self, fact: &Fact, report: &Report, endpoint: u32, source: u32, seq: u64) -> Statement {
@@ -289,7 +289,7 @@ impl State {
             sighted.sight(carrier, fact.at, declared.commit, |a, b| text(a) > text(b));
         }
         let rank = rank(0, &d.commit, &key.map(String::as_str));
-        self.claim(seq, fact, carrier, Some(Object { kind: ObjectKind::Target, id, rank }))
+        self.claim(seq, fact, carrier, Some(Object { kind: ObjectKind::Target, id, rank }), &[])
     }
 
     fn apply_version(
@@ -426,6 +426,11 @@ impl State {
             }
             for r in self.index.reconcilers_of(id).to_vec() {
                 self.mark_departure(seq, r, fact.at, fact.received_at);
+                let carriers: Vec<u32> = self.tables.reconcilers.get(r).expect(WHY).carriers().collect();
+                for c in carriers {
+                    let object = Object { kind: ObjectKind::Reconciler, id: r, rank: 0 };
+                    self.tables.carriers.get_mut(c, seq).expect(WHY).cut(fact.at, object);
+                }
             }
         } else {
             record.first_seen_at = record.first_seen_at.min(fact.at);
@@ -448,7 +453,7 @@ impl State {
             }
         }
         let object = Object { kind: ObjectKind::Host, id, rank: rank(0, &None, &[&h.name]) };
-        let mut touched = self.claim(seq, fact, carrier, Some(object));
+        let mut touched = self.claim(seq, fact, carrier, Some(object), &[]);
         if h.retired {
             for r in self.index.reconcilers_of(id).to_vec() {
                 touched.push(Object { kind: ObjectKind::Reconciler, id: r, rank: 0 });

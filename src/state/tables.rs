@@ -296,7 +296,8 @@ impl Tables {
         let mut spans = Vec::new();
         for carrier in r.carriers().filter_map(|c| self.carriers.get(c)) {
             for span in carrier.spans(ObjectKind::Reconciler, id) {
-                cut(&mut spans, span, retirements, r);
+                let next = |at| carrier.next_claim(at, ObjectKind::Reconciler, id);
+                cut(&mut spans, span, retirements, next);
             }
         }
         carrier::gaps(spans)
@@ -311,16 +312,15 @@ impl Tables {
 }
 
 /// A declared retirement of the host ends what a carrier claims, until that carrier speaks again.
-fn cut(spans: &mut Vec<(Micros, Micros)>, span: Span, retirements: &[Micros], r: &ReconcilerRecord) {
-    let Span { mut from, to, last, .. } = span;
+fn cut(spans: &mut Vec<(Micros, Micros)>, span: Span, retirements: &[Micros], next: impl Fn(Micros) -> Option<Micros>) {
+    let Span { mut from, to, .. } = span;
     for &at in retirements {
         if at < from || at >= to {
             continue;
         }
         spans.push((from, at));
-        let next = r.history.iter().find(|s| !s.gone && s.last > at).map(|s| s.first.max(at));
-        match next {
-            Some(next) if last > at => from = next,
+        match next(at) {
+            Some(next) if next <= to => from = next,
             _ => return,
         }
     }

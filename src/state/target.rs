@@ -171,17 +171,21 @@ fn too_early(declarations: &[Declared]) -> Vec<bool> {
             more_than_one.entry(key).or_default().push((d.at, d.version));
         }
     }
-    let early = |d: &Declared| {
-        d.commit != 0
-            && more_than_one.contains_key(&(d.log, d.commit))
-            && declarations
-                .iter()
-                .any(|o| (o.log, o.commit) == (d.log, d.commit) && o.version != d.version && o.at < d.at)
-            && declarations.iter().any(|o| {
-                o.version == d.version && o.commit != 0 && (o.log, o.commit) != (d.log, d.commit) && o.at > d.at
-            })
-    };
-    declarations.iter().map(early).collect()
+    let mut early: Vec<bool> = Vec::with_capacity(declarations.len());
+    for d in declarations {
+        let here = (d.log, d.commit);
+        let had_another = || {
+            // What was itself too early gave the commit no version.
+            let before = declarations.iter().zip(&early).filter(|(o, early)| !**early && o.at < d.at);
+            before.map(|(o, _)| o).any(|o| (o.log, o.commit) == here && o.version != d.version)
+        };
+        let is_repeated = || {
+            let later = declarations.iter().filter(|o| o.at > d.at && o.commit != 0);
+            later.into_iter().any(|o| (o.log, o.commit) != here && o.version == d.version)
+        };
+        early.push(d.commit != 0 && more_than_one.contains_key(&here) && had_another() && is_repeated());
+    }
+    early
 }
 
 /// One carrier during the sweep.

@@ -188,7 +188,9 @@ pub fn target_answer(
         last_change = told.transitions().last().map_or(last_change, |t| last_change.max(t.reported_at));
     }
     for (host, workload, environment, name) in model.expectations() {
-        let expects = workload == target.workload && environment == target.environment && name == target.name;
+        // On a retired target nothing is waited for.
+        let lives = history.in_force().is_some();
+        let expects = lives && workload == target.workload && environment == target.environment && name == target.name;
         if expects && !reported.contains(&host) {
             members.insert((host, None), Bucket::NeverReported);
         }
