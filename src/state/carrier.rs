@@ -44,13 +44,28 @@ pub struct Claim {
     pub first: Micros,
     /// Last statement.
     pub last: Micros,
-    /// What is named; `None` when the carrier is gone.
+    /// What is named; `None` when the carrier is gone. Its rank is that of the last statement.
     pub object: Option<Object>,
+    /// Rank of the first statement.
+    pub first_rank: u64,
 }
 
 impl Claim {
-    fn order(&self, at: Micros) -> (Micros, bool, u64) {
-        (at, self.object.is_none(), self.object.map_or(0, |o| o.rank))
+    fn starts(&self) -> (Micros, bool, u64) {
+        (self.first, self.object.is_none(), self.first_rank)
+    }
+
+    fn ends(&self) -> (Micros, bool, u64) {
+        (self.last, self.object.is_none(), self.object.map_or(0, |o| o.rank))
+    }
+
+    fn starting(self) -> Claim {
+        let object = self.object.map(|o| Object { rank: self.first_rank, ..o });
+        Claim { last: self.first, object, ..self }
+    }
+
+    fn ending(self) -> Claim {
+        Claim { first: self.last, first_rank: self.object.map_or(0, |o| o.rank), ..self }
     }
 }
 
@@ -141,7 +156,7 @@ impl CarrierRecord {
 
     /// Files a claim; true when it changed anything but the time of the last confirmation. No run goes across a `barrier`.
     pub fn claim(&mut self, at: Micros, object: Option<Object>, barriers: &[Micros]) -> bool {
-        let new = Claim { first: at, last: at, object };
+        let new = Claim { first: at, last: at, object, first_rank: object.map_or(0, |o| o.rank) };
         let joins = |from: Micros, to: Micros| !barriers.iter().any(|b| from <= *b && *b < to);
         match &mut self.newest {
             None => {
@@ -170,15 +185,15 @@ impl CarrierRecord {
         if all.iter().any(|c| c.object == object && c.first <= at && at <= c.last) {
             return false;
         }
-        let next = all.partition_point(|c| c.order(c.first) < new.order(at));
-        let inside = next > 0 && all[next - 1].order(all[next - 1].last) > new.order(at);
+        let next = all.partition_point(|c| c.starts() < new.starts());
+        let inside = next > 0 && all[next - 1].ends() > new.starts();
         if inside {
             let p = all[next - 1];
-            all.splice(next - 1..next, [Claim { last: p.first, ..p }, new, Claim { first: p.last, ..p }]);
+            all.splice(next - 1..next, [p.starting(), new, p.ending()]);
         } else if next > 0 && all[next - 1].object == object && is_run(object) && joins(all[next - 1].last, at) {
-            all[next - 1].last = at;
+            (all[next - 1].last, all[next - 1].object) = (at, object);
         } else if next < all.len() && all[next].object == object && is_run(object) && joins(at, all[next].first) {
-            all[next].first = at;
+            (all[next].first, all[next].first_rank) = (at, new.first_rank);
         } else {
             all.insert(next, new);
         }
@@ -196,7 +211,7 @@ impl CarrierRecord {
         let mut all: Vec<Claim> = Vec::new();
         for c in self.claims() {
             if across(&c) {
-                all.extend([Claim { last: c.first, ..c }, Claim { first: c.last, ..c }]);
+                all.extend([c.starting(), c.ending()]);
             } else {
                 all.push(c);
             }
