@@ -212,6 +212,13 @@ pub fn assignments(declarations: &[Declared], spans: &[(u32, Span)]) -> Assignme
     let mut carriers: Vec<Claimed> = Vec::new();
     let mut next = 0;
     for at in times {
+        let of = |c: &Claimed| spans.iter().filter(|(carrier, _)| *carrier == c.carrier).map(|(_, s)| s);
+        let turned = |c: &Claimed| of(c).any(|s| s.to == at && !s.gone) && of(c).any(|s| s.from == at);
+        if carriers.iter().any(turned) {
+            // Named another object and this one again, all at one time: it left, and what it says next is anew.
+            carriers.retain(|c| !turned(c));
+            result.step(at, wanted(&carriers), true);
+        }
         // Declarations of one time follow each other in the order of the tie rule; departures come after all of them.
         while next < declarations.len() && declarations[next].at == at {
             let d = declarations[next];
