@@ -212,8 +212,8 @@ pub fn assignments(declarations: &[Declared], spans: &[(u32, Span)]) -> Assignme
     let mut carriers: Vec<Claimed> = Vec::new();
     let mut next = 0;
     for at in times {
-        let of = |c: &Claimed| spans.iter().filter(|(carrier, _)| *carrier == c.carrier).map(|(_, s)| s);
-        let turned = |c: &Claimed| of(c).any(|s| s.to == at && !s.gone) && of(c).any(|s| s.from == at);
+        let of = |c: &Claimed| spans.iter().filter(|s| s.0 == c.carrier).map(|s| &s.1).collect::<Vec<_>>();
+        let turned = |c: &Claimed| of(c).iter().any(|s| s.to == at && !s.gone) && of(c).iter().any(|s| s.from == at);
         if carriers.iter().any(turned) {
             // Named another object and this one again, all at one time: it left, and what it says next is anew.
             carriers.retain(|c| !turned(c));
