@@ -295,8 +295,8 @@ impl Bench<'_> {
 
     async fn views(&mut self) -> anyhow::Result<()> {
         let one = |path: &str| vec![format!("/api/v1/views/{path}")];
-        self.view("REST environment-state", &one("environment-state"), 21, 10.0).await?;
-        self.view("REST environment-state of prod", &one("environment-state?environment=prod"), 21, 10.0).await?;
+        self.view("REST environment-state", &one("environment-state?limit=20000"), 21, 10.0).await?;
+        self.view("REST environment-state of prod", &one("environment-state?environment=prod&limit=20000"), 21, 10.0).await?;
         let hosts: Vec<String> = (0..self.fleet.preset.hosts)
             .step_by((self.fleet.preset.hosts / 100).max(1))
             .map(|host| format!("/api/v1/views/host-state?host={}", self.fleet.host_name(host)))
