@@ -48,6 +48,10 @@ struct Options {
     #[arg(long)]
     data: Option<PathBuf>,
 
+    /// The binary to measure; the one that cargo built beside this benchmark when not given.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_koh"))]
+    koh: PathBuf,
+
     /// Passed by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -76,14 +80,17 @@ async fn measure(options: &Options, preset: Preset) -> anyhow::Result<()> {
         std::thread::available_parallelism().map_or(1, usize::from)
     );
     println!("  {:<62} {:>16} {:>16} {:>8}", "", "measured", "budget at M", "ratio");
-    let hub = Hub::start(&data).await?;
+    let hub = Hub::start(&options.koh, &data).await?;
     let mut bench = Bench { options, client: Client::new(&hub.url)?, fleet, hub, report: Report::default(), round: 0 };
 
     let rate = bench.history().await?;
+    bench.settle("exporting what was imported, until quiet").await?;
     bench.heartbeats().await?;
     bench.freshness("after 1 % changed", 1.0).await?;
+    bench.settle("exporting what changed, until quiet").await?;
     bench.gate("idle").await?;
     bench.gate_under_load(rate / 2.0).await?;
+    bench.settle("exporting what changed, until quiet").await?;
     bench.views().await?;
     bench.statements().await?;
     bench.freshness_under_load().await?;
@@ -94,7 +101,7 @@ async fn measure(options: &Options, preset: Preset) -> anyhow::Result<()> {
     report.note("CPU of the hub, all of the above", hub.cpu().as_secs_f64(), "s");
     report.note("stop on SIGTERM: drain, export, checkpoint", hub.stop().await?.as_secs_f64(), "s");
     report.figure("on disk, allocated, history included", hub::disk_mb(&data), "MB", 600.0, Better::Lower);
-    let again = Hub::start(&data).await?;
+    let again = Hub::start(&options.koh, &data).await?;
     report.figure(
         "start on this volume to ready (budget is for L)",
         again.ready_after.as_secs_f64(),
@@ -179,6 +186,21 @@ impl Bench<'_> {
         }
         self.rates("changed", &tally, &cost, 60_000.0);
         Ok(tally.items as f64 / cost.wall.as_secs_f64())
+    }
+
+    /// Waits until the hub has next to nothing to do, so that what follows is measured by itself.
+    async fn settle(&mut self, what: &str) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let mut quiet = 0;
+        while quiet < 3 && started.elapsed() < Duration::from_secs(120) {
+            let before = self.hub.cpu();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let busy = self.hub.cpu().saturating_sub(before);
+            quiet = if busy < Duration::from_millis(50) { quiet + 1 } else { 0 };
+        }
+        let took = started.elapsed().as_secs_f64() - 0.5 * f64::from(quiet);
+        self.report.note(what, took.max(0.0), "s");
+        Ok(())
     }
 
     async fn heartbeats(&mut self) -> anyhow::Result<()> {
@@ -295,8 +317,9 @@ impl Bench<'_> {
 
     async fn views(&mut self) -> anyhow::Result<()> {
         let one = |path: &str| vec![format!("/api/v1/views/{path}")];
-        self.view("REST environment-state", &one("environment-state"), 21, 10.0).await?;
-        self.view("REST environment-state of prod", &one("environment-state?environment=prod"), 21, 10.0).await?;
+        self.view("REST environment-state", &one("environment-state?limit=20000"), 21, 10.0).await?;
+        self.view("REST environment-state of prod", &one("environment-state?environment=prod&limit=20000"), 21, 10.0)
+            .await?;
         let hosts: Vec<String> = (0..self.fleet.preset.hosts)
             .step_by((self.fleet.preset.hosts / 100).max(1))
             .map(|host| format!("/api/v1/views/host-state?host={}", self.fleet.host_name(host)))

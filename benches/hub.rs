@@ -29,13 +29,13 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts a hub on `data` and waits until it is ready.
-    pub async fn start(data: &Path) -> anyhow::Result<Hub> {
+    /// Starts the binary `koh` on `data` and waits until it is ready.
+    pub async fn start(koh: &Path, data: &Path) -> anyhow::Result<Hub> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = format!("127.0.0.1:{port}");
         let log = data.with_extension("log");
         let started = Instant::now();
-        let child = Command::new(env!("CARGO_BIN_EXE_koh"))
+        let child = Command::new(koh)
             .args(["serve", "--listen", &address, "--data"])
             .arg(data)
             .stdin(Stdio::null())
