@@ -35,6 +35,7 @@ enum Output {
 
 /// What is asked about, and under which policy.
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("asked").required(true).args(["version", "commit", "source_commit"])))]
 struct StatusArgs {
     #[command(flatten)]
     hub: HubArgs,

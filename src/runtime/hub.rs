@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long a reader waits for the sequence it names.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A generation older than this is renewed although nothing was said, for its views know what time it is.
-const STALE: Duration = Duration::from_secs(15);
+const STALE: Duration = Duration::from_secs(4);
 
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -146,9 +146,11 @@ impl Hub {
 
     /// A generation that is fresh enough.
     pub async fn generation(self: &Arc<Self>, freshness: Freshness) -> Result<Arc<Published>, Stale> {
+        let asked = Instant::now();
         let wanted = match freshness {
             Freshness::Recent => None,
-            Freshness::Now => Some(self.seq()),
+            // A confirmation moves no sequence, so only a generation taken since then is sure to hold it.
+            Freshness::Now => Some(u64::MAX),
             Freshness::AtLeast(seq) => {
                 self.reach(seq).await?;
                 Some(seq)
@@ -158,6 +160,10 @@ impl Hub {
             return Ok(enough);
         }
         let _one_at_a_time = self.taking.lock().await;
+        let current = Arc::clone(&self.current.read());
+        if current.taken >= asked {
+            return Ok(current);
+        }
         if let Some(enough) = self.enough(wanted) {
             return Ok(enough);
         }

@@ -24,7 +24,7 @@ pub const GITOPS_REVISION: &str = "hub.kalypso.io/gitops-revision";
 
 const KIND_MISSING: &str = "kind is missing";
 const SAYS_NOTHING: &str = "says nothing to the hub";
-const ADVICE: &str = "compare it with the custom resource definition (`koh crds`)";
+const ADVICE: &str = "compare it with the examples in the README";
 
 /// Reads one JSON text: a custom resource, a watch event, or a list, whose elements are answered one by one.
 ///
