@@ -11,6 +11,7 @@ pub mod host;
 mod index;
 pub mod names;
 mod packed;
+mod rank;
 pub mod tables;
 pub mod target;
 pub mod walk;
@@ -141,11 +142,7 @@ impl State {
         }
         let heard = host.is_some_and(|h| h.silence == Liveness::Online && *h.retired_at == Micros::MAX);
         let plain = claims && labels_known && kind_known && single_source && heard && r.now.alive();
-        if inserted == Inserted::Confirmed && plain && fact.clock == Clock::Said {
-            Novelty::Confirmed
-        } else {
-            Novelty::Changed
-        }
+        if inserted == Inserted::Confirmed && plain && is_live(fact) { Novelty::Confirmed } else { Novelty::Changed }
     }
 
     fn host_novelty(&self, fact: &Fact, h: &crate::model::HostDeclaration) -> Novelty {
@@ -175,7 +172,7 @@ impl State {
             Novelty::Changed
         } else if fact.at <= declared.at && (!h.heartbeat || fact.at <= record.heard_at) {
             Novelty::Known
-        } else if record.silence == Liveness::Online && fact.clock == Clock::Said {
+        } else if record.silence == Liveness::Online && is_live(fact) {
             Novelty::Confirmed
         } else {
             Novelty::Changed
@@ -219,6 +216,14 @@ impl State {
         let all = self.tables.carriers.iter();
         all.filter(|(_, c)| c.object().is_some() && self.tables.text(c.source) == source).map(|(_, c)| c.key).collect()
     }
+}
+
+/// How far a word may lie behind its receipt and still be a heartbeat, whose loss in a crash the next one mends. What is older
+/// is history: it comes once, so it is journaled.
+const HEARTBEAT_LAG: i64 = 60 * 1_000_000;
+
+fn is_live(fact: &Fact) -> bool {
+    fact.clock == Clock::Said && fact.received_at.since(fact.at) <= HEARTBEAT_LAG
 }
 
 fn claims_cover(carrier: &carrier::CarrierRecord, reconciler: u32, at: Micros) -> bool {

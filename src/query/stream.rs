@@ -65,8 +65,11 @@ impl Sender {
     pub(super) fn fail(&mut self, error: QueryError) {
         match self.head.take() {
             Some(head) => drop(head.send(Err(error))),
-            // A full channel means a slow reader: it learns of the failure from the missing end.
-            None => drop(self.pieces.try_send(Err(error))),
+            // A slow reader learns of the failure when it comes to it; the statement's slot does not wait for that.
+            None => {
+                let pieces = self.pieces.clone();
+                drop(tokio::spawn(async move { pieces.send(Err(error)).await }));
+            }
         }
     }
 

@@ -85,6 +85,7 @@ fn rollouts(s: &Shared) -> Vec<RolloutState> {
             let last_change = members.iter().map(|m| m.now.since).fold(list[index].start, Micros::max);
             let stalled = s.taken_at.since(last_change) > STALL_AFTER;
             state.verdict = verdict(&state.buckets, in_force.map(|f| f.0) != Some(index), stalled);
+            state.completed_at = state.completed_at.max(list[index].start);
             if state.verdict != "complete" {
                 state.completed_at = Micros::MAX;
             }

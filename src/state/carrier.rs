@@ -139,9 +139,11 @@ impl CarrierRecord {
         self.identities.iter().find(|(i, _)| *i == identity).map(|(_, at)| *at)
     }
 
-    /// Notes what was received last.
-    pub fn received(&mut self, identity: u64) {
-        self.latest = identity;
+    /// Notes what was received last; what is filed before something known is not the latest word.
+    pub fn received(&mut self, identity: u64, at: Micros) {
+        if self.newest.is_none_or(|c| c.last <= at) {
+            self.latest = identity;
+        }
     }
 
     /// Remembers a statement that had no time of its own.
@@ -157,7 +159,6 @@ impl CarrierRecord {
     /// Files a claim; true when it changed anything but the time of the last confirmation. No run goes across a `barrier`.
     pub fn claim(&mut self, at: Micros, object: Option<Object>, barriers: &[Micros]) -> bool {
         let new = Claim { first: at, last: at, object, first_rank: object.map_or(0, |o| o.rank) };
-        let joins = |from: Micros, to: Micros| !barriers.iter().any(|b| from <= *b && *b < to);
         match &mut self.newest {
             None => {
                 self.newest = Some(new);
@@ -165,7 +166,7 @@ impl CarrierRecord {
             }
             Some(n) if at > n.last => {
                 let same = n.object == object;
-                if same && is_run(object) && joins(n.last, at) {
+                if same && is_run(object) && !barriers.iter().any(|b| n.last <= *b && *b < at) {
                     (n.last, n.object) = (at, object);
                 } else {
                     let n = std::mem::replace(n, new);
@@ -186,14 +187,11 @@ impl CarrierRecord {
             return false;
         }
         let next = all.partition_point(|c| c.starts() < new.starts());
+        // What comes late is kept apart from its neighbours, so that a departure that comes later still finds its place.
         let inside = next > 0 && all[next - 1].ends() > new.starts();
         if inside {
             let p = all[next - 1];
             all.splice(next - 1..next, [p.starting(), new, p.ending()]);
-        } else if next > 0 && all[next - 1].object == object && is_run(object) && joins(all[next - 1].last, at) {
-            (all[next - 1].last, all[next - 1].object) = (at, object);
-        } else if next < all.len() && all[next].object == object && is_run(object) && joins(at, all[next].first) {
-            (all[next].first, all[next].first_rank) = (at, new.first_rank);
         } else {
             all.insert(next, new);
         }

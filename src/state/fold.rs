@@ -12,6 +12,7 @@ use super::commit_log::LogRecord;
 use super::history::{Inserted, Statement};
 use super::host::{HostDeclared, HostRecord};
 use super::index::add;
+use super::rank::rank;
 use super::tables::{EndpointRecord, ReconcilerRecord, SourceRecord, SourceWord, VersionRecord};
 use super::target::{Declared, TargetRecord, assignments};
 use super::{State, Touched, tie};
@@ -29,7 +30,7 @@ impl State {
         self.count(source, fact, seq);
         let carrier = self.intern_carrier(fact, source, seq);
         let record = self.tables.carriers.get_mut(carrier, seq).expect(WHY);
-        record.received(fact.identity);
+        record.received(fact.identity, fact.at);
         if fact.clock != Clock::Said {
             record.remember(fact.identity, fact.at);
         }
@@ -162,7 +163,7 @@ impl State {
         let endpoint = self.intern_endpoint(&report.endpoint, seq);
         add(&mut self.index.subscribers, endpoint, id);
         let new = self.statement(fact, report, endpoint, source, seq);
-        self.insert_statement(seq, id, new);
+        let inserted = self.insert_statement(seq, id, new);
         let retirements = self.tables.hosts.get(host).expect(WHY).retirements.clone();
         if known.is_none() {
             for at in &retirements {
@@ -176,7 +177,10 @@ impl State {
         if r.history.newest().is_some_and(|n| n.last == fact.at) {
             r.kind = kind;
         }
-        self.hear_source(seq, id, &new);
+        let several = !r.more_carriers.is_empty();
+        if several || self.tables.carriers.get(r.carrier).is_none_or(|c| c.source != source) {
+            self.hear_source(seq, id, &new);
+        }
         let labels = self.intern(&report.labels, seq);
         let h = self.tables.hosts.get_mut(host, seq).expect(WHY);
         h.hear(fact.at);
@@ -188,7 +192,24 @@ impl State {
             id,
             rank: rank(report.status as u64, &report.commit, &[&report.host, &report.reconciler]),
         };
+        if inserted == Inserted::Confirmed && retirements.is_empty() && self.confirm(seq, fact, carrier, object) {
+            return vec![object];
+        }
         self.claim(seq, fact, carrier, Some(object), &retirements)
+    }
+
+    /// A later word that says the same moves the time of the last report and nothing else; false when there is more to it.
+    fn confirm(&mut self, seq: u64, fact: &Fact, carrier: u32, object: Object) -> bool {
+        let named = self.tables.carriers.get(carrier).and_then(|c| c.newest().copied());
+        let repeats = named.is_some_and(|c| c.object == Some(object) && c.last < fact.at);
+        let r = self.tables.reconcilers.get_mut(object.id, seq).expect(WHY);
+        let lives = *self.tables.hosts.get(r.host).expect(WHY).retired_at == Micros::MAX && r.now.alive();
+        if !(repeats && lives) {
+            return false;
+        }
+        r.now.reported_at = fact.at;
+        self.tables.carriers.get_mut(carrier, seq).expect(WHY).claim(fact.at, Some(object), &[]);
+        true
     }
 
     fn statement(&mut self, fact: &Fact, report: &Report, endpoint: u32, source: u32, seq: u64) -> Statement {
@@ -570,14 +591,4 @@ fn said(fact: &Fact, report: &Report, [endpoint, commit, applied, raw, message, 
         gone: false,
         future: fact.clock == Clock::Future,
     }
-}
-
-/// Orders what a carrier says of several objects at one time: status, then commit, then content (as a hash, the same in every
-/// store). A commit weighs by its first characters, which tell commits apart.
-fn rank(status: u64, commit: &Option<String>, key: &[&str]) -> u64 {
-    let commit = commit.as_deref().unwrap_or_default();
-    let digits = commit.split_once(':').map_or(commit, |(_, digits)| digits);
-    let weight = digits.bytes().chain(std::iter::repeat(0)).take(6).fold(0, |all, byte| all << 8 | u64::from(byte));
-    let content = twox_hash::XxHash3_128::oneshot(key.join("\u{1f}").as_bytes()) >> 114;
-    status << 62 | weight << 14 | content as u64
 }

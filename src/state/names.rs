@@ -2,8 +2,9 @@
 //!
 //! Invariant: ids are dense, never reused and never change; id 0 is the empty string and stands for "absent".
 
-use hashbrown::HashTable;
-use twox_hash::XxHash3_128;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::blocks::Blocks;
 
@@ -17,10 +18,7 @@ pub const NONE: NameId = 0;
 #[derive(Clone, Debug, Default)]
 pub struct NameIndex {
     ids: HashTable<NameId>,
-}
-
-fn hash(text: &str) -> u64 {
-    XxHash3_128::oneshot(text.as_bytes()) as u64
+    hasher: DefaultHashBuilder,
 }
 
 /// The text of an interned string.
@@ -31,11 +29,12 @@ pub fn text(names: &Blocks<Box<str>>, id: NameId) -> &str {
 impl NameIndex {
     /// Indexes a restored table.
     pub fn rebuild(names: &Blocks<Box<str>>) -> NameIndex {
-        let mut index = NameIndex { ids: HashTable::with_capacity(names.len()) };
+        let hasher = DefaultHashBuilder::default();
+        let mut ids = HashTable::with_capacity(names.len());
         for (id, name) in names.iter() {
-            index.ids.insert_unique(hash(name), id, |&id| hash(text(names, id)));
+            ids.insert_unique(hasher.hash_one(&**name), id, |&id| hasher.hash_one(text(names, id)));
         }
-        index
+        NameIndex { ids, hasher }
     }
 
     /// The id of a text that was interned before.
@@ -43,7 +42,7 @@ impl NameIndex {
         if name.is_empty() {
             return Some(NONE);
         }
-        self.ids.find(hash(name), |&id| text(names, id) == name).copied()
+        self.ids.find(self.hasher.hash_one(name), |&id| text(names, id) == name).copied()
     }
 
     /// The id of a text, interning it when it is new.
@@ -55,7 +54,8 @@ impl NameIndex {
             return id;
         }
         let id = names.push(name.into(), seq);
-        self.ids.insert_unique(hash(name), id, |&id| hash(text(names, id)));
+        let NameIndex { ids, hasher } = self;
+        ids.insert_unique(hasher.hash_one(name), id, |&id| hasher.hash_one(text(names, id)));
         id
     }
 }

@@ -285,7 +285,7 @@ impl Tables {
         if stands && host.carriers.iter().any(carried) { &declared.expects } else { &[] }
     }
 
-    /// Times in which a reconciler did not live.
+    /// Times in which a reconciler did not live, in order; a declared retirement of its host is there also as an instant.
     pub fn dead_times(&self, id: u32, r: &ReconcilerRecord) -> Vec<(Micros, Micros)> {
         let retirements = self.hosts.get(r.host).map_or(&[][..], |h| &h.retirements);
         let simple = r.more_carriers.is_empty()
@@ -300,7 +300,11 @@ impl Tables {
                 cut(&mut spans, span, retirements, next);
             }
         }
-        carrier::gaps(spans)
+        let mut dead = carrier::gaps(spans);
+        // Whatever else is known, what comes after a declared retirement is a first word.
+        dead.extend(retirements.iter().map(|at| (*at, *at)));
+        dead.sort_unstable();
+        dead
     }
 
     /// Reads a reconciler's history into `walk`.

@@ -214,10 +214,9 @@ pub fn assignments(declarations: &[Declared], spans: &[(u32, Span)]) -> Assignme
     for at in times {
         let of = |c: &Claimed| spans.iter().filter(|s| s.0 == c.carrier).map(|s| &s.1).collect::<Vec<_>>();
         let turned = |c: &Claimed| of(c).iter().any(|s| s.to == at && !s.gone) && of(c).iter().any(|s| s.from == at);
-        if carriers.iter().any(turned) {
-            // Named another object and this one again, all at one time: it left, and what it says next is anew.
-            carriers.retain(|c| !turned(c));
-            result.step(at, wanted(&carriers), true);
+        // Named another object and this one again, all at one time: what it says next is said anew.
+        for c in carriers.iter_mut().filter(|c| turned(c)) {
+            c.latest = None;
         }
         // Declarations of one time follow each other in the order of the tie rule; departures come after all of them.
         while next < declarations.len() && declarations[next].at == at {
@@ -229,18 +228,16 @@ pub fn assignments(declarations: &[Declared], spans: &[(u32, Span)]) -> Assignme
             }
             next += 1;
         }
-        // Carriers that name another object leave with that declaration; deletions come last.
-        for deletions in [false, true] {
-            let names = |s: &Span| s.from <= at && (at < s.to || (at == s.to && s.gone && !deletions));
-            for c in &mut carriers {
-                c.living = spans.iter().any(|(carrier, s)| *carrier == c.carrier && names(s));
-                if !c.living {
-                    c.latest = None;
-                }
+        // All that leave at one time leave together.
+        let names = |s: &Span| s.from <= at && at < s.to;
+        for c in &mut carriers {
+            c.living = spans.iter().any(|(carrier, s)| *carrier == c.carrier && names(s));
+            if !c.living {
+                c.latest = None;
             }
-            let anyone = spans.iter().any(|(_, s)| names(s));
-            result.step(at, wanted(&carriers), anyone);
         }
+        let anyone = spans.iter().any(|(_, s)| names(s));
+        result.step(at, wanted(&carriers), anyone);
     }
     result
 }

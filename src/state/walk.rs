@@ -144,7 +144,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Reads a history. `dead` are the times without life, ordered and disjoint; the last may end at `Micros::MAX`.
+    /// Reads a history. `dead` are the times without life, in order; one may end at `Micros::MAX`.
     pub fn read(&mut self, history: impl Iterator<Item = Statement>, dead: &[(Micros, Micros)]) {
         self.transitions.clear();
         self.deployments.clear();

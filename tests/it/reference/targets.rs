@@ -100,8 +100,15 @@ pub fn history(target: &Target, lives: &[Life]) -> TargetHistory {
     events.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
 
     let mut replay = Replay { living: vec![false; lives.len()], wanted: vec![None; lives.len()], ..Replay::default() };
-    for (rank, life, event) in events {
-        replay.step(rank, life, &event);
+    let mut events = events.into_iter().peekable();
+    while let Some((rank, life, event)) = events.next() {
+        // All that leave at one time leave together.
+        let more = events.peek().is_some_and(|next| next.0.0 == rank.0 && matches!(next.2, Event::End));
+        if matches!(event, Event::End) && more {
+            replay.leave(life);
+        } else {
+            replay.step(rank, life, &event);
+        }
     }
     replay.history
 }
@@ -126,10 +133,7 @@ impl Replay {
                     self.wanted[life] = Some(Wanted { since, latest: (*declaration).clone() });
                 }
             }
-            Event::End => {
-                self.living[life] = false;
-                self.wanted[life] = None;
-            }
+            Event::End => self.leave(life),
         }
         match self.newest() {
             Some(winner) => self.in_force(at, winner, event),
@@ -137,6 +141,11 @@ impl Replay {
             None if self.living.contains(&true) => {}
             None => self.close(at),
         }
+    }
+
+    fn leave(&mut self, life: usize) {
+        self.living[life] = false;
+        self.wanted[life] = None;
     }
 
     /// The newest declaration among the living carriers (§3.14).
