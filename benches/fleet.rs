@@ -208,7 +208,7 @@ impl Bench<'_> {
         let (mut tally, mut cost) = (Tally::default(), Cost::default());
         for round in 0..rounds {
             let who = self.fleet.shuffled(round as u64);
-            let batches = self.fleet.repeated(&who, &recently(7200 - round as i64));
+            let batches = self.fleet.repeated(&who, &recently(50 - round as i64));
             tally.add(self.send(batches, &mut cost).await?);
         }
         if tally.accepted > 0 {
@@ -228,7 +228,7 @@ impl Bench<'_> {
             who.truncate(left);
             left -= who.len();
             // Later rounds are later in time, and all of them later than the heartbeats.
-            batches.extend(self.fleet.changed(&who, self.round, &recently(3600 - self.round as i64)));
+            batches.extend(self.fleet.changed(&who, self.round, &recently(30 - self.round as i64)));
         }
         batches
     }

@@ -8,6 +8,7 @@ mod cursor;
 mod deployment_state;
 mod edge;
 mod health;
+mod inflate;
 mod ingest;
 pub mod listen;
 mod openapi;
@@ -31,7 +32,6 @@ use tower::{Layer, Service};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
-use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -88,7 +88,7 @@ pub fn service(
     let router = router
         .merge(health::documents(document))
         .layer(DefaultBodyLimit::max(sql::BODY_MAX))
-        .layer(RequestDecompressionLayer::new())
+        .layer(axum::middleware::from_fn(inflate::inflate))
         .with_state(app);
     from_fn_with_state(edge::Edge::new(limits.answer_within), edge::outer).layer(router)
 }

@@ -47,6 +47,9 @@ struct Answer {
     body: Bytes,
 }
 
+/// What one kept question takes besides its text and its answer.
+const ENTRY: usize = 256;
+
 impl Shelf {
     /// The place for an answer; empty until somebody fills it.
     fn place(&self, generation: &str, key: String) -> Arc<OnceCell<Answer>> {
@@ -54,6 +57,8 @@ impl Shelf {
         if kept.generation != generation || kept.bytes > SHELF_MAX {
             *kept = Kept { generation: generation.to_owned(), ..Kept::default() };
         }
+        // A question counts as well: whoever asks a great many different ones must not fill the memory with them.
+        kept.bytes += key.len() + ENTRY;
         Arc::clone(kept.answers.entry(key).or_default())
     }
 

@@ -32,6 +32,12 @@ pub fn fact(observation: Observation, received_at: Micros) -> Result<Fact, Rejec
     };
     let (at, clock) = match when.event {
         None => (received_at, Clock::Received),
+        Some(at) if at < Micros(0) => {
+            return Err(Rejection::new(
+                format!("the event time {at} lies before 1970"),
+                "give the time of the event in RFC 3339, or leave it out: then the time of receipt counts",
+            ));
+        }
         Some(at) if at.since(received_at) > FUTURE_TOLERANCE => (received_at, Clock::Future),
         Some(at) => (at, Clock::Said),
     };

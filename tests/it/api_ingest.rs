@@ -71,6 +71,11 @@ fn compressed_bodies_are_read_and_broken_ones_keep_what_was_whole() {
     let zipped = gzip(line.as_bytes());
     let answer = hub.ask("POST", "/api/v1/ingest/reconcilers", &[("content-encoding", "gzip")], &zipped);
     assert_eq!(answer.status, 200, "{}", answer.text());
+    let members = [gzip(line.replace("h1", "h9").as_bytes()), gzip(b"\n"), gzip(line.as_bytes())].concat();
+    let answer_to_members =
+        hub.ask("POST", "/api/v1/ingest/reconcilers", &[("content-encoding", "x-gzip")], &members).json();
+    let taken = answer_to_members["accepted"].as_u64().unwrap() + answer_to_members["unchanged"].as_u64().unwrap();
+    assert_eq!(taken, 2, "every member of a gzip body is read: {answer_to_members}");
     let garbage = hub.ask("POST", "/api/v1/ingest/reconcilers", &[("content-encoding", "gzip")], b"garbage");
     garbage.problem(400);
 

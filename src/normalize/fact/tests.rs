@@ -91,8 +91,17 @@ fn a_time_too_far_ahead_is_taken_as_received_and_flagged_and_stays_in_the_identi
     let none = at(None);
     assert_eq!((none.at, none.clock), (NOW, Clock::Received));
     assert_ne!(far.identity, none.identity);
-    assert_eq!(at(Some(Micros::MIN)).clock, Clock::Said);
+    assert_eq!(at(Some(Micros(0))).clock, Clock::Said);
     assert_eq!(at(Some(Micros::MAX)).clock, Clock::Future);
+}
+
+#[test]
+fn a_time_before_1970_is_refused_for_no_query_could_compute_with_it() {
+    for year in ["0001-01-01T00:00:00Z", "-005000-01-01T00:00:00Z", "1969-12-31T23:59:59Z"] {
+        let mut o = observation(said());
+        o.when.event = Some(Micros::parse(year).unwrap());
+        assert!(fact(o, NOW).unwrap_err().title.contains("before 1970"), "{year}");
+    }
 }
 
 #[test]

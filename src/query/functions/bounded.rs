@@ -251,14 +251,16 @@ fn check(name: &str, result: &ColumnarValue) -> Result<usize> {
 
 /// Refuses a collected value over `most` bytes.
 pub(in super::super) fn check_scalar(name: &str, scalar: &ScalarValue, most: usize) -> Result<()> {
-    match longest_of(&scalar.to_array_of_size(1)?) <= most {
-        true => Ok(()),
-        false => Err(QueryError::too_large(
-            format!("{name} gives a value that is too long"),
-            format!("At most {most} bytes fit into one collected value. Group by more columns, or filter first."),
-        )
-        .into_engine()),
-    }
+    if longest_of(&scalar.to_array_of_size(1)?) <= most { Ok(()) } else { Err(too_long_together(name, most)) }
+}
+
+/// What a collecting aggregate gathers for one group is too long.
+pub(in super::super) fn too_long_together(name: &str, most: usize) -> datafusion::common::DataFusionError {
+    QueryError::too_large(
+        format!("{name} gives a value that is too long"),
+        format!("At most {most} bytes fit into one collected value. Group by more columns, or filter first."),
+    )
+    .into_engine()
 }
 
 pub(in super::super) fn too_long(name: &str) -> datafusion::common::DataFusionError {

@@ -12,7 +12,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Signature};
 
-use super::bounded::check_scalar;
+use super::bounded::{check_scalar, too_long_together};
 
 /// Most bytes of one collected value.
 pub(in super::super) const COLLECTED: usize = 64 * 1024;
@@ -96,7 +96,8 @@ struct Counted {
 
 impl Accumulator for Counted {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.inner.update_batch(values)
+        self.inner.update_batch(values)?;
+        self.check_growth()
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
@@ -114,6 +115,18 @@ impl Accumulator for Counted {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.inner.merge_batch(states)
+        self.inner.merge_batch(states)?;
+        self.check_growth()
+    }
+}
+
+impl Counted {
+    /// The engine reserves memory for a group only after a batch, and thousands of groups grow at once: a text that is too long
+    /// already ends the statement while it grows. Capacities grow by doubling, so twice the limit is not yet too long.
+    fn check_growth(&self) -> Result<()> {
+        if self.name == "string_agg" && self.inner.size() > 2 * COLLECTED + size_of_val(&*self.inner) {
+            return Err(too_long_together(&self.name, COLLECTED));
+        }
+        Ok(())
     }
 }
