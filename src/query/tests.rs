@@ -309,21 +309,3 @@ async fn a_spilling_sort_gives_every_row_and_leaves_no_file() {
         tokio::task::yield_now().await;
     }
 }
-
-#[tokio::test]
-#[ignore = "prints figures, run by hand with --nocapture"]
-async fn planning_time_of_small_statements_is_shown() {
-    let engine = engine();
-    let catalog = catalog();
-    for sql in [
-        "select 1",
-        "select * from hosts limit 1",
-        "select n.host, n.load, f.status from named n join failing f on n.host = f.host",
-    ] {
-        let began = std::time::Instant::now();
-        for _ in 0..20 {
-            engine.rows(Arc::clone(&catalog), Statement::new(sql)).await.unwrap();
-        }
-        println!("{:?} each: {sql}", began.elapsed() / 20);
-    }
-}
