@@ -374,6 +374,10 @@ impl Decoder {
 
     /// Answers an item, unless the whole of it cannot be read.
     fn decode(&mut self, item: &[u8]) -> Result<(), Rejection> {
+        // The derived readers would take an array for an object, by position.
+        if item.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Rejection::new("the item is an array", "an item is one JSON object with named fields"));
+        }
         let one = match self.form {
             Form::Resources => {
                 let all = resource::decode(item, &self.source)?;

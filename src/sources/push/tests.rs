@@ -83,6 +83,12 @@ fn flat_shapes_are_read_the_same_way() {
 }
 
 #[test]
+fn an_array_is_not_an_item_whatever_stands_in_it() {
+    let found = read(Form::Hosts, &format!("[[\"poshost\"],{}]", host("a")));
+    assert_eq!(found, [(0, Err("the item is an array".to_owned())), (1, Ok("a".to_owned()))]);
+}
+
+#[test]
 fn a_bad_line_spoils_only_itself() {
     for bad in [
         "{\"name\":",
