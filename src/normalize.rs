@@ -1,6 +1,6 @@
 //! One normal form for commits, endpoints, statuses, names and messages: pure, and the only place that decides it.
 //!
-//! [`fact`] checks an observation and turns it into a [`crate::model::Fact`], or says what is wrong and what to do.
+//! [`fact()`] checks an observation and turns it into a [`crate::model::Fact`], or says what is wrong and what to do.
 //! Invariant: equal statements in different spellings become equal facts, and a normal form is its own normal form.
 
 mod commit;

@@ -1,7 +1,7 @@
 //! The functions statements may call.
 //!
 //! Invariant: a function is here because its name is on a list below. Those whose result can be larger than their
-//! arguments run behind [`bounded::Bounded`]; those that collect rows into one value behind [`collect::Collecting`].
+//! arguments run behind `bounded`; those that collect rows into one value behind `collect`.
 //!
 //! Left out, and why:
 //! - `range`, `generate_series`, `array_repeat`, `array_resize`, `unnest` over generated lists: rows and elements out of nothing.

@@ -29,7 +29,7 @@ pub struct Limits {
     pub spill_bytes: u64,
     /// Rows of a JSON answer.
     pub json_rows: usize,
-    /// Rows of [`Engine::rows`].
+    /// Rows of `Engine::rows`.
     pub rows: usize,
     /// Bytes of an answer.
     pub bytes: usize,

@@ -141,6 +141,7 @@ impl Rows for Transitions {
             "reported_at" => |_, r| Cell::time(r.1.reported_at),
             "received_at" => |_, r| Cell::time(r.1.received_at),
             "last_confirmed_at" => |_, r| Cell::time(r.1.last_confirmed_at),
+            "time_refused" => |_, r| Cell::Flag(r.1.future),
             "source" => |s, r| Cell::Text(s.0.tables.text(r.1.source)),
             _ => return None,
         })

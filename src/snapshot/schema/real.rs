@@ -131,6 +131,10 @@ pub static TRANSITIONS: TableSchema = TableSchema {
         time("received_at", "When the hub received it."),
         time("last_confirmed_at", "Event time of the last report that said the same."),
         SOURCE,
+        flag(
+            "time_refused",
+            "The source claimed a time more than five minutes ahead; the time of receipt stands for it.",
+        ),
         RECONCILER_NO,
     ],
 };
