@@ -269,7 +269,7 @@ impl Decoder {
             }
             Scan::Broken(at, reason) => {
                 // An item over several lines begins at the start of a line; from there on items are whole again.
-                let line = at == 0 && self.scanner.after_newline();
+                let line = if at == 0 { self.scanner.after_newline() } else { bytes[at - 1] == b'\n' };
                 self.value_broken(reason);
                 self.layout = Layout::Seek { line };
                 &bytes[at..]

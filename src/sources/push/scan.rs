@@ -83,7 +83,7 @@ impl Scanner {
                 b'"' => self.in_text = true,
                 b'{' | b'[' => {
                     if !self.may_open() {
-                        return Scan::Broken(at.saturating_sub(1), "a bracket opens where none may");
+                        return Scan::Broken(at, "a bracket opens where none may");
                     }
                     if self.depth < MAX_DEPTH {
                         self.arrays = (self.arrays << 1) | u128::from(byte == b'[');
