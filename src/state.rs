@@ -96,7 +96,7 @@ impl State {
         if fact.clock == Clock::Said {
             return;
         }
-        let known = self.index.carrier(&self.tables, fact.carrier).and_then(|id| self.tables.carriers.get(id));
+        let known = self.index.carrier(fact.carrier).and_then(|id| self.tables.carriers.get(id));
         if let Some(at) = known.and_then(|c| c.remembered(fact.identity)) {
             fact.at = at;
         }
@@ -104,7 +104,7 @@ impl State {
 
     /// What applying a (resolved) fact would do.
     pub fn novelty(&self, fact: &Fact) -> Novelty {
-        let Some(carrier) = self.index.carrier(&self.tables, fact.carrier) else { return Novelty::Changed };
+        let Some(carrier) = self.index.carrier(fact.carrier) else { return Novelty::Changed };
         let Some(record) = self.tables.carriers.get(carrier) else { return Novelty::Changed };
         match &fact.body {
             Body::Gone => {

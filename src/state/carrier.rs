@@ -76,8 +76,6 @@ pub struct Span {
     pub from: Micros,
     /// End; `Micros::MAX` while it lasts.
     pub to: Micros,
-    /// The last time it said so.
-    pub last: Micros,
     /// It ended by a departure, and not because the carrier named another object.
     pub gone: bool,
 }
@@ -231,10 +229,10 @@ impl CarrierRecord {
         for claim in self.claims() {
             let named = claim.object.is_some_and(|o| o.kind == kind && o.id == id);
             match spans.last_mut() {
-                Some(span) if open && named => span.last = claim.last,
+                Some(_) if open && named => {}
                 Some(span) if open => (span.to, span.gone) = (claim.first, claim.object.is_none()),
                 _ if named => {
-                    spans.push(Span { from: claim.first, to: Micros::MAX, last: claim.last, gone: false });
+                    spans.push(Span { from: claim.first, to: Micros::MAX, gone: false });
                 }
                 _ => {}
             }

@@ -112,11 +112,6 @@ impl History {
         packed::unpack(&self.earlier).chain(self.newest)
     }
 
-    /// Bytes held outside the struct.
-    pub fn heap_bytes(&self) -> usize {
-        self.earlier.capacity()
-    }
-
     /// What [`History::insert`] would do, without doing it.
     pub fn would(&self, new: &Statement, tie: Tie<'_>) -> Inserted {
         match self.newest {

@@ -64,7 +64,7 @@ impl Index {
     }
 
     /// A carrier.
-    pub fn carrier(&self, _t: &Tables, key: CarrierKey) -> Option<u32> {
+    pub fn carrier(&self, key: CarrierKey) -> Option<u32> {
         self.carriers.get(&key).copied()
     }
 

@@ -255,11 +255,7 @@ impl Tables {
         if commit == 0 {
             return None;
         }
-        let first = || self.logs.get(log).and_then(|l| l.first_place(commit));
-        match assignments.records.get(&(log, commit)) {
-            Some((_, i)) => Some(*i),
-            None => assignments.cover(log, commit, first()),
-        }
+        assignments.cover(log, commit, || self.logs.get(log)?.first_place(commit))
     }
 
     /// The spans in which carriers named an object.

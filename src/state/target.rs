@@ -102,11 +102,11 @@ impl Assignments {
     }
 
     /// The assignment that covers a commit: the newest record, else the one in force at the commit's first place.
-    pub fn cover(&self, log: u32, commit: u32, first_place: Option<Micros>) -> Option<usize> {
+    pub fn cover(&self, log: u32, commit: u32, first_place: impl FnOnce() -> Option<Micros>) -> Option<usize> {
         if let Some((_, i)) = self.records.get(&(log, commit)) {
             return Some(*i);
         }
-        let at = first_place?;
+        let at = first_place()?;
         let next = self.list.partition_point(|a| a.start <= at);
         let i = next.checked_sub(1)?;
         (at < self.list[i].end && self.list[i].log == log).then_some(i)
@@ -341,7 +341,7 @@ mod tests {
     }
 
     fn span(carrier: u32, from: i64, to: i64) -> (u32, Span) {
-        (carrier, Span { from: Micros(from), to: Micros(to), last: Micros(from), gone: true })
+        (carrier, Span { from: Micros(from), to: Micros(to), gone: true })
     }
 
     fn always(carrier: u32) -> (u32, Span) {
@@ -356,9 +356,9 @@ mod tests {
     fn a_later_commit_with_the_same_version_extends_the_assignment() {
         let a = assignments(&[d(1, 1, 10, 7), d(2, 1, 10, 8)], &[always(1)]);
         assert_eq!(seen(&a), [(10, 1, 7)]);
-        assert_eq!(a.cover(1, 8, None), Some(0));
+        assert_eq!(a.cover(1, 8, || None), Some(0));
         assert_eq!(
-            a.cover(1, 9, Some(Micros(5))),
+            a.cover(1, 9, || Some(Micros(5))),
             Some(0),
             "a commit nobody recorded here is covered by what is in force"
         );
@@ -368,13 +368,13 @@ mod tests {
     fn a_version_recorded_too_early_starts_no_assignment() {
         let a = assignments(&[d(1, 1, 10, 7), d(5, 1, 11, 7), d(6, 1, 11, 8)], &[always(1)]);
         assert_eq!(seen(&a), [(10, 1, 7), (11, 6, 8)]);
-        assert_eq!(a.cover(1, 7, None), Some(0));
+        assert_eq!(a.cover(1, 7, || None), Some(0));
     }
 
     #[test]
     fn two_versions_at_one_commit_without_a_correction_are_named_by_the_newest() {
         let a = assignments(&[d(1, 1, 10, 7), d(5, 1, 11, 7)], &[always(1)]);
-        assert_eq!(a.cover(1, 7, None), Some(1));
+        assert_eq!(a.cover(1, 7, || None), Some(1));
     }
 
     #[test]
@@ -382,7 +382,7 @@ mod tests {
         let spans = [always(1), span(2, 5, 9)];
         let a = assignments(&[d(1, 1, 10, 7), d(5, 2, 11, 8)], &spans);
         assert_eq!(seen(&a), [(10, 1, 7), (11, 5, 8), (10, 9, 7)]);
-        assert_eq!(a.cover(1, 7, None), Some(2), "recorded anew");
+        assert_eq!(a.cover(1, 7, || None), Some(2), "recorded anew");
     }
 
     #[test]
