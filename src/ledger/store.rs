@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::hash::BuildHasher;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -239,8 +238,7 @@ fn initialise(db: &Database) -> Result<(), OpenError> {
         let mut meta = txn.open_table(META)?;
         meta.insert(FORMAT, newest(MIGRATIONS))?;
         meta.insert(CHECKPOINT, 0)?;
-        // The keys of a fresh hasher come from the operating system's randomness.
-        let epoch = std::collections::hash_map::RandomState::new().hash_one(Micros::now());
+        let epoch = getrandom::u64().map_err(|error| redb::StorageError::Io(error.into()))?;
         meta.insert(EPOCH, epoch)?;
         txn.open_table(JOURNAL)?;
         txn.open_table(BLOCKS)?;
