@@ -3,6 +3,7 @@
 //! Invariant: commands that ask a hub exit 0 only when the answer was had; what went wrong is one sentence on standard error.
 
 mod ask;
+mod crds;
 mod demo;
 mod logging;
 mod rollout;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Print the OpenAPI document.
     Openapi,
+    /// Print the definitions of the custom resources, ready for `kubectl apply --server-side -f -`.
+    Crds,
 }
 
 /// Parses the command line and runs it.
@@ -47,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Sql(args) => args.run(),
         Command::Rollout(args) => args.run(),
         Command::Demo(args) => args.run(),
+        Command::Crds => crds::print(),
         Command::Openapi => {
             print!("{}", crate::api::document());
             Ok(ExitCode::SUCCESS)

@@ -10,10 +10,11 @@ mod time;
 
 pub use fact::{
     Body, CarrierKey, Clock, Declaration, Endpoint, Expectation, Fact, HostDeclaration, Liveness, LivenessChange,
-    Report,
+    Report, Sighting,
 };
 pub use observation::{
-    Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, When,
+    Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, SightingSaid,
+    When,
 };
 pub use status::Status;
 pub use time::{FUTURE_TOLERANCE, Micros};

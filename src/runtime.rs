@@ -7,6 +7,7 @@
 mod background;
 mod files;
 mod hub;
+pub mod kubernetes;
 mod manifests;
 mod start;
 

@@ -5,5 +5,6 @@
 pub mod directory;
 pub mod flat;
 mod json;
+pub mod kubernetes;
 pub mod push;
 pub mod resource;

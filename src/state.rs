@@ -119,6 +119,15 @@ impl State {
             }
             Body::Host(h) => self.host_novelty(fact, h),
             Body::Liveness(_) => Novelty::Changed,
+            Body::Sighting(s) => {
+                let name = |text: &str| self.index.name(&self.tables, text);
+                let known = || {
+                    let log = *self.index.logs.get(&(name(&s.repo)?, name(&s.branch)?))?;
+                    let commit = name(&s.commit)?;
+                    Some(self.tables.logs.get(log)?.has_seen(carrier, fact.at, commit))
+                };
+                if known().unwrap_or(false) { Novelty::Known } else { Novelty::Changed }
+            }
         }
     }
 
@@ -211,10 +220,12 @@ impl State {
                     .any(|r| self.tables.reconcilers.get(*r).is_some_and(|r| r.carriers().any(watched))))
     }
 
-    /// Carriers of a source that still name something: what a complete listing did not show must be told gone.
-    pub fn living_carriers(&self, source: &str) -> Vec<crate::model::CarrierKey> {
-        let all = self.tables.carriers.iter();
-        all.filter(|(_, c)| c.object().is_some() && self.tables.text(c.source) == source).map(|(_, c)| c.key).collect()
+    /// Carriers of a source that still name something (of a kind): what a complete listing did not show must be told gone.
+    pub fn living_carriers(&self, source: &str, kind: Option<ObjectKind>) -> Vec<crate::model::CarrierKey> {
+        let living = |c: &carrier::CarrierRecord| {
+            c.object().is_some_and(|o| kind.is_none_or(|kind| o.kind == kind)) && self.tables.text(c.source) == source
+        };
+        self.tables.carriers.iter().filter(|(_, c)| living(c)).map(|(_, c)| c.key).collect()
     }
 }
 

@@ -53,7 +53,7 @@ async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
         return Err(Problem::unavailable("the store failed: the hub is read-only until it is restarted", 30)
             .detail("Questions are still answered; the cause is in the hub's log."));
     }
-    if !app.hub.is_ready() {
+    if !app.hub.unheard().is_empty() {
         return Err(Problem::unavailable("not ready: the first scan of the sources is not complete", 1));
     }
     Ok(Json(Health { status: "ready", version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq() }))

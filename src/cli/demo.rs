@@ -37,6 +37,7 @@ async fn start(wanted: Wanted) -> anyhow::Result<demo::Hub> {
         data: Some(data),
         listen,
         manifests: None,
+        kubernetes: None,
         late_after,
         silent_after,
         limits: api::Limits::default(),

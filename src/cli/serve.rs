@@ -33,9 +33,50 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "KOH_ANNOUNCE", value_name = "FILE")]
     announce: Option<PathBuf>,
     #[command(flatten)]
+    kubernetes: KubernetesArgs,
+    #[command(flatten)]
     liveness: LivenessArgs,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+/// The Kubernetes API server as a source.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Kubernetes")]
+struct KubernetesArgs {
+    /// Watch the custom resources of the API server that the pod or KUBECONFIG names.
+    #[arg(long, env = "KOH_KUBERNETES")]
+    kubernetes: bool,
+    /// Context of the kubeconfig.
+    #[arg(long, env = "KOH_KUBERNETES_CONTEXT", value_name = "NAME", requires = "kubernetes")]
+    kubernetes_context: Option<String>,
+    /// Watch this namespace only; a Role in it is enough then.
+    #[arg(long, env = "KOH_KUBERNETES_NAMESPACE", value_name = "NAME", requires = "kubernetes")]
+    kubernetes_namespace: Option<String>,
+    /// Name under which what this API server says is filed; hubs that exchange history name their clusters apart.
+    #[arg(long, env = "KOH_KUBERNETES_SOURCE", value_name = "NAME", default_value = "kubernetes")]
+    kubernetes_source: String,
+    /// Namespace of the Lease by which several hubs agree who writes statuses; the pod's own by default.
+    #[arg(long, env = "KOH_LEASE_NAMESPACE", value_name = "NAME", requires = "kubernetes")]
+    lease_namespace: Option<String>,
+    /// Name of that Lease.
+    #[arg(long, env = "KOH_LEASE_NAME", value_name = "NAME", default_value = "koh")]
+    lease_name: String,
+}
+
+impl KubernetesArgs {
+    fn options(self) -> Option<runtime::kubernetes::Options> {
+        let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        self.kubernetes.then(|| runtime::kubernetes::Options {
+            source: self.kubernetes_source,
+            context: self.kubernetes_context,
+            namespace: self.kubernetes_namespace,
+            lease_namespace: self.lease_namespace,
+            lease_name: self.lease_name,
+            // A second process of one name, or the same one restarted, must not take itself for the first.
+            identity: format!("{}_{:08x}", host.as_deref().unwrap_or("koh"), getrandom::u32().unwrap_or(std::process::id())),
+        })
+    }
 }
 
 /// When a host of the default class counts as late or silent.
@@ -84,7 +125,7 @@ impl ServeArgs {
     }
 
     fn config(self) -> anyhow::Result<Config> {
-        let ServeArgs { data, listen, insecure_no_auth, manifests, announce: _, liveness, limits } = self;
+        let ServeArgs { data, listen, insecure_no_auth, manifests, announce: _, kubernetes, liveness, limits } = self;
         if !listen.ip().is_loopback() && !insecure_no_auth {
             bail!(
                 "refusing to listen on {listen}: this version has no authentication, so anybody who reaches the address could \
@@ -104,6 +145,7 @@ impl ServeArgs {
             data: Some(data),
             listen,
             manifests,
+            kubernetes: kubernetes.options(),
             late_after,
             silent_after,
             limits: api::Limits { ingest_streams: max_ingest_streams, ingest_idle, answer_within },

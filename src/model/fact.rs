@@ -55,6 +55,8 @@ pub enum Body {
     Gone,
     /// What the hub concluded by its own clock: hosts that turned late or silent.
     Liveness(Vec<LivenessChange>),
+    /// A commit of a branch was seen by one who watches it.
+    Sighting(Box<Sighting>),
 }
 
 /// A manifests endpoint in canonical form.
@@ -172,6 +174,17 @@ pub struct HostDeclaration {
     pub heartbeat: bool,
     /// Declared retired at the fact's time.
     pub retired: bool,
+}
+
+/// A commit on a branch; the carrier of the fact is the watcher.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Sighting {
+    /// Repository, canonical.
+    pub repo: String,
+    /// Branch or other ref.
+    pub branch: String,
+    /// Commit, normal form.
+    pub commit: String,
 }
 
 /// Whether a host is heard from.

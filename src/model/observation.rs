@@ -79,6 +79,8 @@ pub enum Said {
     Report(Box<ReportSaid>),
     /// A host exists, is alive, expects something, or is retired.
     Host(Box<HostSaid>),
+    /// Somebody who watches a branch was on a commit of it.
+    Sighting(Box<SightingSaid>),
     /// The carrier is gone. With [`Carrier::Natural`] the boxed statement names the natural key.
     Deleted(Option<Box<Said>>),
 }
@@ -147,6 +149,19 @@ pub struct DescriptorSaid {
     pub contact: Option<String>,
     /// Labels of the deployment target.
     pub labels: BTreeMap<String, String>,
+}
+
+/// A commit of a branch, seen by one who watches the branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SightingSaid {
+    /// Who watches, unique within the source: `Kustomization/flux-system/app`.
+    pub watcher: String,
+    /// Repository in any spelling.
+    pub repo: String,
+    /// Branch or other ref.
+    pub branch: String,
+    /// The commit, in any spelling.
+    pub commit: String,
 }
 
 /// A Reconciler or its flat twin.

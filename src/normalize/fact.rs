@@ -6,7 +6,8 @@
 use super::{Rejection, commit, endpoint, keys, name, redact, repository, status};
 use crate::model::{
     Body, Carrier, CarrierKey, Clock, Declaration, DescriptorSaid, Expectation, FUTURE_TOLERANCE, Fact,
-    HostDeclaration, HostSaid, ManifestsSaid, Micros, Observation, Report, ReportSaid, Said, When,
+    HostDeclaration, HostSaid, ManifestsSaid, Micros, Observation, Report, ReportSaid, Said, Sighting,
+    SightingSaid, When,
 };
 
 /// The most expectations one host may declare.
@@ -67,6 +68,10 @@ fn body(source: &str, said: Said, natural: bool) -> Result<(Body, Option<Carrier
             let key = key(&|| keys::host(source, &declared.name));
             (Body::Host(Box::new(declared)), key)
         }
+        Said::Sighting(said) => {
+            let key = key(&|| keys::watcher(source, &said.watcher));
+            (Body::Sighting(Box::new(sighting(*said)?)), key)
+        }
         Said::Deleted(of) => {
             let key = match of {
                 Some(of) if natural => Some(named(source, *of)?),
@@ -93,8 +98,8 @@ fn named(source: &str, said: Said) -> Result<CarrierKey, Rejection> {
             Ok(keys::target(source, [&workspace, &application, &workload, &environment, &target]))
         }
         Said::Host(host) => Ok(keys::host(source, &name::name("host", host.name)?)),
-        Said::Deleted(_) => {
-            Err(Rejection::new("a deletion of a deletion", "name the target, reconciler or host that is gone"))
+        Said::Sighting(_) | Said::Deleted(_) => {
+            Err(Rejection::new("a deletion of what is no object", "name the target, reconciler or host that is gone"))
         }
     }
 }
@@ -161,6 +166,18 @@ fn declaration(said: DescriptorSaid) -> Result<Declaration, Rejection> {
     })
 }
 
+fn sighting(said: SightingSaid) -> Result<Sighting, Rejection> {
+    let raw = said.commit;
+    let commit = digest("commit", Some(raw.clone()))?.ok_or_else(|| {
+        Rejection::new(format!("the revision `{raw}` names no commit"), "a sighting needs the commit that was seen")
+    })?;
+    Ok(Sighting {
+        repo: repository(&name::name("repository", said.repo)?),
+        branch: name::name("branch", said.branch)?,
+        commit,
+    })
+}
+
 fn host(said: HostSaid) -> Result<HostDeclaration, Rejection> {
     let expects = match said.expects {
         Some(expects) if expects.len() > MAX_EXPECTATIONS => {
@@ -216,6 +233,7 @@ fn identity(carrier: CarrierKey, when: &When, body: &Body) -> u64 {
             Body::Host(_) => 3,
             Body::Gone => 4,
             Body::Liveness(_) => 5,
+            Body::Sighting(_) => 6,
         });
         if let Some(version) = &when.object_version {
             bytes.push(b'v');
@@ -292,6 +310,11 @@ fn content(bytes: &mut Vec<u8>, body: &Body) {
                 }
             }
             bytes.extend_from_slice(&[u8::from(h.heartbeat), u8::from(h.retired)]);
+        }
+        Body::Sighting(s) => {
+            for text in [&s.repo, &s.branch, &s.commit] {
+                keys::text(bytes, text);
+            }
         }
         // A source never says these; a deletion has no content.
         Body::Gone | Body::Liveness(_) => {}

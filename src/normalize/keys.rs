@@ -29,6 +29,11 @@ pub fn host(source: &str, name: &str) -> CarrierKey {
     carrier(source, "host", &[name])
 }
 
+/// The key of one who watches a branch.
+pub fn watcher(source: &str, watcher: &str) -> CarrierKey {
+    carrier(source, "watcher", &[watcher])
+}
+
 fn carrier(source: &str, tag: &str, texts: &[&str]) -> CarrierKey {
     CarrierKey(hash(|bytes| {
         text(bytes, source);

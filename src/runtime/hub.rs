@@ -3,11 +3,11 @@
 //! Invariant: a generation is taken at most once at a time and at most every [`PAUSE`] unless a reader needs a newer one, so
 //! that any number of readers cost one snapshot.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::{AppendError, Ledger, Receipt};
@@ -71,7 +71,7 @@ pub struct Hub {
     engines: Engines,
     current: RwLock<Arc<Published>>,
     taking: tokio::sync::Mutex<()>,
-    scanned: AtomicBool,
+    unheard: Mutex<BTreeSet<String>>,
     stop: CancellationToken,
 }
 
@@ -84,7 +84,7 @@ impl Hub {
             engines,
             current: RwLock::new(first),
             taking: tokio::sync::Mutex::new(()),
-            scanned: AtomicBool::new(false),
+            unheard: Mutex::default(),
             stop,
         }
     }
@@ -134,14 +134,19 @@ impl Hub {
         self.ledger.failure().is_some()
     }
 
-    /// True once the first complete scan of every source is in.
-    pub fn is_ready(&self) -> bool {
-        self.scanned.load(Ordering::Acquire)
+    /// The sources whose first complete scan is not in yet; the hub is ready when there are none.
+    pub fn unheard(&self) -> Vec<String> {
+        self.unheard.lock().iter().cloned().collect()
     }
 
-    /// Says that every source has been heard once.
-    pub(super) fn ready(&self) {
-        self.scanned.store(true, Ordering::Release);
+    /// Says that a source must be heard before the hub is ready.
+    pub(super) fn await_source(&self, source: &str) {
+        self.unheard.lock().insert(source.to_owned());
+    }
+
+    /// Says that a source has been heard once.
+    pub(super) fn heard_source(&self, source: &str) {
+        self.unheard.lock().remove(source);
     }
 
     /// A generation that is fresh enough.

@@ -3,6 +3,7 @@
 //! Invariant: what the folder said in an earlier life of the hub and does not say now is told gone, but only after a look that
 //! could read everything: a broken file deletes nothing.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,15 +11,18 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
+use crate::ledger::AppendError;
 use crate::model::{Body, CarrierKey, Clock, Fact, Micros, Observation};
 use crate::normalize;
 use crate::sources::directory::{self, Seen};
+use crate::state::ObjectKind;
 
 /// The name of the source.
 pub(super) const SOURCE: &str = "directory";
 
 /// Starts watching; the hub is ready after the first look.
 pub(super) fn watch(hub: &Arc<Hub>, folder: PathBuf, tasks: &TaskTracker) {
+    hub.await_source(SOURCE);
     let (tell, seen) = watch::channel(Seen::default());
     let sink = {
         let hub = Arc::clone(hub);
@@ -52,6 +56,21 @@ async fn take(hub: &Hub, observations: Vec<Observation>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tells gone what a source carried and does not carry any more; answers how many those were.
+pub(super) async fn retire_absent(
+    hub: &Hub,
+    source: &str,
+    kind: Option<ObjectKind>,
+    present: &HashSet<CarrierKey>,
+) -> Result<usize, AppendError> {
+    let living = hub.read(|s| s.living_carriers(source, kind));
+    let gone: Vec<Fact> =
+        living.into_iter().filter(|c| !present.contains(c)).map(|carrier| farewell(source, carrier)).collect();
+    let count = gone.len();
+    hub.append(gone).await?;
+    Ok(count)
+}
+
 /// Makes the hub ready after the first look, and lets go of what earlier lives of the hub saw and this one does not.
 async fn follow(hub: Arc<Hub>, mut seen: watch::Receiver<Seen>) {
     let mut settled = false;
@@ -63,9 +82,7 @@ async fn follow(hub: Arc<Hub>, mut seen: watch::Receiver<Seen>) {
         }
         let now = seen.borrow_and_update().clone();
         if !settled && now.complete {
-            let gone: Vec<CarrierKey> =
-                hub.read(|s| s.living_carriers(SOURCE)).into_iter().filter(|c| !now.carriers.contains(c)).collect();
-            match hub.append(gone.into_iter().map(farewell).collect()).await {
+            match retire_absent(&hub, SOURCE, None, &now.carriers).await {
                 Ok(_) => settled = true,
                 Err(error) => {
                     tracing::warn!(%error, "could not let go of manifests that vanished while the hub was down")
@@ -73,19 +90,19 @@ async fn follow(hub: Arc<Hub>, mut seen: watch::Receiver<Seen>) {
             }
         }
         if now.looks > 0 {
-            hub.ready();
+            hub.heard_source(SOURCE);
         }
     }
 }
 
 /// A carrier is gone, as of now: nobody was there to see when it went.
-fn farewell(carrier: CarrierKey) -> Fact {
+fn farewell(source: &str, carrier: CarrierKey) -> Fact {
     let now = Micros::now();
     let mut name = [0u8; 24];
     name[..16].copy_from_slice(&carrier.0.to_le_bytes());
     name[16..].copy_from_slice(&now.0.to_le_bytes());
     Fact {
-        source: SOURCE.to_owned(),
+        source: source.to_owned(),
         carrier,
         at: now,
         clock: Clock::Received,

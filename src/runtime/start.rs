@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::background;
 use super::hub::{Engines, Hub};
-use super::manifests;
+use super::{kubernetes, manifests};
 use crate::api;
 use crate::ledger::{self, Ledger, Store};
 use crate::query::{self, Engine};
@@ -29,6 +29,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// A folder of manifests to watch.
     pub manifests: Option<PathBuf>,
+    /// An API server to watch.
+    pub kubernetes: Option<kubernetes::Options>,
     /// A host not heard for this long is late.
     pub late_after: Duration,
     /// A host not heard for this long is silent.
@@ -64,6 +66,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no configuration for the API server, or it cannot be used.
+    #[error(transparent)]
+    Kubernetes(#[from] kubernetes::ConnectError),
     /// Threads could not be made.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
@@ -85,14 +90,18 @@ pub struct Running {
 
 /// Opens the ledger, starts the sources and listens.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let Config { data, listen, manifests, late_after, silent_after, limits, patience } = config;
+    let Config { data, listen, manifests, kubernetes, late_after, silent_after, limits, patience } = config;
     if let Some(path) = &data {
         std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
     }
     let stop = CancellationToken::new();
     let options = ledger::Options {
         heartbeat: Heartbeat { late_after: micros(late_after), silent_after: micros(silent_after) },
-        watched_sources: manifests.iter().map(|_| manifests::SOURCE.to_owned()).collect(),
+        watched_sources: manifests
+            .iter()
+            .map(|_| manifests::SOURCE.to_owned())
+            .chain(kubernetes.iter().map(|k| k.source.clone()))
+            .collect(),
         ..ledger::Options::default()
     };
     let ledger = open(data.clone(), options).await?;
@@ -113,9 +122,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(directory) = &exports {
         tasks.spawn(background::export_regularly(Arc::clone(&hub), directory.clone()));
     }
-    match manifests {
-        Some(folder) => manifests::watch(&hub, folder, &tasks),
-        None => hub.ready(),
+    if let Some(folder) = manifests {
+        manifests::watch(&hub, folder, &tasks);
+    }
+    if let Some(options) = kubernetes {
+        kubernetes::watch(&hub, options, &tasks).await?;
     }
     let service = api::service(Arc::clone(&hub), limits, ingest.handle().clone());
     let serving = tokio::spawn(api::listen::serve(listener, service, patience, stop.clone()));

@@ -69,6 +69,11 @@ impl LogRecord {
         self.rebuild()
     }
 
+    /// Whether this very sighting is filed.
+    pub fn has_seen(&self, watcher: u32, at: Micros, commit: u32) -> bool {
+        self.watchers.iter().any(|w| w.id == watcher && w.sightings.contains(&(at, commit)))
+    }
+
     fn visit(places: &mut HashMap<u32, Visits>, commit: u32, nth: usize, at: Micros) -> bool {
         let visits = places.entry(commit).or_default();
         match visits.get_mut(nth - 1) {

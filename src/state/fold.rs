@@ -16,7 +16,7 @@ use super::rank::rank;
 use super::tables::{EndpointRecord, ReconcilerRecord, SourceRecord, SourceWord, VersionRecord};
 use super::target::{Declared, TargetRecord, assignments};
 use super::{State, Touched, tie};
-use crate::model::{Body, Clock, Declaration, Endpoint, Fact, HostDeclaration, LivenessChange, Micros, Report};
+use crate::model::{Body, Clock, Declaration, Endpoint, Fact, HostDeclaration, LivenessChange, Micros, Report, Sighting};
 
 const WHY: &str = "the id came from the index, which names existing records only";
 
@@ -39,6 +39,7 @@ impl State {
             Body::Report(r) => self.apply_report(seq, fact, carrier, source, r),
             Body::Host(h) => self.apply_host(seq, fact, carrier, h),
             Body::Gone => self.claim(seq, fact, carrier, None, &[]),
+            Body::Sighting(s) => self.apply_sighting(seq, fact, carrier, s),
             Body::Liveness(_) => Touched::new(),
         }
     }
@@ -86,6 +87,16 @@ impl State {
         let id = self.tables.endpoints.push(EndpointRecord { storage_type, canonical, raw }, seq);
         self.index.endpoints.insert((storage_type, canonical), id);
         id
+    }
+
+    fn intern_log(&mut self, repo: &str, branch: &str, seq: u64) -> u32 {
+        let key = (self.intern(repo, seq), self.intern(branch, seq));
+        if let Some(log) = self.index.logs.get(&key) {
+            return *log;
+        }
+        let log = self.tables.logs.push(LogRecord::new(key.0, key.1), seq);
+        self.index.logs.insert(key, log);
+        log
     }
 
     fn intern_host(&mut self, name: &str, at: Micros, seq: u64) -> u32 {
@@ -276,15 +287,7 @@ impl State {
         };
         let endpoint = self.intern_endpoint(&d.endpoint, seq);
         add(&mut self.index.targets_at, endpoint, id);
-        let (repo, branch) = (self.intern(&d.repo, seq), self.intern(&d.branch, seq));
-        let log = match self.index.logs.get(&(repo, branch)) {
-            Some(log) => *log,
-            None => {
-                let log = self.tables.logs.push(LogRecord::new(repo, branch), seq);
-                self.index.logs.insert((repo, branch), log);
-                log
-            }
-        };
+        let log = self.intern_log(&d.repo, &d.branch, seq);
         let version = self.apply_version(seq, fact, d, (workspace, application, workload));
         let declared = Declared {
             at: fact.at,
@@ -311,6 +314,16 @@ impl State {
         }
         let rank = rank(0, &d.commit, &key.map(String::as_str));
         self.claim(seq, fact, carrier, Some(Object { kind: ObjectKind::Target, id, rank }), &[])
+    }
+
+    /// A watcher was on a commit: this may move places, and so what the gate says of every target of the branch.
+    fn apply_sighting(&mut self, seq: u64, fact: &Fact, carrier: u32, s: &Sighting) -> Touched {
+        let log = self.intern_log(&s.repo, &s.branch, seq);
+        let commit = self.intern(&s.commit, seq);
+        let names = &self.tables.names;
+        let text = |id: u32| super::names::text(names, id);
+        self.tables.logs.get_mut(log, seq).expect(WHY).sight(carrier, fact.at, commit, |a, b| text(a) > text(b));
+        Touched::new()
     }
 
     fn apply_version(

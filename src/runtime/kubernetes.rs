@@ -1,0 +1,122 @@
+//! The API server as a source, wired to the ledger.
+//!
+//! Invariant: what the API server showed in an earlier life of the hub and does not show now is told gone, per kind, and only
+//! after a complete list of that kind.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kube::Client;
+use kube::config::{KubeConfigOptions, KubeconfigError};
+use tokio_util::task::TaskTracker;
+
+use super::hub::Hub;
+use super::manifests::retire_absent;
+use crate::model::{CarrierKey, Micros, Observation, ResourceKind};
+use crate::normalize::{self, Rejection};
+use crate::sources::kubernetes::{self, Taker, lease};
+use crate::state::ObjectKind;
+
+/// Without renewal another hub takes the lease after this long.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// Which API server, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name under which its statements are filed.
+    pub source: String,
+    /// A context of the kubeconfig; the current one, or the pod's own ServiceAccount, when absent.
+    pub context: Option<String>,
+    /// Watch this namespace only.
+    pub namespace: Option<String>,
+    /// Namespace of the lease; the pod's own, or that of the context, when absent.
+    pub lease_namespace: Option<String>,
+    /// Name of the lease.
+    pub lease_name: String,
+    /// The name of this hub among those that compete for the lease.
+    pub identity: String,
+}
+
+/// Why no API server can be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither a pod's ServiceAccount nor a kubeconfig.
+    #[error(
+        "--kubernetes: no API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG to a kubeconfig ({0})"
+    )]
+    Infer(#[from] kube::config::InferConfigError),
+    /// The kubeconfig is not usable.
+    #[error("--kubernetes: the kubeconfig cannot be used: {0}")]
+    Kubeconfig(#[from] KubeconfigError),
+    /// The client cannot be made of it.
+    #[error("--kubernetes: {0}")]
+    Client(#[from] kube::Error),
+}
+
+/// Starts watching; the hub is ready when every kind is listed or known to be out of reach.
+pub(super) async fn watch(hub: &Arc<Hub>, options: Options, tasks: &TaskTracker) -> Result<(), ConnectError> {
+    let Options { source, context, namespace, lease_namespace, lease_name, identity } = options;
+    let config = match context {
+        Some(context) => {
+            let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
+            kube::Config::from_kubeconfig(&options).await?
+        }
+        None => kube::Config::infer().await?,
+    };
+    let home = lease_namespace.unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config)?;
+    hub.await_source(&source);
+    let options = kubernetes::Options {
+        source: source.clone(),
+        namespace,
+        lease: lease::Options { namespace: home, name: lease_name, identity, duration: LEASE },
+    };
+    let taker = Arc::new(Sink { hub: Arc::clone(hub), source: source.clone() });
+    let listed = kubernetes::start(client, options, taker, tasks, hub.stopping().clone());
+    let hub = Arc::clone(hub);
+    tasks.spawn(async move {
+        listed.await;
+        hub.heard_source(&source);
+    });
+    Ok(())
+}
+
+/// Takes what the API server says into the ledger.
+struct Sink {
+    hub: Arc<Hub>,
+    source: String,
+}
+
+impl Taker for Sink {
+    fn take(&self, observations: Vec<Observation>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Rejection>>>> {
+        Box::pin(async move {
+            let received_at = Micros::now();
+            let mut facts = Vec::with_capacity(observations.len());
+            let mut rejected = Vec::with_capacity(observations.len());
+            for observation in observations {
+                match normalize::fact(observation, received_at) {
+                    Ok(fact) => {
+                        facts.push(fact);
+                        rejected.push(None);
+                    }
+                    Err(rejection) => rejected.push(Some(rejection)),
+                }
+            }
+            self.hub.append(facts).await?;
+            Ok(rejected)
+        })
+    }
+
+    fn listed(&self, kind: ResourceKind, shown: HashSet<CarrierKey>) -> BoxFuture<'_, anyhow::Result<usize>> {
+        Box::pin(async move {
+            let kind = match kind {
+                ResourceKind::DeploymentDescriptor => ObjectKind::Target,
+                ResourceKind::Reconciler => ObjectKind::Reconciler,
+                ResourceKind::Cluster => ObjectKind::Host,
+            };
+            Ok(retire_absent(&self.hub, &self.source, Some(kind), &shown).await?)
+        })
+    }
+}

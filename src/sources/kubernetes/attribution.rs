@@ -1,0 +1,440 @@
+//! Which GitOps commit a descriptor was applied at: descriptors and the Kustomizations that own them, put in order.
+//!
+//! Flux writes a descriptor before it knows that the commit succeeded, and the two kinds arrive on streams of their own, so
+//! neither order of arrival says which commit a change belongs to. Resource versions do: all objects of a cluster count in one
+//! sequence. Invariant: the content recorded at a commit is the content that the descriptor had at the resource version at which
+//! its Kustomization was settled on that commit; while it is not certain that the stream of descriptors has come that far,
+//! nothing is recorded.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use super::ObjectName;
+use super::flux::{Kustomization, Revision};
+use crate::model::{DescriptorSaid, Micros};
+
+/// The most settled revisions of one Kustomization that wait for the stream of descriptors.
+const MAX_WAITING: usize = 64;
+
+/// A descriptor as the API server showed it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) uid: String,
+    pub(super) generation: i64,
+    pub(super) resource_version: u64,
+    /// The resource version at which this generation is known to have stood, from the hub's own status.
+    pub(super) since: Option<u64>,
+    pub(super) owner: Option<ObjectName>,
+    pub(super) said: DescriptorSaid,
+    /// The time that the descriptor itself names; it counts where no Kustomization tells a better one.
+    pub(super) said_at: Option<Micros>,
+}
+
+/// What follows from an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A descriptor said this at a commit.
+    Record(Box<Recording>),
+    /// A Kustomization was seen on a revision of a branch.
+    Sight { owner: ObjectName, repo: String, branch: String, revision: String, at: Option<Micros> },
+    /// Ask the API server which descriptors the owner has now, and answer with [`Attribution::probed`].
+    Probe { owner: ObjectName },
+}
+
+/// A descriptor and the commit it stood at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Recording {
+    pub(super) name: ObjectName,
+    pub(super) uid: String,
+    pub(super) generation: i64,
+    /// The resource version at which this content was first seen.
+    pub(super) since: u64,
+    pub(super) said: DescriptorSaid,
+    /// The revision to record it at; `None` when the descriptor names its commit itself.
+    pub(super) revision: Option<String>,
+    pub(super) at: Option<Micros>,
+}
+
+/// Why a descriptor is not recorded yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Nobody tells its commit.
+    NoOwner,
+    /// The Kustomization its labels name is not there, or cannot be seen.
+    OwnerUnseen(ObjectName),
+    /// The Kustomization has not applied this content to the end.
+    Unsettled(String),
+}
+
+/// One content of a descriptor.
+#[derive(Clone, Debug)]
+struct Version {
+    /// The resource version from which on the descriptor is known to have had this content.
+    since: u64,
+    /// The earliest from which it may have had it, or another that was missed: a list shows only what is left of a gap.
+    from: u64,
+    generation: i64,
+    owner: Option<ObjectName>,
+    said: DescriptorSaid,
+    said_at: Option<Micros>,
+}
+
+#[derive(Debug, Default)]
+struct Descriptor {
+    uid: String,
+    /// The newest resource version seen; at least that of the newest version.
+    seen: u64,
+    /// Oldest first, never empty; older ones only while a settled revision may still ask for them.
+    versions: VecDeque<Version>,
+    /// Generation and revision recorded last.
+    recorded: Option<(i64, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Owner {
+    state: Kustomization,
+    /// The time handed out last, so that revisions told in one second keep their order.
+    last_at: Option<Micros>,
+    /// The revision settled on last.
+    settled: Option<String>,
+    /// The revision filed last.
+    sighted: Option<String>,
+    waiting: VecDeque<Settled>,
+    probing: bool,
+}
+
+/// A settled revision whose descriptors are not certain yet.
+#[derive(Clone, Debug)]
+struct Settled {
+    revision: Revision,
+    resource_version: u64,
+    /// What the stream must have shown before the content is certain; `None` while the API server has not been asked.
+    until: Option<HashMap<ObjectName, u64>>,
+}
+
+/// The two kinds put in order.
+#[derive(Debug, Default)]
+pub(super) struct Attribution {
+    descriptors: HashMap<ObjectName, Descriptor>,
+    by_owner: HashMap<ObjectName, HashSet<ObjectName>>,
+    owners: HashMap<ObjectName, Owner>,
+    /// Owners with settled revisions that wait.
+    open: BTreeSet<ObjectName>,
+    branches: HashMap<ObjectName, (String, String)>,
+    /// The stream of descriptors has shown everything up to this resource version.
+    progress: u64,
+    /// What the progress will be when the list under way is complete.
+    listing: Option<u64>,
+}
+
+impl Attribution {
+    /// A list of descriptors begins: when it is complete, it will show at least what Kustomizations were settled on before.
+    pub(super) fn listing(&mut self) {
+        self.listing = Some(self.owners.values().map(|o| o.state.resource_version).max().unwrap_or_default());
+    }
+
+    /// The list is complete: descriptors that it did not show are gone.
+    pub(super) fn listed(&mut self, shown: &HashSet<ObjectName>) -> Vec<Step> {
+        let gone: Vec<ObjectName> = self.descriptors.keys().filter(|name| !shown.contains(*name)).cloned().collect();
+        gone.iter().for_each(|name| self.forget(name));
+        self.progress = self.progress.max(self.listing.take().unwrap_or_default());
+        self.resolve_all()
+    }
+
+    /// A descriptor is there, or changed.
+    pub(super) fn descriptor(&mut self, name: &ObjectName, seen: Seen) -> Vec<Step> {
+        let listed = self.listing.is_some();
+        // Within a list the objects come in the order of their names.
+        let before = self.progress;
+        if !listed {
+            self.progress = self.progress.max(seen.resource_version);
+        }
+        let fresh = self.descriptors.get(name).is_none_or(|known| known.uid != seen.uid);
+        if fresh {
+            self.forget(name);
+        }
+        let descriptor = self.descriptors.entry(name.clone()).or_default();
+        descriptor.seen = descriptor.seen.max(seen.resource_version);
+        let repeats = descriptor.versions.back().is_some_and(|v| v.generation == seen.generation && v.owner == seen.owner);
+        let owner = seen.owner.clone();
+        if fresh {
+            descriptor.uid = seen.uid;
+        }
+        if repeats {
+            // The hub's own status, or somebody's label: the content is the same. Its annotations may still have moved.
+            if let Some(version) = descriptor.versions.back_mut() {
+                version.said = seen.said;
+                version.said_at = seen.said_at;
+            }
+        } else {
+            let since = seen.since.unwrap_or(seen.resource_version);
+            let from = if listed && !fresh { (before + 1).min(since) } else { since };
+            let Seen { generation, said, said_at, .. } = seen;
+            descriptor.versions.push_back(Version { since, from, generation, owner: owner.clone(), said, said_at });
+        }
+        match owner {
+            Some(owner) => {
+                self.by_owner.entry(owner.clone()).or_default().insert(name.clone());
+                self.look_again(&owner);
+                self.resolve_all()
+            }
+            None => self.record_unowned(name).into_iter().collect(),
+        }
+    }
+
+    /// A descriptor is gone.
+    pub(super) fn descriptor_gone(&mut self, name: &ObjectName, resource_version: u64) -> Vec<Step> {
+        self.progress = self.progress.max(resource_version);
+        self.forget(name);
+        self.resolve_all()
+    }
+
+    /// A Kustomization is there, or changed.
+    pub(super) fn owner(&mut self, name: &ObjectName, mut state: Kustomization) -> Vec<Step> {
+        let owned = self.by_owner.get(name).is_some_and(|names| !names.is_empty());
+        let owner = self.owners.entry(name.clone()).or_default();
+        let moved = state.settled.as_ref().is_some_and(|r| owner.settled.as_ref() != Some(&r.revision));
+        let relevant = owned || state.has_descriptors;
+        if state.progressing && state.attempted.as_ref().map(|r| &r.revision) == owner.state.attempted.as_ref().map(|r| &r.revision) {
+            // A retry of what failed is neither recovery nor change.
+            state.waiting_for.clone_from(&owner.state.waiting_for);
+        }
+        owner.state = state;
+        let mut steps = Vec::new();
+        self.sight(name, &mut steps);
+        let Some(owner) = self.owners.get_mut(name) else { return steps };
+        if let Some(settled) = owner.state.settled.clone().filter(|_| relevant && moved) {
+            owner.queue(settled);
+            self.open.insert(name.clone());
+        } else if relevant {
+            self.look_again(name);
+        }
+        steps.extend(self.resolve_all());
+        steps
+    }
+
+    /// A Kustomization is gone; what it applied stays recorded as it is.
+    pub(super) fn owner_gone(&mut self, name: &ObjectName) {
+        self.owners.remove(name);
+    }
+
+    /// The list of Kustomizations is complete: those it did not show are gone.
+    pub(super) fn owners_listed(&mut self, shown: &HashSet<ObjectName>) {
+        self.owners.retain(|name, _| shown.contains(name));
+    }
+
+    /// A GitRepository follows a branch, or none.
+    pub(super) fn branch(&mut self, name: &ObjectName, branch: Option<(String, String)>) -> Vec<Step> {
+        match branch {
+            Some(branch) if self.branches.get(name) == Some(&branch) => return Vec::new(),
+            Some(branch) => self.branches.insert(name.clone(), branch),
+            None => self.branches.remove(name),
+        };
+        let readers: Vec<ObjectName> =
+            self.owners.iter().filter(|(_, o)| o.state.source.as_ref() == Some(name)).map(|(n, _)| n.clone()).collect();
+        let mut steps = Vec::new();
+        for reader in readers {
+            if let Some(owner) = self.owners.get_mut(&reader) {
+                owner.sighted = None;
+            }
+            self.sight(&reader, &mut steps);
+        }
+        steps
+    }
+
+    /// The API server's answer to a probe: the descriptors of the owner and their resource versions.
+    pub(super) fn probed(&mut self, owner: &ObjectName, listed: Option<HashMap<ObjectName, u64>>) -> Vec<Step> {
+        if let Some(owner) = self.owners.get_mut(owner) {
+            owner.probing = false;
+            if let Some(listed) = listed {
+                for settled in owner.waiting.iter_mut().filter(|s| s.until.is_none()) {
+                    settled.until = Some(listed.clone());
+                }
+            }
+        }
+        self.resolve_all()
+    }
+
+    /// Why the newest content of a descriptor is not recorded; `None` when it is.
+    pub(super) fn waiting(&self, name: &ObjectName) -> Option<Waiting> {
+        let descriptor = self.descriptors.get(name)?;
+        let version = descriptor.versions.back()?;
+        if descriptor.recorded.as_ref().is_some_and(|(generation, _)| *generation == version.generation) {
+            return None;
+        }
+        Some(match &version.owner {
+            None => Waiting::NoOwner,
+            Some(owner) => match self.owners.get(owner) {
+                None => Waiting::OwnerUnseen(owner.clone()),
+                Some(o) if o.state.waiting_for.is_empty() => {
+                    Waiting::Unsettled("its Kustomization has not applied this content yet".to_owned())
+                }
+                Some(o) => Waiting::Unsettled(o.state.waiting_for.clone()),
+            },
+        })
+    }
+
+    /// The descriptors a Kustomization owns.
+    pub(super) fn owned(&self, owner: &ObjectName) -> Vec<ObjectName> {
+        self.by_owner.get(owner).into_iter().flatten().cloned().collect()
+    }
+
+    fn forget(&mut self, name: &ObjectName) {
+        let Some(descriptor) = self.descriptors.remove(name) else { return };
+        for owner in descriptor.versions.into_iter().filter_map(|v| v.owner) {
+            if let Some(names) = self.by_owner.get_mut(&owner) {
+                names.remove(name);
+                if names.is_empty() {
+                    self.by_owner.remove(&owner);
+                }
+            }
+        }
+    }
+
+    /// A descriptor without a Kustomization is recorded at the commit it names, once it names one.
+    fn record_unowned(&mut self, name: &ObjectName) -> Option<Step> {
+        let descriptor = self.descriptors.get_mut(name)?;
+        while descriptor.versions.len() > 1 {
+            descriptor.versions.pop_front();
+        }
+        let version = descriptor.versions.back()?;
+        let revision = version.said.gitops_revision.clone()?;
+        if descriptor.recorded.as_ref() == Some(&(version.generation, revision.clone())) {
+            return None;
+        }
+        descriptor.recorded = Some((version.generation, revision));
+        Some(Step::Record(Box::new(Recording {
+            name: name.clone(),
+            uid: descriptor.uid.clone(),
+            generation: version.generation,
+            since: version.since,
+            said: version.said.clone(),
+            revision: None,
+            at: version.said_at,
+        })))
+    }
+
+    /// Queues the settled revision again when something its Kustomization owns is not recorded at it.
+    fn look_again(&mut self, name: &ObjectName) {
+        let Some(owner) = self.owners.get_mut(name) else { return };
+        let Some(settled) = owner.state.settled.clone() else { return };
+        let at = owner.state.resource_version;
+        let open = self.by_owner.get(name).into_iter().flatten().filter_map(|n| self.descriptors.get(n)).any(|d| {
+            d.versions.iter().rev().find(|v| v.since <= at).is_some_and(|v| {
+                v.owner.as_ref() == Some(name) && d.recorded.as_ref().is_none_or(|r| r.0 != v.generation || r.1 != settled.revision)
+            })
+        });
+        if open {
+            owner.queue(settled);
+            self.open.insert(name.clone());
+        }
+    }
+
+    /// Files what a Kustomization is on under the branch its source follows.
+    fn sight(&mut self, name: &ObjectName, steps: &mut Vec<Step>) {
+        let Some(owner) = self.owners.get_mut(name) else { return };
+        let Some((repo, branch)) = owner.state.source.as_ref().and_then(|source| self.branches.get(source)) else { return };
+        let tried = owner.state.settled.as_ref().or(owner.state.attempted.as_ref());
+        let Some(Revision { revision, at }) = tried.filter(|r| owner.sighted.as_ref() != Some(&r.revision)).cloned() else {
+            return;
+        };
+        owner.sighted = Some(revision.clone());
+        let at = owner.in_order(at);
+        steps.push(Step::Sight { owner: name.clone(), repo: repo.clone(), branch: branch.clone(), revision, at });
+    }
+
+    fn resolve_all(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if self.open.is_empty() || self.listing.is_some() {
+            return steps;
+        }
+        for name in std::mem::take(&mut self.open) {
+            self.resolve(&name, &mut steps);
+            if self.owners.get(&name).is_some_and(|o| !o.waiting.is_empty()) {
+                self.open.insert(name);
+            }
+        }
+        steps
+    }
+
+    /// Records what the settled revisions of an owner are certain of, oldest first.
+    fn resolve(&mut self, name: &ObjectName, steps: &mut Vec<Step>) {
+        while let Some(owner) = self.owners.get_mut(name) {
+            let Some(settled) = owner.waiting.front() else { return };
+            let descriptors = &self.descriptors;
+            let certain = self.progress >= settled.resource_version
+                || settled.until.as_ref().is_some_and(|until| {
+                    until.iter().all(|(name, version)| descriptors.get(name).is_some_and(|d| d.seen >= *version))
+                });
+            if !certain {
+                if settled.until.is_none() && !owner.probing {
+                    owner.probing = true;
+                    steps.push(Step::Probe { owner: name.clone() });
+                }
+                return;
+            }
+            let Some(settled) = owner.waiting.pop_front() else { return };
+            let at = owner.in_order(settled.revision.at);
+            let mut names: Vec<ObjectName> = self.by_owner.get(name).into_iter().flatten().cloned().collect();
+            names.sort();
+            for descriptor in names {
+                steps.extend(self.record(&descriptor, name, &settled, at));
+            }
+        }
+    }
+
+    /// Records one descriptor as it was when its Kustomization was settled.
+    fn record(&mut self, name: &ObjectName, owner: &ObjectName, settled: &Settled, at: Option<Micros>) -> Option<Step> {
+        let descriptor = self.descriptors.get_mut(name)?;
+        let index = descriptor.versions.iter().rposition(|v| v.since <= settled.resource_version)?;
+        // Revisions are settled in order: nobody asks for what was before this one any more.
+        descriptor.versions.drain(..index);
+        let version = descriptor.versions.front()?;
+        if descriptor.versions.get(1).is_some_and(|next| next.from <= settled.resource_version) {
+            // Between the two something was missed: this commit may have carried it.
+            return None;
+        }
+        let recording = (version.generation, settled.revision.revision.clone());
+        if version.owner.as_ref() != Some(owner) || descriptor.recorded.as_ref() == Some(&recording) {
+            return None;
+        }
+        descriptor.recorded = Some(recording);
+        Some(Step::Record(Box::new(Recording {
+            name: name.clone(),
+            uid: descriptor.uid.clone(),
+            generation: version.generation,
+            since: version.since,
+            said: version.said.clone(),
+            revision: Some(settled.revision.revision.clone()),
+            at,
+        })))
+    }
+}
+
+impl Owner {
+    fn queue(&mut self, revision: Revision) {
+        self.settled = Some(revision.revision.clone());
+        let resource_version = self.state.resource_version;
+        if let Some(last) = self.waiting.back_mut()
+            && last.revision.revision == revision.revision
+        {
+            // The same revision, settled once more: what it is certain of is decided by the newer state.
+            *last = Settled { revision, resource_version, until: None };
+            return;
+        }
+        if self.waiting.len() == MAX_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(Settled { revision, resource_version, until: None });
+    }
+
+    /// Conditions count whole seconds; what the same Kustomization did later in one second is later.
+    fn in_order(&mut self, at: Option<Micros>) -> Option<Micros> {
+        let at = at?;
+        let at = self.last_at.filter(|last| *last >= at).map_or(at, |last| Micros(last.0 + 1));
+        self.last_at = Some(at);
+        Some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+//! The hub on a real kube-apiserver and etcd, with the real kustomize-controller of Flux. Everything the hub does here it does
+//! as the ServiceAccount of `schema/rbac.yaml`.
+//!
+//! The servers come from `tests/assets/build.sh` and are found through `KUBEBUILDER_ASSETS`; without them every test here says
+//! aloud that it is skipped. One API server serves the whole process, and every test has a namespace of its own.
+
+mod cluster;
+mod declared;
+mod descriptors;
+mod flux;
+mod hub;
+mod races;
+mod resilience;
