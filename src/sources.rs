@@ -4,6 +4,6 @@
 
 pub mod directory;
 pub mod flat;
-mod json;
+pub(crate) mod json;
 pub mod push;
 pub mod resource;
