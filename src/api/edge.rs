@@ -73,15 +73,20 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
                 Some(Ok(response)) => response,
                 Some(Err(_)) => {
                     tracing::error!(request_id = %id, %method, path, "a handler panicked");
-                    let problem =
-                        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the hub could not answer")
-                            .detail("The cause is in the hub's log under this request id.");
+                    let problem = Problem::new(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "internal",
+                        "the hub could not answer",
+                        "The cause is in the hub's log under this request id.",
+                    );
                     axum::response::IntoResponse::into_response(problem)
                 }
-                None => axum::response::IntoResponse::into_response(
-                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "no answer within the time limit")
-                        .detail(format!("The limit is {} s; ask for less.", edge.answer_within.as_secs())),
-                ),
+                None => axum::response::IntoResponse::into_response(Problem::new(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "timeout",
+                    "no answer within the time limit",
+                    format!("The limit is {} s; ask for less.", edge.answer_within.as_secs()),
+                )),
             }
         }
     };
@@ -120,14 +125,12 @@ fn sane(id: &str) -> bool {
 fn too_large(request: &Request) -> Option<Problem> {
     let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
     if target > TARGET_MAX {
-        return Some(
-            Problem::new(
-                StatusCode::URI_TOO_LONG,
-                "uri-too-long",
-                format!("the request target is longer than {TARGET_MAX} bytes"),
-            )
-            .detail("Send long statements as the body of a POST to /api/v1/sql."),
-        );
+        return Some(Problem::new(
+            StatusCode::URI_TOO_LONG,
+            "uri-too-long",
+            format!("the request target is longer than {TARGET_MAX} bytes"),
+            "Send long statements as the body of a POST to /api/v1/sql.",
+        ));
     }
     let headers: usize = request.headers().iter().map(|(k, v)| k.as_str().len() + v.len()).sum();
     (headers > HEADERS_MAX).then(|| {
@@ -135,6 +138,7 @@ fn too_large(request: &Request) -> Option<Problem> {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers-too-large",
             format!("the headers are larger than {HEADERS_MAX} bytes"),
+            "Send fewer or smaller headers; a cookie of another site on the same host is the usual cause.",
         )
     })
 }
@@ -151,7 +155,7 @@ fn tolerate_slashes(request: &mut Request) {
     }
 }
 
-/// Turns the answer of a router, an extractor or a layer into a problem; its headers (Allow, Accept-Encoding …) stay.
+/// Turns the answer of a router, an extractor or a layer into a problem; its headers (Allow, Accept-Encoding ...) stay.
 async fn from_bare(response: &mut Response<Body>, method: &Method, path: &str) -> Problem {
     let status = response.status();
     let body = std::mem::take(response.body_mut());
@@ -159,24 +163,37 @@ async fn from_bare(response: &mut Response<Body>, method: &Method, path: &str) -
         Ok(whole) if status.is_client_error() => String::from_utf8_lossy(&whole.to_bytes()).into_owned(),
         _ => String::new(),
     };
-    let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).unwrap_or("GET");
+    let empty = said.trim().is_empty();
+    let said = if empty { "Compare the request with /docs or /openapi.json.".to_owned() } else { said };
     match status {
-        StatusCode::NOT_FOUND => Problem::new(status, "no-such-path", format!("nothing is served at {path}"))
-            .detail("The paths are listed at /docs and in /openapi.json."),
+        StatusCode::NOT_FOUND => Problem::new(
+            status,
+            "no-such-path",
+            format!("nothing is served at {path}"),
+            "The paths are listed at /docs and in /openapi.json.",
+        ),
         StatusCode::METHOD_NOT_ALLOWED => {
-            Problem::new(status, "method-not-allowed", format!("{method} is not served at {path}; use {allow}"))
+            let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).unwrap_or("GET");
+            Problem::new(
+                status,
+                "method-not-allowed",
+                format!("{method} is not served at {path}; use {}", allow.replace(',', ", ")),
+                "The header Allow lists the methods; /docs says what each of them takes.",
+            )
         }
         StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(status, "body-too-large", "the body is larger than this path takes").detail(said)
+            Problem::new(status, "body-too-large", "the body is larger than this path takes", said)
         }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Problem::new(status, "unsupported-media-type", "this content type or encoding is not taken here")
-                .detail(if said.is_empty() { "The only Content-Encoding taken is gzip.".to_owned() } else { said })
-        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(
+            status,
+            "unsupported-media-type",
+            "this content encoding is not taken here",
+            "Send the body plain, or once packed with Content-Encoding: gzip.",
+        ),
         _ => {
             let name = status.canonical_reason().unwrap_or("error").to_lowercase();
-            let title = if said.is_empty() { name } else { format!("{name}: {said}") };
-            Problem::new(status, "http", title).detail(said)
+            let title = if empty { name } else { format!("{name}: {said}") };
+            Problem::new(status, "http", title, said)
         }
     }
 }

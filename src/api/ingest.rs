@@ -14,16 +14,16 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use futures::StreamExt;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::App;
 use super::params::Params;
-use super::problem::{Problem, ProblemBody};
+use super::problem::Problem;
+use super::{App, openapi};
 use crate::ledger::{AppendError, Receipt};
 use crate::model::{Fact, Micros};
 use crate::normalize::{self, Rejection};
@@ -65,98 +65,50 @@ pub(super) struct RejectedItem {
     detail: String,
 }
 
+/// One way of pushing.
+#[derive(Debug)]
+pub(super) struct Push {
+    /// The path, below `/api/v1`.
+    pub(super) path: &'static str,
+    /// The operation's id.
+    pub(super) id: &'static str,
+    /// What it is for, in one line.
+    pub(super) summary: &'static str,
+    form: Form,
+}
+
+static PUSHES: [Push; 4] = [
+    Push {
+        path: "/ingest",
+        id: "mixed",
+        summary: "Push custom resources and Kubernetes watch events in any mixture, in order.",
+        form: Form::Resources,
+    },
+    Push {
+        path: "/ingest/descriptors",
+        id: "descriptors",
+        summary: "Push descriptors in the flat shape: what should run where, as of which GitOps commit.",
+        form: Form::Descriptors,
+    },
+    Push {
+        path: "/ingest/reconcilers",
+        id: "reconcilers",
+        summary: "Push reports of reconcilers in the flat shape: what runs where, and how it fares.",
+        form: Form::Reconcilers,
+    },
+    Push {
+        path: "/ingest/hosts",
+        id: "hosts",
+        summary: "Push hosts in the flat shape: who exists, what it is expected to run, heartbeats and retirements.",
+        form: Form::Hosts,
+    },
+];
+
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(mixed))
-        .routes(routes!(descriptors))
-        .routes(routes!(reconcilers))
-        .routes(routes!(hosts))
-}
-
-/// Push custom resources and Kubernetes watch events in any mixture, in order: one object, an array, or NDJSON.
-#[utoipa::path(
-    post, path = "/ingest", tag = "ingest",
-    params(
-        ("source" = Option<String>, Query, description = "Names the source; `push` when absent."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a resent batch known again."),
-    ),
-    request_body(content(
-        (Value = "application/json"), (Value = "application/x-ndjson"),
-    ), description = "Streamed; `Content-Encoding: gzip` is taken. At most 1 MiB per item, after decompression."),
-    responses(
-        (status = 200, description = "Every item was taken.", body = Taken),
-        (status = 207, description = "Some items were taken, some not; `items` says which and why.", body = Taken),
-        (status = 400, description = "No item was taken; the counters and `items` stand beside the problem's fields.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "The body stopped coming; what was read before is kept and counted.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many streams; nothing was read. See Retry-After.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The hub cannot store now; what was acknowledged before is counted.", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-async fn mixed(State(app): State<App>, request: Request) -> Response {
-    take(app, Form::Resources, request).await
-}
-
-/// Push descriptors in the flat shape: what should run where, as of which GitOps commit.
-#[utoipa::path(
-    post, path = "/ingest/descriptors", tag = "ingest",
-    params(
-        ("source" = Option<String>, Query, description = "Names the source; `push` when absent."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a resent batch known again."),
-    ),
-    request_body(content(
-        (Value = "application/json"), (Value = "application/x-ndjson"),
-    ), description = "One object, an array, or NDJSON."),
-    responses(
-        (status = 200, description = "Every item was taken.", body = Taken),
-        (status = 207, description = "Some items were taken, some not.", body = Taken),
-        (status = "4XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "5XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-async fn descriptors(State(app): State<App>, request: Request) -> Response {
-    take(app, Form::Descriptors, request).await
-}
-
-/// Push reports of reconcilers in the flat shape: what runs where, and how it fares.
-#[utoipa::path(
-    post, path = "/ingest/reconcilers", tag = "ingest",
-    params(
-        ("source" = Option<String>, Query, description = "Names the source; `push` when absent."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a resent batch known again."),
-    ),
-    request_body(content(
-        (Value = "application/json"), (Value = "application/x-ndjson"),
-    ), description = "One object, an array, or NDJSON."),
-    responses(
-        (status = 200, description = "Every item was taken.", body = Taken),
-        (status = 207, description = "Some items were taken, some not.", body = Taken),
-        (status = "4XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "5XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-async fn reconcilers(State(app): State<App>, request: Request) -> Response {
-    take(app, Form::Reconcilers, request).await
-}
-
-/// Push hosts in the flat shape: who exists, what it is expected to run, heartbeats and retirements.
-#[utoipa::path(
-    post, path = "/ingest/hosts", tag = "ingest",
-    params(
-        ("source" = Option<String>, Query, description = "Names the source; `push` when absent."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a resent batch known again."),
-    ),
-    request_body(content(
-        (Value = "application/json"), (Value = "application/x-ndjson"),
-    ), description = "One object, an array, or NDJSON."),
-    responses(
-        (status = 200, description = "Every item was taken.", body = Taken),
-        (status = 207, description = "Some items were taken, some not.", body = Taken),
-        (status = "4XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "5XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-async fn hosts(State(app): State<App>, request: Request) -> Response {
-    take(app, Form::Hosts, request).await
+    PUSHES.iter().fold(OpenApiRouter::new(), |router, push| {
+        let handler = async |State(app): State<App>, request: Request| take(app, push.form, request).await;
+        router.routes(openapi::pushed(push, post(handler).put(handler)))
+    })
 }
 
 /// Checks the request, then hands its body to the ingest threads.
@@ -171,6 +123,7 @@ async fn take(app: App, form: Form, request: Request) -> Response {
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-streams",
             "too many ingest streams at once; try again",
+            "Nothing of the body was read. Send larger batches on fewer connections, or raise --max-ingest-streams.",
         )
         .retry_after(1)
         .into_response();
@@ -194,13 +147,21 @@ fn said(uri: &axum::http::Uri, headers: &HeaderMap) -> Result<(String, Option<St
     params.only(&["source"])?;
     let source = params.one("source")?.unwrap_or("push");
     if source.len() > 128 || !source.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b)) {
-        return Err(Problem::parameter("'source' is at most 128 letters, digits and . _ : / -"));
+        return Err(Problem::parameter(
+            "'source' is at most 128 letters, digits and . _ : / -",
+            "It names who speaks, as in ?source=pipeline/eu; without it the source is 'push'.",
+        ));
     }
     let key = match headers.get("idempotency-key") {
         None => None,
         Some(value) => match value.to_str() {
             Ok(key) if (1..=200).contains(&key.trim().len()) => Some(key.trim().to_owned()),
-            _ => return Err(Problem::parameter("'Idempotency-Key' is 1 to 200 ASCII characters")),
+            _ => {
+                return Err(Problem::parameter(
+                    "'Idempotency-Key' is 1 to 200 ASCII characters",
+                    "Any text that is new for each batch will do, and the same when the batch is sent again.",
+                ));
+            }
         },
     };
     Ok((source.to_owned(), key))
@@ -355,22 +316,32 @@ fn answer(taken: Taken, ended: Ended) -> Response {
         Ended::Whole if good > 0 => return (StatusCode::MULTI_STATUS, Json(taken)).into_response(),
         Ended::Whole => {
             let first = taken.items.first().map_or("", |i| i.title.as_str());
-            Problem::new(StatusCode::BAD_REQUEST, "nothing-taken", format!("no item was taken: {first}"))
-                .detail("Each entry of 'items' says what is wrong with one item and what to do.")
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "nothing-taken",
+                format!("no item was taken: {first}"),
+                "Each entry of 'items' says what is wrong with one item and what to do.",
+            )
         }
-        Ended::Empty => {
-            Problem::body("the body is empty").detail("Send one JSON object, an array of objects, or NDJSON.")
-        }
-        Ended::Broken(why) => Problem::body("the body could not be read to its end")
-            .detail(format!("Items read whole before that are stored and counted here. Resend the rest. ({why})")),
-        Ended::Idle => Problem::new(StatusCode::REQUEST_TIMEOUT, "idle-body", "the body stopped coming")
-            .detail("Items read before that are stored and counted here."),
-        Ended::Stopping => Problem::unavailable("the hub is shutting down", 5)
-            .detail("Items counted here are stored; resend the others after the hub is back."),
+        Ended::Empty => Problem::body("the body is empty", "Send one JSON object, an array of objects, or NDJSON."),
+        Ended::Broken(why) => Problem::body(
+            "the body could not be read to its end",
+            format!("Items read whole before that are stored and counted here. Resend the rest. ({why})"),
+        ),
+        Ended::Idle => Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "idle-body",
+            "the body stopped coming",
+            "Items read before that are stored and counted here.",
+        ),
+        Ended::Stopping => Problem::unavailable(
+            "the hub is shutting down",
+            5,
+            "Items counted here are stored; resend the others after the hub is back.",
+        ),
         Ended::Ledger(error) => {
             tracing::error!(%error, "an ingest stream ended because the ledger takes nothing");
-            Problem::unavailable("the hub cannot store now", 30)
-                .detail("Items counted here are stored; resend the others.")
+            Problem::unavailable("the hub cannot store now", 30, "Items counted here are stored; resend the others.")
         }
     };
     match serde_json::to_value(taken) {
