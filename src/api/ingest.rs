@@ -2,7 +2,8 @@
 //!
 //! Invariant: an item is in the counters only after the ledger has acknowledged it, and a stream that breaks keeps what was read
 //! whole before it broke. Decoding runs on the ingest threads, apart from SQL and from the answering of other requests. A full
-//! ledger stops the reading of the body; only a request whose body has not begun is turned away.
+//! ledger stops the reading of the body; only a request whose body has not begun is turned away. At shutdown a stream is read until
+//! it pauses, so that what its client has sent counts.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,7 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::params::Params;
 use super::problem::Problem;
-use super::{App, openapi};
+use super::{App, Limits, openapi};
 use crate::ledger::{AppendError, Receipt};
 use crate::model::{Fact, Micros};
 use crate::normalize::{self, Rejection};
@@ -36,6 +37,10 @@ const GROUP: usize = 500;
 const LINGER: Duration = Duration::from_millis(200);
 /// While a group is being stored, this many facts may wait; then the body is not read any further.
 const WAITING_MAX: usize = 4 * GROUP;
+/// At shutdown a stream that pauses for this part of the time to drain has sent what it had ...
+const QUIET: u32 = 8;
+/// ... and one that never pauses is read for this part of it.
+const GRACE: u32 = 2;
 /// How many rejected items an answer lists.
 const ITEMS_MAX: usize = 100;
 
@@ -129,7 +134,7 @@ async fn take(app: App, form: Form, request: Request) -> Response {
         .into_response();
     };
     let decoder = Decoder::new(form, source, key);
-    let stream = Stream::new(Arc::clone(&app.hub), decoder, app.ingest_idle);
+    let stream = Stream::new(Arc::clone(&app.hub), decoder, app.limits);
     let work = app.ingest_threads.spawn(async move {
         let outcome = stream.run(body).await;
         drop(slot);
@@ -190,7 +195,7 @@ type Storing = Pin<Box<dyn Future<Output = Result<Receipt, AppendError>> + Send>
 struct Stream {
     hub: Arc<Hub>,
     decoder: Decoder,
-    idle: Duration,
+    limits: Limits,
     taken: Taken,
     waiting: Vec<Fact>,
     waiting_since: Instant,
@@ -198,11 +203,11 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(hub: Arc<Hub>, decoder: Decoder, idle: Duration) -> Stream {
+    fn new(hub: Arc<Hub>, decoder: Decoder, limits: Limits) -> Stream {
         Stream {
             hub,
             decoder,
-            idle,
+            limits,
             taken: Taken::default(),
             waiting: Vec::new(),
             waiting_since: Instant::now(),
@@ -215,8 +220,13 @@ impl Stream {
         let stop = self.hub.stopping().clone();
         let mut ended: Option<Ended> = None;
         let mut any = false;
-        let mut patience = Instant::now() + self.idle;
+        let mut idle = self.limits.ingest_idle;
+        let mut patience = Instant::now() + idle;
+        let mut last: Option<Instant> = None;
         loop {
+            if ended.is_none() && last.is_some_and(|last| last <= Instant::now()) {
+                ended = Some(Ended::Stopping);
+            }
             self.store_if_due(ended.is_some());
             if ended.is_some() && self.storing.is_none() {
                 // Nothing more can come, and everything that came is settled.
@@ -224,7 +234,7 @@ impl Stream {
             }
             let reading = ended.is_none() && self.waiting.len() < WAITING_MAX;
             if !reading {
-                patience = Instant::now() + self.idle;
+                patience = Instant::now() + idle;
             }
             let linger = self.waiting_since + LINGER;
             tokio::select! {
@@ -238,12 +248,16 @@ impl Stream {
                         }
                     }
                 }
-                () = stop.cancelled(), if ended.is_none() => ended = Some(Ended::Stopping),
+                () = stop.cancelled(), if ended.is_none() && last.is_none() => {
+                    idle = idle.min(self.limits.drain / QUIET);
+                    patience = Instant::now() + idle;
+                    last = Some(Instant::now() + self.limits.drain / GRACE);
+                }
                 () = tokio::time::sleep_until(linger), if self.storing.is_none() && !self.waiting.is_empty() => {}
                 frame = tokio::time::timeout_at(patience, body.next()), if reading => match frame {
                     Ok(Some(Ok(bytes))) => {
                         any = any || !bytes.is_empty();
-                        patience = Instant::now() + self.idle;
+                        patience = Instant::now() + idle;
                         let items = self.decoder.push(&bytes);
                         self.note(items);
                     }
@@ -253,7 +267,7 @@ impl Stream {
                         ended = Some(if any { Ended::Whole } else { Ended::Empty });
                     }
                     Ok(Some(Err(error))) => ended = Some(Ended::Broken(error.to_string())),
-                    Err(_) => ended = Some(Ended::Idle),
+                    Err(_) => ended = Some(if last.is_some() { Ended::Stopping } else { Ended::Idle }),
                 },
             }
         }

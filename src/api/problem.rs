@@ -106,26 +106,31 @@ impl Problem {
     }
 
     /// The title.
-    #[cfg(test)]
     pub fn title(&self) -> &str {
         &self.title
     }
 
+    /// The document.
+    pub(super) fn document(&self, request_id: &str) -> Value {
+        let mut body = Map::from_iter([
+            ("type".to_owned(), Value::String(format!("urn:kalypso:problem:{}", self.kind))),
+            ("title".to_owned(), Value::String(self.title.clone())),
+            ("status".to_owned(), Value::from(self.status.as_u16())),
+            ("detail".to_owned(), Value::String(self.detail.clone())),
+            ("request_id".to_owned(), Value::String(request_id.to_owned())),
+        ]);
+        body.extend(self.extra.clone());
+        Value::Object(body)
+    }
+
     /// Writes the answer. `plain_error` is the shape of the hub before this one: `{"error": …}` and nothing else.
     pub(super) fn render(self, request_id: &str, plain_error: bool, headers: &mut Response<Body>) {
-        let mut body = if plain_error {
-            Map::from_iter([("error".to_owned(), Value::String(format!("{}: {}", self.title, self.detail)))])
+        let bytes = if plain_error {
+            Value::from_iter([("error", format!("{}: {}", self.title, self.detail))])
         } else {
-            Map::from_iter([
-                ("type".to_owned(), Value::String(format!("urn:kalypso:problem:{}", self.kind))),
-                ("title".to_owned(), Value::String(self.title.clone())),
-                ("status".to_owned(), Value::from(self.status.as_u16())),
-                ("detail".to_owned(), Value::String(self.detail)),
-                ("request_id".to_owned(), Value::String(request_id.to_owned())),
-            ])
-        };
-        body.extend(self.extra);
-        let bytes = Value::Object(body).to_string();
+            self.document(request_id)
+        }
+        .to_string();
         let content_type = if plain_error { "application/json" } else { "application/problem+json" };
         *headers.status_mut() = self.status;
         let map = headers.headers_mut();

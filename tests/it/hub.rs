@@ -84,9 +84,19 @@ impl TestHub {
 
     /// Asks the hub to stop, and waits until it has.
     pub(crate) fn stop(mut self) -> ExitStatus {
+        self.terminate();
+        self.child.wait().unwrap()
+    }
+
+    /// Asks the hub to stop, and waits until it takes no connection any more.
+    pub(crate) fn stop_listening(&self) {
+        self.terminate();
+        while TcpStream::connect(&self.address).is_ok() {}
+    }
+
+    fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.child.wait().unwrap()
     }
 
     /// Stops the hub and moves its data directory below `to`.
