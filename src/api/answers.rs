@@ -85,7 +85,7 @@ impl Shelf {
 pub(super) fn freshness(params: &Params, epoch: u64) -> Result<Freshness, Problem> {
     if let Some(text) = params.one("min_seq")? {
         let (of, seq) = text.split_once('-').map_or((None, text), |(of, seq)| (Some(of), seq));
-        if of.is_some_and(|of| of != epoch.to_string()) {
+        if of.and_then(|of| of.parse::<u64>().ok()).is_some_and(|of| of != epoch) {
             return Err(Problem::new(
                 StatusCode::GONE,
                 "stale-sequence",
@@ -94,8 +94,8 @@ pub(super) fn freshness(params: &Params, epoch: u64) -> Result<Freshness, Proble
             ));
         }
         return match seq.parse() {
-            Ok(seq) => Ok(Freshness::AtLeast(seq)),
-            Err(_) => Err(Problem::parameter(
+            Ok(seq) if of.is_none_or(|of| of.parse() == Ok(epoch)) => Ok(Freshness::AtLeast(seq)),
+            _ => Err(Problem::parameter(
                 format!("'min_seq' must be a sequence number, not '{text}'"),
                 "Use the 'seq' of an ingest answer of this hub.",
             )),
@@ -256,6 +256,7 @@ mod tests {
         assert_eq!(freshness(&params("min_seq=5"), 7).unwrap(), Freshness::AtLeast(5));
         assert_eq!(freshness(&params("min_seq=7-5"), 7).unwrap(), Freshness::AtLeast(5));
         assert_eq!(freshness(&params("min_seq=8-5"), 7).unwrap_err().status(), StatusCode::GONE);
+        assert_eq!(freshness(&params("min_seq=-5"), 7).unwrap_err().status(), StatusCode::BAD_REQUEST);
         assert_eq!(freshness(&params("fresh=true"), 7).unwrap(), Freshness::Now);
     }
 

@@ -3,8 +3,7 @@
 //! Invariant: the counters come from [`crate::rollout::deployment_state`]; errors have that hub's shape, `{"error": …}`.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{Request, State};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -12,7 +11,7 @@ use utoipa_axum::routes;
 use super::App;
 use super::problem::Problem;
 use super::rollouts::place;
-use super::sql::too_large_or;
+use super::sql::whole;
 use crate::rollout::{self, DeploymentState};
 use crate::sources::json::Object;
 
@@ -46,7 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     )
 )]
 async fn deployment_state(State(app): State<App>, request: Request) -> Result<Json<DeploymentState>, Problem> {
-    let body = Bytes::from_request(request, &()).await.map_err(|e| too_large_or(e.status(), &e.body_text()))?;
+    let body = whole(request).await?;
     let Object(asked) = serde_json::from_slice::<Object<DeploymentStateRequest>>(&body).map_err(|e| {
         Problem::body("the body is not an object with 'manifests_endpoint' and 'commit_id'", e.to_string())
     })?;

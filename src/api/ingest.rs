@@ -24,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::params::Params;
 use super::problem::Problem;
+use super::sql::content_type;
 use super::{App, Limits, openapi};
 use crate::ledger::{AppendError, Receipt};
 use crate::model::{Fact, Micros};
@@ -119,6 +120,15 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Checks the request, then hands its body to the ingest threads.
 async fn take(app: App, form: Form, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if content_type(&parts.headers) == "multipart/form-data" {
+        return Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "multipart forms are not taken; send the file itself",
+            "With curl: --data-binary @FILE or -T FILE in the place of -F.",
+        )
+        .into_response();
+    }
     let (source, key) = match said(&parts.uri, &parts.headers) {
         Ok(said) => said,
         Err(problem) => return problem.into_response(),
@@ -157,9 +167,16 @@ fn said(uri: &axum::http::Uri, headers: &HeaderMap) -> Result<(String, Option<St
             "It names who speaks, as in ?source=pipeline/eu; without it the source is 'push'.",
         ));
     }
-    let key = match headers.get("idempotency-key") {
-        None => None,
-        Some(value) => match value.to_str() {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let key = match (keys.next(), keys.next()) {
+        (None, _) => None,
+        (Some(_), Some(_)) => {
+            return Err(Problem::parameter(
+                "'Idempotency-Key' comes twice",
+                "A batch is known again by one key; send the header once.",
+            ));
+        }
+        (Some(value), None) => match value.to_str() {
             Ok(key) if (1..=200).contains(&key.trim().len()) => Some(key.trim().to_owned()),
             _ => {
                 return Err(Problem::parameter(

@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, TryStreamExt};
+use http_body::Body as _;
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -166,27 +167,34 @@ async fn from_form(request: Request) -> Result<Statement, Problem> {
     Ok(Statement { sql, params: if named.is_empty() { Bound::None } else { Bound::Named(named) } })
 }
 
-/// The whole body.
+/// The whole body as text.
 async fn text(request: Request) -> Result<String, Problem> {
-    let body = Bytes::from_request(request, &()).await.map_err(|e| too_large_or(e.status(), &e.body_text()))?;
-    String::from_utf8(body.to_vec()).map_err(|e| {
-        Problem::body(
-            "the body is not UTF-8",
-            format!("Send it as UTF-8; it stops being that at byte {}.", e.utf8_error().valid_up_to()),
-        )
+    String::from_utf8(whole(request).await?.to_vec()).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Problem::body("the body is not UTF-8", format!("Send it as UTF-8; it stops being that at byte {at}."))
     })
 }
 
-pub(super) fn too_large_or(status: StatusCode, said: &str) -> Problem {
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(
-            status,
+/// The whole body. One that is announced as too large is refused before it is read.
+pub(super) async fn whole(request: Request) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
             "body-too-large",
             format!("the body is larger than {BODY_MAX} bytes"),
             "The limit counts bytes after decompression; a statement itself may have 64 KiB.",
-        );
+        )
+    };
+    if request.body().size_hint().lower() > BODY_MAX as u64 {
+        return Err(too_large());
     }
-    Problem::body("the body could not be read", said)
+    Bytes::from_request(request, &()).await.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => Problem::body(
+            "the body could not be read to its end",
+            format!("Send it again, whole, and packed as Content-Encoding says. ({})", e.body_text()),
+        ),
+    })
 }
 
 /// The bare media type, lower-case.

@@ -1,8 +1,10 @@
 //! Malformed questions: whoever asks wrongly is told so, and how to ask, before anything else is looked at.
 
+use std::io::Write;
+
 use serde_json::json;
 
-use crate::hub::{TestHub, commit, descriptor, report};
+use crate::hub::{Answer, TestHub, commit, descriptor, report};
 
 #[test]
 fn a_tag_the_client_knows_does_not_excuse_a_malformed_question() {
@@ -107,6 +109,22 @@ fn an_array_where_an_object_is_due_is_refused_and_never_read_by_position() {
     let resource = descriptor("dev", "1", &commit('a')).replace(r#"{"name":"shop"}"#, r#"["shop"]"#);
     let refused = hub.post("/api/v1/ingest", "application/json", resource);
     assert!(refused.problem(400).contains("workspace: invalid type: sequence"), "{}", refused.reason);
+}
+
+#[test]
+fn what_is_sent_in_the_wrong_wrapping_is_refused_with_the_right_one() {
+    let hub = TestHub::spawn();
+    let form = hub.post("/api/v1/ingest", "multipart/form-data; boundary=x", "--x--");
+    assert_eq!(form.problem(415), "multipart forms are not taken; send the file itself");
+    let keys = [("idempotency-key", "a"), ("idempotency-key", "b")];
+    assert!(hub.ask("POST", "/api/v1/ingest", &keys, b"[]").problem(400).contains("twice"));
+    hub.get("/api/v1/hosts?min_seq=-5").problem(400);
+    assert_eq!(hub.get("/api/v1/hosts/%C3%A9").problem(404), "no hosts '\\u{e9}'");
+    // It is announced as too large, and never sent.
+    let mut stream = hub.connect();
+    let head = "POST /api/v1/sql HTTP/1.1\r\nhost: h\r\ncontent-length: 99999999999\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    Answer::read(&mut stream).problem(413);
 }
 
 #[test]
