@@ -63,8 +63,24 @@ pub(super) fn unreadable(status: StatusCode) -> Vec<u8> {
              percent-encoded, and TLS is not spoken here.",
         ),
     };
+    on_the_wire(&problem)
+}
+
+/// The answer, as bytes, to a peer that holds its share of connections and wants one more.
+pub(super) fn too_many_connections(share: usize) -> Vec<u8> {
+    on_the_wire(&Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-many-connections",
+        format!("this address has {share} connections at work"),
+        "Wait until some of them are answered. Where a proxy stands before the hub, raise --max-connections-per-peer.",
+    ))
+}
+
+/// A whole answer as bytes; after it the connection is closed.
+fn on_the_wire(problem: &Problem) -> Vec<u8> {
     let id = new_id();
-    tracing::info!(target: "koh::access", request_id = %id, status = status.as_u16(), "answered what is no readable request");
+    let status = problem.status();
+    tracing::info!(target: "koh::access", request_id = %id, status = status.as_u16(), "answered without a request");
     let (title, body) = (problem.title().to_owned(), problem.document(&id).to_string());
     let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
     let (status, length) = (status.as_u16(), body.len());

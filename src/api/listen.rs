@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
+use super::edge;
 use table::{Seat, Table};
 use wire::Wire;
 
@@ -83,6 +84,8 @@ where
         };
         let Some(seat) = admitted else {
             tracing::warn!(peer = %peer.ip(), limit = patience.per_peer, "refused a connection: its address has too many at work");
+            // Whether the peer gets to read it is its own affair: nothing waits for that.
+            let _ = stream.try_write(&edge::too_many_connections(patience.per_peer));
             continue;
         };
         let connection = connection(stream, seat, service.clone(), patience, stop.clone());

@@ -100,7 +100,6 @@ impl Problem {
     }
 
     /// The HTTP status.
-    #[cfg(test)]
     pub fn status(&self) -> StatusCode {
         self.status
     }

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request, State};
@@ -27,6 +28,8 @@ use crate::sources::json::Object;
 /// The largest body of a request other than a push: a statement of 64 KiB, its parameters and their encoding.
 pub(super) const BODY_MAX: usize = 512 * 1024;
 
+/// Such a body must be whole within this time.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// A body as it should be.
 const SQL_EXAMPLE: &str = r#"{"sql": "SELECT * FROM hosts WHERE host = $1", "params": ["h1"]}"#;
 
@@ -188,7 +191,15 @@ pub(super) async fn whole(request: Request) -> Result<Bytes, Problem> {
     if request.body().size_hint().lower() > BODY_MAX as u64 {
         return Err(too_large());
     }
-    Bytes::from_request(request, &()).await.map_err(|e| match e.status() {
+    let read = tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, &())).await.map_err(|_| {
+        Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "idle-body",
+            "the body did not come in time",
+            format!("All of it must be there within {} s.", BODY_WITHIN.as_secs()),
+        )
+    })?;
+    read.map_err(|e| match e.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => Problem::body(
             "the body could not be read to its end",

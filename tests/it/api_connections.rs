@@ -67,8 +67,8 @@ fn when_all_connections_are_taken_the_longest_silent_one_makes_room() {
 fn one_address_cannot_take_all_connections_with_requests_that_never_end() {
     let hub = TestHubBuilder::new().with_arg("--max-connections-per-peer", "2").spawn();
     let mut streams = [endless_push(&hub), endless_push(&hub)];
-    let mut refused = hub.connect();
-    assert_eq!(refused.read(&mut [0u8; 16]).unwrap_or(0), 0);
+    let refused = Answer::read(&mut hub.connect());
+    assert_eq!(refused.problem(429), "this address has 2 connections at work");
     streams[0].write_all(b"0\r\n\r\n").unwrap();
     Answer::read(&mut streams[0]).problem(400);
     while TcpStream::connect(&hub.address).and_then(|mut s| ask_livez(&mut s)).is_err() {}
