@@ -48,7 +48,7 @@ pub(crate) struct App {
     hub: Arc<Hub>,
     streams: Arc<tokio::sync::Semaphore>,
     ingest_threads: tokio::runtime::Handle,
-    ingest_idle: Duration,
+    limits: Limits,
     shelf: Arc<answers::Shelf>,
 }
 
@@ -61,11 +61,18 @@ pub struct Limits {
     pub ingest_idle: Duration,
     /// Every other answer must begin within this time.
     pub answer_within: Duration,
+    /// The time to finish in at shutdown.
+    pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { ingest_streams: 512, ingest_idle: Duration::from_secs(300), answer_within: Duration::from_secs(60) }
+        Limits {
+            ingest_streams: 512,
+            ingest_idle: Duration::from_secs(300),
+            answer_within: Duration::from_secs(60),
+            drain: listen::Patience::default().drain,
+        }
     }
 }
 
@@ -80,7 +87,7 @@ pub fn service(
         hub,
         streams: Arc::new(tokio::sync::Semaphore::new(limits.ingest_streams)),
         ingest_threads,
-        ingest_idle: limits.ingest_idle,
+        limits,
         shelf: Arc::default(),
     };
     let (router, document) = described_routes_for(&app);

@@ -11,7 +11,7 @@ pub mod kubernetes;
 mod manifests;
 mod start;
 
-pub use files::sql_over_files;
+pub use files::{FileAnswer, sql_over_files};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};
 pub use start::{Config, Running, StartError, start};
 

@@ -17,5 +17,5 @@ mod scan;
 pub mod schema;
 
 pub use dictionary::tables_md;
-pub use export::{export, open_export};
+pub use export::{export, exported_at, open_export};
 pub use generation::Generation;

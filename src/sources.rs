@@ -4,7 +4,7 @@
 
 pub mod directory;
 pub mod flat;
-mod json;
+pub(crate) mod json;
 pub mod kubernetes;
 pub mod push;
 pub mod resource;

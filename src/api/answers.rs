@@ -38,7 +38,7 @@ pub(super) struct Shelf {
 struct Kept {
     generation: String,
     bytes: usize,
-    answers: HashMap<String, Arc<OnceCell<Answer>>>,
+    answers: HashMap<String, Place>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,12 +47,23 @@ struct Answer {
     body: Bytes,
 }
 
+impl Answer {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// Where an answer is kept; `None` says that there is one, too large to be kept.
+type Place = Arc<OnceCell<Option<Answer>>>;
+
 /// What one kept question takes besides its text and its answer.
 const ENTRY: usize = 256;
 
 impl Shelf {
     /// The place for an answer; empty until somebody fills it.
-    fn place(&self, generation: &str, key: String) -> Arc<OnceCell<Answer>> {
+    fn place(&self, generation: &str, key: String) -> Place {
         let mut kept = self.kept.lock();
         if kept.generation != generation || kept.bytes > SHELF_MAX {
             *kept = Kept { generation: generation.to_owned(), ..Kept::default() };
@@ -74,16 +85,20 @@ impl Shelf {
 pub(super) fn freshness(params: &Params, epoch: u64) -> Result<Freshness, Problem> {
     if let Some(text) = params.one("min_seq")? {
         let (of, seq) = text.split_once('-').map_or((None, text), |(of, seq)| (Some(of), seq));
-        if of.is_some_and(|of| of != epoch.to_string()) {
+        if of.and_then(|of| of.parse::<u64>().ok()).is_some_and(|of| of != epoch) {
             return Err(Problem::new(
                 StatusCode::GONE,
                 "stale-sequence",
                 "the sequence number belongs to an earlier store; read without min_seq",
+                "The hub was restored or its data replaced since; sequence numbers of before mean nothing now.",
             ));
         }
         return match seq.parse() {
-            Ok(seq) => Ok(Freshness::AtLeast(seq)),
-            Err(_) => Err(Problem::parameter(format!("'min_seq' must be a sequence number, not '{text}'"))),
+            Ok(seq) if of.is_none_or(|of| of.parse() == Ok(epoch)) => Ok(Freshness::AtLeast(seq)),
+            _ => Err(Problem::parameter(
+                format!("'min_seq' must be a sequence number, not '{text}'"),
+                "Use the 'seq' of an ingest answer of this hub.",
+            )),
         };
     }
     Ok(if params.flag("fresh")? { Freshness::Now } else { Freshness::Recent })
@@ -104,60 +119,80 @@ pub(super) async fn reach(app: &App, params: &Params) -> Result<(), Problem> {
 }
 
 fn stale(stale: Stale) -> Problem {
-    Problem::new(StatusCode::GATEWAY_TIMEOUT, "stale", "the hub has not seen that sequence yet")
-        .detail(format!("{stale}. Use the 'seq' of an ingest answer of this hub."))
-        .retry_after(1)
+    Problem::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "stale",
+        "the hub has not seen that sequence yet",
+        format!("{stale}. Use the 'seq' of an ingest answer of this hub."),
+    )
+    .retry_after(1)
 }
 
-/// Picks the generation of a request, answers 304 where the client has it, and keeps what was answered.
+/// Picks the generation of a request, keeps what was answered, and answers 304 where the client has it. A malformed question gets
+/// its error, and what does not exist its 404, whatever tag the client names: 304 stands for a 200 and nothing else.
 pub(super) async fn from_generation(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let published = match Params::of(request.uri()) {
-        Ok(params) => match generation(&app, &params).await {
-            Ok(published) => (published, params),
-            Err(problem) => return problem.into_response(),
-        },
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    // Where the range has no effect it is no part of the question that is kept; malformed it is an error all the same.
+    let params = match Params::of(request.uri()).and_then(|params| params.range().map(|_| params)) {
+        Ok(params) => params,
         Err(problem) => return problem.into_response(),
     };
-    let (published, params) = published;
+    let published = match generation(&app, &params).await {
+        Ok(published) => published,
+        Err(problem) => return problem.into_response(),
+    };
     let id = published.generation.id.clone();
     let tag = format!("W/\"{id}-{}\"", env!("CARGO_PKG_VERSION"));
-    if knows(request.headers(), &tag) {
-        let mut response = StatusCode::NOT_MODIFIED.into_response();
-        label(response.headers_mut(), &tag);
-        return response;
-    }
-    request.extensions_mut().insert(published);
-    if request.method() != Method::GET {
-        let mut response = next.run(request).await;
-        if response.status() == StatusCode::OK {
-            label(response.headers_mut(), &tag);
-        }
-        return response;
-    }
+    let known = knows(request.headers(), &tag);
     let place = app.shelf.place(&id, key(&request, &params));
+    // The body of a HEAD is dropped further out; up to there it is the GET it asks about.
+    *request.method_mut() = Method::GET;
+    request.extensions_mut().insert(published);
+
+    let mut asked = Some((request, next));
+    let mut large = None;
     let made = place.get_or_try_init(async || {
-        let response = next.run(request).await;
-        if response.status() != StatusCode::OK {
-            return Err(response);
-        }
-        let (mut parts, body) = response.into_parts();
-        label(&mut parts.headers, &tag);
-        match body.collect().await.map(http_body_util::Collected::to_bytes) {
-            Ok(body) if body.len() <= ANSWER_MAX => {
-                app.shelf.weigh(&id, body.len());
-                Ok(Answer { headers: parts.headers, body })
-            }
-            Ok(body) => Err(Response::from_parts(parts, Body::from(body))),
-            Err(error) => Err(Problem::internal(&error).into_response()),
+        let answer = run(asked.take(), &tag).await?;
+        if answer.body.len() <= ANSWER_MAX {
+            app.shelf.weigh(&id, answer.body.len());
+            Ok(Some(answer))
+        } else {
+            large = Some(answer);
+            Ok(None)
         }
     });
-    match made.await {
-        Ok(answer) => {
-            let mut response = Response::new(Body::from(answer.body.clone()));
-            response.headers_mut().clone_from(&answer.headers);
-            response
+    let kept = match made.await {
+        Ok(_) if known => {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            label(response.headers_mut(), &tag);
+            return response;
         }
-        Err(response) => response,
+        Ok(kept) => kept.clone(),
+        Err(response) => return response,
+    };
+    let answer = match kept.or(large) {
+        Some(answer) => Ok(answer),
+        None => run(asked, &tag).await,
+    };
+    answer.map_or_else(|failed| failed, Answer::into_response)
+}
+
+/// Asks the handler; whatever is no 200 is not kept.
+async fn run(asked: Option<(Request, Next)>, tag: &str) -> Result<Answer, Response> {
+    let Some((request, next)) = asked else {
+        return Err(Problem::internal(&"a question was put twice").into_response());
+    };
+    let response = next.run(request).await;
+    if response.status() != StatusCode::OK {
+        return Err(response);
+    }
+    let (mut parts, body) = response.into_parts();
+    label(&mut parts.headers, tag);
+    match body.collect().await {
+        Ok(body) => Ok(Answer { headers: parts.headers, body: body.to_bytes() }),
+        Err(error) => Err(Problem::internal(&error).into_response()),
     }
 }
 
@@ -221,6 +256,7 @@ mod tests {
         assert_eq!(freshness(&params("min_seq=5"), 7).unwrap(), Freshness::AtLeast(5));
         assert_eq!(freshness(&params("min_seq=7-5"), 7).unwrap(), Freshness::AtLeast(5));
         assert_eq!(freshness(&params("min_seq=8-5"), 7).unwrap_err().status(), StatusCode::GONE);
+        assert_eq!(freshness(&params("min_seq=-5"), 7).unwrap_err().status(), StatusCode::BAD_REQUEST);
         assert_eq!(freshness(&params("fresh=true"), 7).unwrap(), Freshness::Now);
     }
 

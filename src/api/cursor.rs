@@ -7,7 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use super::resource::Resource;
+use crate::normalize::NAME_LIMIT;
+use crate::snapshot::schema::Kind;
 use axum::http::StatusCode;
+
+/// More rows than ever share one key.
+const SKIP_MAX: u64 = u32::MAX as u64;
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
@@ -58,8 +63,10 @@ pub(super) fn read(
     filters: &[(String, String)],
 ) -> Result<Place, Problem> {
     let bad = || {
-        Problem::parameter("the cursor is not one of this hub")
-            .detail("Take it from the Link header as it is, or start without one.")
+        Problem::parameter(
+            "the cursor is not one of this hub",
+            "Take it from the Link header as it is, or start without one.",
+        )
     };
     let nibbles: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
     let nibbles = nibbles.filter(|n| n.len() % 2 == 0).ok_or_else(bad)?;
@@ -70,16 +77,20 @@ pub(super) fn read(
             StatusCode::GONE,
             "stale-cursor",
             "the cursor belongs to an earlier store; start over without it",
+            "The hub was restored or its data replaced since the page with this cursor was read.",
         ));
     }
     if wire.q != question(resource, filters) || wire.k.len() != resource.key {
-        return Err(Problem::parameter("the cursor belongs to another list or other filters"));
+        return Err(Problem::parameter(
+            "the cursor belongs to another list or other filters",
+            "Follow the Link header as it is; to change a filter, start without a cursor.",
+        ));
     }
-    if wire.k.iter().all(|v| v.is_string() || v.is_i64()) {
-        Ok(Place { key: wire.k, skip: wire.s })
-    } else {
-        Err(bad())
-    }
+    let fits = resource.key().iter().zip(&wire.k).all(|(column, value)| match resource.kind(column) {
+        Some(Kind::Count) => value.is_i64(),
+        _ => value.as_str().is_some_and(|text| text.len() <= NAME_LIMIT),
+    });
+    if fits && wire.s <= SKIP_MAX { Ok(Place { key: wire.k, skip: wire.s }) } else { Err(bad()) }
 }
 
 #[cfg(test)]
@@ -99,5 +110,24 @@ mod tests {
         assert!(read(&text, 7, &LISTS[1], &[]).is_err());
         assert!(read("zz", 7, &LISTS[1], &filters).is_err());
         assert!(read("7b7d", 7, &LISTS[1], &filters).is_err());
+    }
+
+    #[test]
+    fn a_cursor_that_no_page_ends_with_is_refused() {
+        let transitions = LISTS.iter().find(|r| r.ties).unwrap();
+        let forged = |seq: serde_json::Value, host: &str, skip: u64| {
+            let text = write(7, transitions, &[], Place { key: vec![seq, host.into(), "r".into()], skip });
+            read(&text, 7, transitions, &[])
+        };
+        assert!(forged(7.into(), "h", 1).is_ok());
+        let long = "h".repeat(5000);
+        for wrong in [
+            forged((1u64 << 63).into(), "h", 1),
+            forged("7".into(), "h", 1),
+            forged(7.into(), &long, 1),
+            forged(7.into(), "h", 1 << 63),
+        ] {
+            assert_eq!(wrong.unwrap_err().title(), "the cursor is not one of this hub");
+        }
     }
 }

@@ -3,16 +3,17 @@
 //! Invariant: the counters come from [`crate::rollout::deployment_state`]; errors have that hub's shape, `{"error": …}`.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{Request, State};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
 use super::problem::Problem;
-use super::sql::too_large_or;
+use super::rollouts::place;
+use super::sql::whole;
 use crate::rollout::{self, DeploymentState};
+use crate::sources::json::Object;
 
 /// Which commit on which endpoint is asked about.
 #[derive(Debug, serde::Deserialize, ToSchema)]
@@ -44,14 +45,15 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     )
 )]
 async fn deployment_state(State(app): State<App>, request: Request) -> Result<Json<DeploymentState>, Problem> {
-    let body = Bytes::from_request(request, &()).await.map_err(|e| too_large_or(e.status(), &e.body_text()))?;
-    let asked: DeploymentStateRequest = serde_json::from_slice(&body).map_err(|e| {
-        Problem::body("the body is not {\"manifests_endpoint\": …, \"commit_id\": …}").detail(e.to_string())
+    let body = whole(request).await?;
+    let Object(asked) = serde_json::from_slice::<Object<DeploymentStateRequest>>(&body).map_err(|e| {
+        Problem::body("the body is not an object with 'manifests_endpoint' and 'commit_id'", e.to_string())
     })?;
     for (name, value) in [("manifests_endpoint", &asked.manifests_endpoint), ("commit_id", &asked.commit_id)] {
         if value.trim().is_empty() {
-            return Err(Problem::body(format!("'{name}' is empty")));
+            return Err(Problem::body(format!("'{name}' is empty"), "Both name one thing, in any spelling."));
         }
     }
+    place(&asked.manifests_endpoint)?;
     Ok(Json(app.hub.read(|state| rollout::deployment_state(state, &asked.manifests_endpoint, &asked.commit_id))))
 }

@@ -3,8 +3,8 @@
 //! Invariant: every answer of 400 and above is a problem document with the request id, whoever made it (a handler, the router, an
 //! extractor, a layer, a panic). The access log names neither query strings nor headers, for both may carry secrets.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -30,24 +30,66 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct Edge {
     /// How long a handler may take to begin its answer; ingest streams are not under it.
     pub(super) answer_within: Duration,
-    boot: u64,
-    next: AtomicU64,
 }
 
 impl Edge {
     pub(super) fn new(answer_within: Duration) -> Arc<Edge> {
-        let boot = u64::from_ne_bytes(jiff::Timestamp::now().as_microsecond().to_ne_bytes());
-        Arc::new(Edge { answer_within, boot, next: AtomicU64::new(0) })
+        Arc::new(Edge { answer_within })
     }
+}
 
-    /// A new id, unlike those of this and of earlier runs.
-    fn new_id(&self) -> String {
-        let n = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut seed = [0u8; 16];
-        seed[..8].copy_from_slice(&self.boot.to_le_bytes());
-        seed[8..].copy_from_slice(&n.to_le_bytes());
-        format!("{:016x}", twox_hash::XxHash3_128::oneshot(&seed) as u64)
-    }
+/// A new request id, unlike those of this and of earlier runs.
+fn new_id() -> String {
+    static BOOT: LazyLock<i64> = LazyLock::new(|| jiff::Timestamp::now().as_microsecond());
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut seed = [0u8; 16];
+    seed[..8].copy_from_slice(&BOOT.to_le_bytes());
+    seed[8..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+    format!("{:016x}", twox_hash::XxHash3_128::oneshot(&seed) as u64)
+}
+
+/// The answer, as bytes, to what is no readable request: it is given on the wire, for no layer ever sees such a request.
+pub(super) fn unreadable(status: StatusCode) -> Vec<u8> {
+    let problem = match status {
+        StatusCode::URI_TOO_LONG => uri_too_long(),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            headers_too_large("there are too many headers, or they are too large")
+        }
+        _ => Problem::new(
+            status,
+            "unreadable-request",
+            "this is no readable HTTP/1.1 request",
+            "The request line, a header or a length is malformed: blanks and non-ASCII characters in an address are \
+             percent-encoded, and TLS is not spoken here.",
+        ),
+    };
+    on_the_wire(&problem)
+}
+
+/// The answer, as bytes, to a peer that holds its share of connections and wants one more.
+pub(super) fn too_many_connections(share: usize) -> Vec<u8> {
+    on_the_wire(&Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-many-connections",
+        format!("this address has {share} connections at work"),
+        "Wait until some of them are answered. Where a proxy stands before the hub, raise --max-connections-per-peer.",
+    ))
+}
+
+/// A whole answer as bytes; after it the connection is closed.
+fn on_the_wire(problem: &Problem) -> Vec<u8> {
+    let id = new_id();
+    let status = problem.status();
+    tracing::info!(target: "koh::access", request_id = %id, status = status.as_u16(), "answered without a request");
+    let (title, body) = (problem.title().to_owned(), problem.document(&id).to_string());
+    let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+    let (status, length) = (status.as_u16(), body.len());
+    format!(
+        "HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
+         x-content-type-options: nosniff\r\nx-request-id: {id}\r\nconnection: close\r\ncontent-length: {length}\r\n\
+         date: {date}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 /// Runs a request and puts its answer in order.
@@ -55,7 +97,7 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
     let started = Instant::now();
     let id: Arc<str> = match request.headers().get(&REQUEST_ID).and_then(|v| v.to_str().ok()).filter(|v| sane(v)) {
         Some(given) => given.into(),
-        None => edge.new_id().into(),
+        None => new_id().into(),
     };
     let refused = too_large(&request);
     tolerate_slashes(&mut request);
@@ -73,15 +115,20 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
                 Some(Ok(response)) => response,
                 Some(Err(_)) => {
                     tracing::error!(request_id = %id, %method, path, "a handler panicked");
-                    let problem =
-                        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the hub could not answer")
-                            .detail("The cause is in the hub's log under this request id.");
+                    let problem = Problem::new(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "internal",
+                        "the hub could not answer",
+                        "The cause is in the hub's log under this request id.",
+                    );
                     axum::response::IntoResponse::into_response(problem)
                 }
-                None => axum::response::IntoResponse::into_response(
-                    Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "no answer within the time limit")
-                        .detail(format!("The limit is {} s; ask for less.", edge.answer_within.as_secs())),
-                ),
+                None => axum::response::IntoResponse::into_response(Problem::new(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "timeout",
+                    "no answer within the time limit",
+                    format!("The limit is {} s; ask for less.", edge.answer_within.as_secs()),
+                )),
             }
         }
     };
@@ -120,23 +167,31 @@ fn sane(id: &str) -> bool {
 fn too_large(request: &Request) -> Option<Problem> {
     let target = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
     if target > TARGET_MAX {
-        return Some(
-            Problem::new(
-                StatusCode::URI_TOO_LONG,
-                "uri-too-long",
-                format!("the request target is longer than {TARGET_MAX} bytes"),
-            )
-            .detail("Send long statements as the body of a POST to /api/v1/sql."),
-        );
+        return Some(uri_too_long());
     }
     let headers: usize = request.headers().iter().map(|(k, v)| k.as_str().len() + v.len()).sum();
-    (headers > HEADERS_MAX).then(|| {
-        Problem::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "headers-too-large",
-            format!("the headers are larger than {HEADERS_MAX} bytes"),
-        )
-    })
+    (headers > HEADERS_MAX).then(|| headers_too_large(&format!("the headers are larger than {HEADERS_MAX} bytes")))
+}
+
+fn uri_too_long() -> Problem {
+    Problem::new(
+        StatusCode::URI_TOO_LONG,
+        "uri-too-long",
+        format!("the request target is longer than {TARGET_MAX} bytes"),
+        "Send long statements as the body of a POST to /api/v1/sql.",
+    )
+}
+
+fn headers_too_large(title: &str) -> Problem {
+    Problem::new(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "headers-too-large",
+        title,
+        format!(
+            "At most 100 headers of {HEADERS_MAX} bytes together are taken; cookies of another site on the same host are the \
+             usual cause."
+        ),
+    )
 }
 
 /// A base URL that ends in `/` gives `//path`: it means `/path`.
@@ -151,7 +206,7 @@ fn tolerate_slashes(request: &mut Request) {
     }
 }
 
-/// Turns the answer of a router, an extractor or a layer into a problem; its headers (Allow, Accept-Encoding …) stay.
+/// Turns the answer of a router, an extractor or a layer into a problem; its headers (Allow, Accept-Encoding ...) stay.
 async fn from_bare(response: &mut Response<Body>, method: &Method, path: &str) -> Problem {
     let status = response.status();
     let body = std::mem::take(response.body_mut());
@@ -159,24 +214,37 @@ async fn from_bare(response: &mut Response<Body>, method: &Method, path: &str) -
         Ok(whole) if status.is_client_error() => String::from_utf8_lossy(&whole.to_bytes()).into_owned(),
         _ => String::new(),
     };
-    let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).unwrap_or("GET");
+    let empty = said.trim().is_empty();
+    let said = if empty { "Compare the request with /docs or /openapi.json.".to_owned() } else { said };
     match status {
-        StatusCode::NOT_FOUND => Problem::new(status, "no-such-path", format!("nothing is served at {path}"))
-            .detail("The paths are listed at /docs and in /openapi.json."),
+        StatusCode::NOT_FOUND => Problem::new(
+            status,
+            "no-such-path",
+            format!("nothing is served at {path}"),
+            "The paths are listed at /docs and in /openapi.json.",
+        ),
         StatusCode::METHOD_NOT_ALLOWED => {
-            Problem::new(status, "method-not-allowed", format!("{method} is not served at {path}; use {allow}"))
+            let allow = response.headers().get(header::ALLOW).and_then(|v| v.to_str().ok()).unwrap_or("GET");
+            Problem::new(
+                status,
+                "method-not-allowed",
+                format!("{method} is not served at {path}; use {}", allow.replace(',', ", ")),
+                "The header Allow lists the methods; /docs says what each of them takes.",
+            )
         }
         StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(status, "body-too-large", "the body is larger than this path takes").detail(said)
+            Problem::new(status, "body-too-large", "the body is larger than this path takes", said)
         }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Problem::new(status, "unsupported-media-type", "this content type or encoding is not taken here")
-                .detail(if said.is_empty() { "The only Content-Encoding taken is gzip.".to_owned() } else { said })
-        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Problem::new(
+            status,
+            "unsupported-media-type",
+            "this content encoding is not taken here",
+            "Send the body plain, or once packed with Content-Encoding: gzip.",
+        ),
         _ => {
             let name = status.canonical_reason().unwrap_or("error").to_lowercase();
-            let title = if said.is_empty() { name } else { format!("{name}: {said}") };
-            Problem::new(status, "http", title).detail(said)
+            let title = if empty { name } else { format!("{name}: {said}") };
+            Problem::new(status, "http", title, said)
         }
     }
 }
@@ -195,8 +263,7 @@ mod tests {
 
     #[test]
     fn generated_ids_differ() {
-        let edge = Edge::new(Duration::from_secs(1));
-        assert_ne!(edge.new_id(), edge.new_id());
+        assert_ne!(new_id(), new_id());
     }
 
     #[test]

@@ -47,14 +47,26 @@ async fn livez(State(app): State<App>) -> Json<Health> {
 )]
 async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
     if app.hub.stopping().is_cancelled() {
-        return Err(Problem::unavailable("the hub is shutting down", 5));
+        return Err(Problem::unavailable(
+            "the hub is shutting down",
+            5,
+            "It finishes what it began; ask again after its restart.",
+        ));
     }
     if app.hub.is_read_only() {
-        return Err(Problem::unavailable("the store failed: the hub is read-only until it is restarted", 30)
-            .detail("Questions are still answered; the cause is in the hub's log."));
+        return Err(Problem::unavailable(
+            "the store failed: the hub is read-only until it is restarted",
+            30,
+            "Questions are still answered; the cause is in the hub's log.",
+        ));
     }
-    if !app.hub.unheard().is_empty() {
-        return Err(Problem::unavailable("not ready: the first scan of the sources is not complete", 1));
+    let unheard = app.hub.unheard();
+    if !unheard.is_empty() {
+        return Err(Problem::unavailable(
+            "not ready: the first scan of the sources is not complete",
+            1,
+            format!("Answers would leave out what was not read yet of: {}.", unheard.join(", ")),
+        ));
     }
     Ok(Json(Health { status: "ready", version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq() }))
 }

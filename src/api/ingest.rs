@@ -2,7 +2,8 @@
 //!
 //! Invariant: an item is in the counters only after the ledger has acknowledged it, and a stream that breaks keeps what was read
 //! whole before it broke. Decoding runs on the ingest threads, apart from SQL and from the answering of other requests. A full
-//! ledger stops the reading of the body; only a request whose body has not begun is turned away.
+//! ledger stops the reading of the body; only a request whose body has not begun is turned away. At shutdown a stream is read until
+//! it pauses, so that what its client has sent counts.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,16 +15,17 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use futures::StreamExt;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::App;
 use super::params::Params;
-use super::problem::{Problem, ProblemBody};
+use super::problem::Problem;
+use super::sql::content_type;
+use super::{App, Limits, openapi};
 use crate::ledger::{AppendError, Receipt};
 use crate::model::{Fact, Micros};
 use crate::normalize::{self, Rejection};
@@ -36,6 +38,10 @@ const GROUP: usize = 500;
 const LINGER: Duration = Duration::from_millis(200);
 /// While a group is being stored, this many facts may wait; then the body is not read any further.
 const WAITING_MAX: usize = 4 * GROUP;
+/// At shutdown a stream that pauses for this part of the time to drain has sent what it had ...
+const QUIET: u32 = 8;
+/// ... and one that never pauses is read for this part of it.
+const GRACE: u32 = 2;
 /// How many rejected items an answer lists.
 const ITEMS_MAX: usize = 100;
 
@@ -65,103 +71,64 @@ pub(super) struct RejectedItem {
     detail: String,
 }
 
+/// One way of pushing.
+#[derive(Debug)]
+pub(super) struct Push {
+    /// The path, below `/api/v1`.
+    pub(super) path: &'static str,
+    /// The operation's id.
+    pub(super) id: &'static str,
+    /// What it is for, in one line.
+    pub(super) summary: &'static str,
+    form: Form,
+}
+
+static PUSHES: [Push; 4] = [
+    Push {
+        path: "/ingest",
+        id: "mixed",
+        summary: "Push custom resources and Kubernetes watch events in any mixture, in order.",
+        form: Form::Resources,
+    },
+    Push {
+        path: "/ingest/descriptors",
+        id: "descriptors",
+        summary: "Push descriptors in the flat shape: what should run where, as of which GitOps commit.",
+        form: Form::Descriptors,
+    },
+    Push {
+        path: "/ingest/reconcilers",
+        id: "reconcilers",
+        summary: "Push reports of reconcilers in the flat shape: what runs where, and how it fares.",
+        form: Form::Reconcilers,
+    },
+    Push {
+        path: "/ingest/hosts",
+        id: "hosts",
+        summary: "Push hosts in the flat shape: who exists, what it is expected to run, heartbeats and retirements.",
+        form: Form::Hosts,
+    },
+];
+
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(mixed))
-        .routes(routes!(descriptors))
-        .routes(routes!(reconcilers))
-        .routes(routes!(hosts))
-}
-
-/// Push custom resources and Kubernetes watch events in any mixture, in order: one object, an array, or NDJSON.
-#[utoipa::path(
-    post, path = "/ingest", tag = "ingest",
-    params(
-        ("source" = Option<String>, Query, description = "Names the source; `push` when absent."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a resent batch known again."),
-    ),
-    request_body(content(
-        (Value = "application/json"), (Value = "application/x-ndjson"),
-    ), description = "Streamed; `Content-Encoding: gzip` is taken. At most 1 MiB per item, after decompression."),
-    responses(
-        (status = 200, description = "Every item was taken.", body = Taken),
-        (status = 207, description = "Some items were taken, some not; `items` says which and why.", body = Taken),
-        (status = 400, description = "No item was taken; the counters and `items` stand beside the problem's fields.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, description = "The body stopped coming; what was read before is kept and counted.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many streams; nothing was read. See Retry-After.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The hub cannot store now; what was acknowledged before is counted.", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-async fn mixed(State(app): State<App>, request: Request) -> Response {
-    take(app, Form::Resources, request).await
-}
-
-/// Push descriptors in the flat shape: what should run where, as of which GitOps commit.
-#[utoipa::path(
-    post, path = "/ingest/descriptors", tag = "ingest",
-    params(
-        ("source" = Option<String>, Query, description = "Names the source; `push` when absent."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a resent batch known again."),
-    ),
-    request_body(content(
-        (Value = "application/json"), (Value = "application/x-ndjson"),
-    ), description = "One object, an array, or NDJSON."),
-    responses(
-        (status = 200, description = "Every item was taken.", body = Taken),
-        (status = 207, description = "Some items were taken, some not.", body = Taken),
-        (status = "4XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "5XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-async fn descriptors(State(app): State<App>, request: Request) -> Response {
-    take(app, Form::Descriptors, request).await
-}
-
-/// Push reports of reconcilers in the flat shape: what runs where, and how it fares.
-#[utoipa::path(
-    post, path = "/ingest/reconcilers", tag = "ingest",
-    params(
-        ("source" = Option<String>, Query, description = "Names the source; `push` when absent."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a resent batch known again."),
-    ),
-    request_body(content(
-        (Value = "application/json"), (Value = "application/x-ndjson"),
-    ), description = "One object, an array, or NDJSON."),
-    responses(
-        (status = 200, description = "Every item was taken.", body = Taken),
-        (status = 207, description = "Some items were taken, some not.", body = Taken),
-        (status = "4XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "5XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-async fn reconcilers(State(app): State<App>, request: Request) -> Response {
-    take(app, Form::Reconcilers, request).await
-}
-
-/// Push hosts in the flat shape: who exists, what it is expected to run, heartbeats and retirements.
-#[utoipa::path(
-    post, path = "/ingest/hosts", tag = "ingest",
-    params(
-        ("source" = Option<String>, Query, description = "Names the source; `push` when absent."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a resent batch known again."),
-    ),
-    request_body(content(
-        (Value = "application/json"), (Value = "application/x-ndjson"),
-    ), description = "One object, an array, or NDJSON."),
-    responses(
-        (status = 200, description = "Every item was taken.", body = Taken),
-        (status = 207, description = "Some items were taken, some not.", body = Taken),
-        (status = "4XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = "5XX", description = "As for /api/v1/ingest.", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-async fn hosts(State(app): State<App>, request: Request) -> Response {
-    take(app, Form::Hosts, request).await
+    PUSHES.iter().fold(OpenApiRouter::new(), |router, push| {
+        let handler = async |State(app): State<App>, request: Request| take(app, push.form, request).await;
+        router.routes(openapi::pushed(push, post(handler).put(handler)))
+    })
 }
 
 /// Checks the request, then hands its body to the ingest threads.
 async fn take(app: App, form: Form, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if content_type(&parts.headers) == "multipart/form-data" {
+        return Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-media-type",
+            "multipart forms are not taken; send the file itself",
+            "With curl: --data-binary @FILE or -T FILE in the place of -F.",
+        )
+        .into_response();
+    }
     let (source, key) = match said(&parts.uri, &parts.headers) {
         Ok(said) => said,
         Err(problem) => return problem.into_response(),
@@ -171,12 +138,13 @@ async fn take(app: App, form: Form, request: Request) -> Response {
             StatusCode::TOO_MANY_REQUESTS,
             "too-many-streams",
             "too many ingest streams at once; try again",
+            "Nothing of the body was read. Send larger batches on fewer connections, or raise --max-ingest-streams.",
         )
         .retry_after(1)
         .into_response();
     };
     let decoder = Decoder::new(form, source, key);
-    let stream = Stream::new(Arc::clone(&app.hub), decoder, app.ingest_idle);
+    let stream = Stream::new(Arc::clone(&app.hub), decoder, app.limits);
     let work = app.ingest_threads.spawn(async move {
         let outcome = stream.run(body).await;
         drop(slot);
@@ -194,13 +162,28 @@ fn said(uri: &axum::http::Uri, headers: &HeaderMap) -> Result<(String, Option<St
     params.only(&["source"])?;
     let source = params.one("source")?.unwrap_or("push");
     if source.len() > 128 || !source.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b)) {
-        return Err(Problem::parameter("'source' is at most 128 letters, digits and . _ : / -"));
+        return Err(Problem::parameter(
+            "'source' is at most 128 letters, digits and . _ : / -",
+            "It names who speaks, as in ?source=pipeline/eu; without it the source is 'push'.",
+        ));
     }
-    let key = match headers.get("idempotency-key") {
-        None => None,
-        Some(value) => match value.to_str() {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let key = match (keys.next(), keys.next()) {
+        (None, _) => None,
+        (Some(_), Some(_)) => {
+            return Err(Problem::parameter(
+                "'Idempotency-Key' comes twice",
+                "A batch is known again by one key; send the header once.",
+            ));
+        }
+        (Some(value), None) => match value.to_str() {
             Ok(key) if (1..=200).contains(&key.trim().len()) => Some(key.trim().to_owned()),
-            _ => return Err(Problem::parameter("'Idempotency-Key' is 1 to 200 ASCII characters")),
+            _ => {
+                return Err(Problem::parameter(
+                    "'Idempotency-Key' is 1 to 200 ASCII characters",
+                    "Any text that is new for each batch will do, and the same when the batch is sent again.",
+                ));
+            }
         },
     };
     Ok((source.to_owned(), key))
@@ -229,7 +212,7 @@ type Storing = Pin<Box<dyn Future<Output = Result<Receipt, AppendError>> + Send>
 struct Stream {
     hub: Arc<Hub>,
     decoder: Decoder,
-    idle: Duration,
+    limits: Limits,
     taken: Taken,
     waiting: Vec<Fact>,
     waiting_since: Instant,
@@ -237,11 +220,11 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(hub: Arc<Hub>, decoder: Decoder, idle: Duration) -> Stream {
+    fn new(hub: Arc<Hub>, decoder: Decoder, limits: Limits) -> Stream {
         Stream {
             hub,
             decoder,
-            idle,
+            limits,
             taken: Taken::default(),
             waiting: Vec::new(),
             waiting_since: Instant::now(),
@@ -254,8 +237,13 @@ impl Stream {
         let stop = self.hub.stopping().clone();
         let mut ended: Option<Ended> = None;
         let mut any = false;
-        let mut patience = Instant::now() + self.idle;
+        let mut idle = self.limits.ingest_idle;
+        let mut patience = Instant::now() + idle;
+        let mut last: Option<Instant> = None;
         loop {
+            if ended.is_none() && last.is_some_and(|last| last <= Instant::now()) {
+                ended = Some(Ended::Stopping);
+            }
             self.store_if_due(ended.is_some());
             if ended.is_some() && self.storing.is_none() {
                 // Nothing more can come, and everything that came is settled.
@@ -263,7 +251,7 @@ impl Stream {
             }
             let reading = ended.is_none() && self.waiting.len() < WAITING_MAX;
             if !reading {
-                patience = Instant::now() + self.idle;
+                patience = Instant::now() + idle;
             }
             let linger = self.waiting_since + LINGER;
             tokio::select! {
@@ -277,12 +265,16 @@ impl Stream {
                         }
                     }
                 }
-                () = stop.cancelled(), if ended.is_none() => ended = Some(Ended::Stopping),
+                () = stop.cancelled(), if ended.is_none() && last.is_none() => {
+                    idle = idle.min(self.limits.drain / QUIET);
+                    patience = Instant::now() + idle;
+                    last = Some(Instant::now() + self.limits.drain / GRACE);
+                }
                 () = tokio::time::sleep_until(linger), if self.storing.is_none() && !self.waiting.is_empty() => {}
                 frame = tokio::time::timeout_at(patience, body.next()), if reading => match frame {
                     Ok(Some(Ok(bytes))) => {
                         any = any || !bytes.is_empty();
-                        patience = Instant::now() + self.idle;
+                        patience = Instant::now() + idle;
                         let items = self.decoder.push(&bytes);
                         self.note(items);
                     }
@@ -292,7 +284,7 @@ impl Stream {
                         ended = Some(if any { Ended::Whole } else { Ended::Empty });
                     }
                     Ok(Some(Err(error))) => ended = Some(Ended::Broken(error.to_string())),
-                    Err(_) => ended = Some(Ended::Idle),
+                    Err(_) => ended = Some(if last.is_some() { Ended::Stopping } else { Ended::Idle }),
                 },
             }
         }
@@ -355,22 +347,32 @@ fn answer(taken: Taken, ended: Ended) -> Response {
         Ended::Whole if good > 0 => return (StatusCode::MULTI_STATUS, Json(taken)).into_response(),
         Ended::Whole => {
             let first = taken.items.first().map_or("", |i| i.title.as_str());
-            Problem::new(StatusCode::BAD_REQUEST, "nothing-taken", format!("no item was taken: {first}"))
-                .detail("Each entry of 'items' says what is wrong with one item and what to do.")
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "nothing-taken",
+                format!("no item was taken: {first}"),
+                "Each entry of 'items' says what is wrong with one item and what to do.",
+            )
         }
-        Ended::Empty => {
-            Problem::body("the body is empty").detail("Send one JSON object, an array of objects, or NDJSON.")
-        }
-        Ended::Broken(why) => Problem::body("the body could not be read to its end")
-            .detail(format!("Items read whole before that are stored and counted here. Resend the rest. ({why})")),
-        Ended::Idle => Problem::new(StatusCode::REQUEST_TIMEOUT, "idle-body", "the body stopped coming")
-            .detail("Items read before that are stored and counted here."),
-        Ended::Stopping => Problem::unavailable("the hub is shutting down", 5)
-            .detail("Items counted here are stored; resend the others after the hub is back."),
+        Ended::Empty => Problem::body("the body is empty", "Send one JSON object, an array of objects, or NDJSON."),
+        Ended::Broken(why) => Problem::body(
+            "the body could not be read to its end",
+            format!("Items read whole before that are stored and counted here. Resend the rest. ({why})"),
+        ),
+        Ended::Idle => Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "idle-body",
+            "the body stopped coming",
+            "Items read before that are stored and counted here.",
+        ),
+        Ended::Stopping => Problem::unavailable(
+            "the hub is shutting down",
+            5,
+            "Items counted here are stored; resend the others after the hub is back.",
+        ),
         Ended::Ledger(error) => {
             tracing::error!(%error, "an ingest stream ended because the ledger takes nothing");
-            Problem::unavailable("the hub cannot store now", 30)
-                .detail("Items counted here are stored; resend the others.")
+            Problem::unavailable("the hub cannot store now", 30, "Items counted here are stored; resend the others.")
         }
     };
     match serde_json::to_value(taken) {

@@ -4,13 +4,16 @@
 //! document; a test compares them.
 
 use axum::routing::MethodRouter;
-use utoipa::OpenApi;
+use utoipa::openapi::content::Content;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, KnownFormat, Ref, RefOr, Required, Response, ResponseBuilder};
+use utoipa::{OpenApi, PartialSchema, ToSchema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::App;
+use super::ingest::{Push, Taken};
 use super::problem::ProblemBody;
 use super::resource::{Kind, Resource, Span};
 use super::rows::{PAGE, PAGE_MAX, VIEW, VIEW_MAX};
@@ -81,6 +84,67 @@ pub(super) fn described(
     let mut paths = Paths::new();
     paths.add_path_operation(&path, vec![HttpMethod::Get], operation);
     (vec![(row, RefOr::T(row_schema(table)))], paths, route)
+}
+
+/// A way of pushing and its description: POST, and PUT, which is what `curl -T` sends and does the same.
+pub(super) fn pushed(push: &Push, route: MethodRouter<App>) -> UtoipaMethodRouter<App> {
+    let operation = |id: String, summary: String| {
+        let mut operation = OperationBuilder::new()
+            .operation_id(Some(id))
+            .tag("ingest")
+            .summary(Some(summary))
+            .parameter(text_parameter("source", ParameterIn::Query, "Names the source; `push` when absent."))
+            .parameter(text_parameter(
+                "Idempotency-Key",
+                ParameterIn::Header,
+                "Makes a resent batch known again; 1 to 200 ASCII characters.",
+            ))
+            .request_body(Some(
+                RequestBodyBuilder::new()
+                    .description(Some(
+                        "One object, an array, or NDJSON; streamed. `Content-Encoding: gzip` is taken. At most 1 MiB per item, \
+                         after decompression.",
+                    ))
+                    .required(Some(Required::True))
+                    .content("application/json", Content::new::<RefOr<Schema>>(None))
+                    .content("application/x-ndjson", Content::new::<RefOr<Schema>>(None))
+                    .build(),
+            ));
+        for (status, description) in
+            [("200", "Every item was taken."), ("207", "Some items were taken, some not; `items` says which and why.")]
+        {
+            let taken = RefOr::<Schema>::Ref(Ref::from_schema_name(Taken::name()));
+            let content = ContentBuilder::new().schema(Some(taken)).build();
+            let response = ResponseBuilder::new().description(description).content("application/json", content).build();
+            operation = operation.response(status, response);
+        }
+        for (status, description) in [
+            ("400", "No item was taken; the counters and `items` stand beside the problem's fields."),
+            ("408", "The body stopped coming; what was read before is kept and counted."),
+            ("429", "Too many streams; nothing was read. See Retry-After."),
+            ("503", "The hub cannot store now, or shuts down; what was acknowledged before is counted."),
+        ] {
+            operation = operation.response(status, problem(description));
+        }
+        operation
+    };
+    let mut paths = Paths::new();
+    paths.add_path_operation(push.path, vec![HttpMethod::Post], operation(push.id.to_owned(), push.summary.to_owned()));
+    let same = operation(format!("put_{}", push.id), format!("The same as POST, for `curl -T`. {}", push.summary));
+    paths.add_path_operation(push.path, vec![HttpMethod::Put], same);
+    let mut schemas = vec![(Taken::name().into_owned(), Taken::schema())];
+    Taken::schemas(&mut schemas);
+    (schemas, paths, route)
+}
+
+fn text_parameter(name: &str, place: ParameterIn, said: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(Required::False)
+        .description(Some(said))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
 }
 
 fn answer(shape: Shape, row: &str) -> Response {

@@ -1,7 +1,7 @@
 //! The one shape of every error: `application/problem+json`, with the title repeated in the HTTP/1.1 reason phrase.
 //!
-//! Invariant: a handler returns a [`Problem`]; only the outer layer renders it, because only that layer knows the request id. A
-//! title is one line of at most 120 printable ASCII characters: it is all that some clients (Grafana's Infinity) ever show.
+//! Invariant: a handler returns a [`Problem`]; only the outer layer renders it, because only that layer knows the request id. No
+//! problem is made without a detail that says what to do. A title is one line of at most 120 printable ASCII characters: it is all that some clients (Grafana's Infinity) ever show.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -44,49 +44,47 @@ pub struct ProblemBody {
 }
 
 impl Problem {
-    /// A problem of this status and kind (the last part of its URN), with a title.
-    pub fn new(status: StatusCode, kind: &'static str, title: impl Into<String>) -> Self {
+    /// A problem of this status and kind (the last part of its URN): what is wrong, then where, and what to do.
+    pub fn new(status: StatusCode, kind: &'static str, title: impl Into<String>, detail: impl Into<String>) -> Self {
         Problem {
             status,
             kind,
             title: one_line(&title.into()),
-            detail: String::new(),
+            detail: cut(detail.into(), DETAIL_MAX),
             retry_after: None,
             extra: Map::new(),
         }
     }
 
     /// 400: a parameter that is not known, or not readable.
-    pub fn parameter(title: impl Into<String>) -> Self {
-        Problem::new(StatusCode::BAD_REQUEST, "invalid-parameter", title)
+    pub fn parameter(title: impl Into<String>, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid-parameter", title, detail)
     }
 
     /// 400: a body that is not readable.
-    pub fn body(title: impl Into<String>) -> Self {
-        Problem::new(StatusCode::BAD_REQUEST, "invalid-body", title)
+    pub fn body(title: impl Into<String>, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid-body", title, detail)
     }
 
     /// 404: no such thing.
-    pub fn not_found(title: impl Into<String>) -> Self {
-        Problem::new(StatusCode::NOT_FOUND, "not-found", title)
+    pub fn not_found(title: impl Into<String>, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, "not-found", title, detail)
     }
 
     /// 503: the hub cannot do this now; the client may come back after `seconds`.
-    pub fn unavailable(title: impl Into<String>, seconds: u64) -> Self {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title).retry_after(seconds)
+    pub fn unavailable(title: impl Into<String>, seconds: u64, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title, detail).retry_after(seconds)
     }
 
     /// 500: our fault. The cause goes to the log, never to the client.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed inside the hub");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the hub could not answer")
-            .detail("The cause is in the hub's log under this request id.")
-    }
-
-    /// Says where it is wrong and what to do.
-    pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = cut(detail.into(), DETAIL_MAX);
-        self
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the hub could not answer",
+            "The cause is in the hub's log under this request id.",
+        )
     }
 
     /// Tells the client when to come back.
@@ -102,34 +100,36 @@ impl Problem {
     }
 
     /// The HTTP status.
-    #[cfg(test)]
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
     /// The title.
-    #[cfg(test)]
     pub fn title(&self) -> &str {
         &self.title
     }
 
+    /// The document.
+    pub(super) fn document(&self, request_id: &str) -> Value {
+        let mut body = Map::from_iter([
+            ("type".to_owned(), Value::String(format!("urn:kalypso:problem:{}", self.kind))),
+            ("title".to_owned(), Value::String(self.title.clone())),
+            ("status".to_owned(), Value::from(self.status.as_u16())),
+            ("detail".to_owned(), Value::String(self.detail.clone())),
+            ("request_id".to_owned(), Value::String(request_id.to_owned())),
+        ]);
+        body.extend(self.extra.clone());
+        Value::Object(body)
+    }
+
     /// Writes the answer. `plain_error` is the shape of the hub before this one: `{"error": …}` and nothing else.
     pub(super) fn render(self, request_id: &str, plain_error: bool, headers: &mut Response<Body>) {
-        let mut body = if plain_error {
-            let said =
-                if self.detail.is_empty() { self.title.clone() } else { format!("{}: {}", self.title, self.detail) };
-            Map::from_iter([("error".to_owned(), Value::String(said))])
+        let bytes = if plain_error {
+            Value::from_iter([("error", format!("{}: {}", self.title, self.detail))])
         } else {
-            Map::from_iter([
-                ("type".to_owned(), Value::String(format!("urn:kalypso:problem:{}", self.kind))),
-                ("title".to_owned(), Value::String(self.title.clone())),
-                ("status".to_owned(), Value::from(self.status.as_u16())),
-                ("detail".to_owned(), Value::String(self.detail)),
-                ("request_id".to_owned(), Value::String(request_id.to_owned())),
-            ])
-        };
-        body.extend(self.extra);
-        let bytes = Value::Object(body).to_string();
+            self.document(request_id)
+        }
+        .to_string();
         let content_type = if plain_error { "application/json" } else { "application/problem+json" };
         *headers.status_mut() = self.status;
         let map = headers.headers_mut();
@@ -156,20 +156,20 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Makes one line of printable ASCII of any text, at most [`TITLE_MAX`] characters.
+/// Makes one line of printable ASCII of any text, at most [`TITLE_MAX`] characters; what a client wrote otherwise is escaped.
 fn one_line(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .map(|c| match c {
-            ' '..='~' => c,
-            _ if c.is_whitespace() => ' ',
-            _ => '?',
-        })
-        .take(TITLE_MAX + 1)
-        .collect();
-    if line.len() > TITLE_MAX {
-        line.truncate(TITLE_MAX - 3);
-        line.push_str("...");
+    let mut line = String::new();
+    for c in text.chars() {
+        match c {
+            ' '..='~' => line.push(c),
+            _ if c.is_whitespace() => line.push(' '),
+            other => line.extend(other.escape_default()),
+        }
+        if line.len() > TITLE_MAX {
+            line.truncate(TITLE_MAX - 3);
+            line.push_str("...");
+            break;
+        }
     }
     line
 }
@@ -190,16 +190,16 @@ mod tests {
 
     #[test]
     fn a_title_is_one_line_of_printable_ascii_and_not_longer_than_120_characters() {
-        let problem = Problem::parameter(format!("no field\r\nnamed \u{1F600}{}", "x".repeat(500)));
+        let problem = Problem::parameter(format!("no field\r\nnamed \u{1F600}{}", "x".repeat(500)), "name another");
         assert_eq!(problem.title.len(), 120);
-        assert!(problem.title.starts_with("no field  named ?x"));
+        assert!(problem.title.starts_with("no field  named \\u{1f600}x"));
         assert!(problem.title.bytes().all(|b| (b' '..=b'~').contains(&b)));
     }
 
     #[test]
     fn the_title_is_the_reason_phrase_and_the_body_names_the_request() {
         let mut response = Response::new(Body::empty());
-        Problem::parameter("bad thing").detail("do that").render("r-1", false, &mut response);
+        Problem::parameter("bad thing", "do that").render("r-1", false, &mut response);
         assert_eq!(response.status(), StatusCode::BAD_REQUEST);
         assert_eq!(response.extensions().get::<ReasonPhrase>().unwrap().as_bytes(), b"bad thing");
         assert_eq!(response.headers()["content-type"], "application/problem+json");

@@ -200,6 +200,11 @@ impl Resource {
         })
     }
 
+    /// What a column holds.
+    pub(super) fn kind(&self, column: &str) -> Option<schema::Kind> {
+        self.schema().columns.iter().find(|c| c.name == column).map(|c| c.kind)
+    }
+
     /// The columns that rows are picked by when a page goes on.
     pub(super) fn key(&self) -> &'static [&'static str] {
         &self.order[..self.key]

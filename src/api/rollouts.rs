@@ -14,7 +14,7 @@ use super::App;
 use super::answers;
 use super::params::Params;
 use super::problem::{Problem, ProblemBody};
-use crate::model::Micros;
+use crate::model::{ManifestsSaid, Micros};
 use crate::rollout::{self, Answer, Asked, Policy, Question, SilentPolicy};
 
 const KNOWN: [&str; 15] = [
@@ -85,11 +85,16 @@ fn question(params: &Params) -> Result<Question, Problem> {
         (Some((_, one)), None) if params.one("commit")?.is_some() => Asked::Commit(one),
         (Some((_, one)), None) => Asked::SourceCommit(one),
         (None, _) => {
-            return Err(Problem::parameter("what is asked about: version, commit or source_commit is missing")
-                .detail("As in ?environment=prod&workload=web&version=1.2.0."));
+            return Err(Problem::parameter(
+                "what is asked about: version, commit or source_commit is missing",
+                "As in ?environment=prod&workload=web&version=1.2.0.",
+            ));
         }
         (Some((one, _)), Some((other, _))) => {
-            return Err(Problem::parameter(format!("'{one}' and '{other}' exclude each other; ask about one of them")));
+            return Err(Problem::parameter(
+                format!("'{one}' and '{other}' exclude each other; ask about one of them"),
+                "Ask by version, by commit (of the GitOps repository) or by source_commit, one question each.",
+            ));
         }
     };
     let question = Question {
@@ -101,19 +106,34 @@ fn question(params: &Params) -> Result<Question, Problem> {
         manifests_endpoint: owned("manifests_endpoint")?,
         asked,
     };
-    if question.manifests_endpoint.is_some() {
+    if let Some(endpoint) = &question.manifests_endpoint {
+        place(endpoint)?;
         if !matches!(question.asked, Asked::Commit(_)) {
-            return Err(Problem::parameter("'manifests_endpoint' goes with 'commit'"));
+            return Err(Problem::parameter(
+                "'manifests_endpoint' goes with 'commit'",
+                "Ask ?manifests_endpoint=...&commit=...; a version is asked about with environment and workload.",
+            ));
         }
     } else {
         for (name, value) in [("environment", &question.environment), ("workload", &question.workload)] {
             if value.is_none() && !matches!(question.asked, Asked::SourceCommit(_)) {
-                return Err(Problem::parameter(format!("'{name}' is missing"))
-                    .detail("Ask with environment and workload, or with manifests_endpoint and commit."));
+                return Err(Problem::parameter(
+                    format!("'{name}' is missing"),
+                    "Ask with environment and workload, or with manifests_endpoint and commit.",
+                ));
             }
         }
     }
     Ok(question)
+}
+
+/// Refuses what names no place at all: that is no unknown endpoint but a malformed question.
+pub(super) fn place(endpoint: &str) -> Result<(), Problem> {
+    let said = ManifestsSaid::Endpoint { storage_type: String::new(), endpoint: endpoint.to_owned() };
+    match crate::normalize::endpoint(said) {
+        Ok(_) => Ok(()),
+        Err(rejection) => Err(Problem::parameter(rejection.title, rejection.detail)),
+    }
 }
 
 /// The policy; what is not said has its default.
@@ -123,9 +143,10 @@ fn policy(params: &Params) -> Result<Policy, Problem> {
         match text.parse::<f64>() {
             Ok(percent) if (0.0..=100.0).contains(&percent) => policy.min_success_percent = percent,
             _ => {
-                return Err(Problem::parameter(format!(
-                    "'min_success_percent' is a number from 0 to 100, not '{text}'"
-                )));
+                return Err(Problem::parameter(
+                    format!("'min_success_percent' is a number from 0 to 100, not '{text}'"),
+                    "So many percent of the reconcilers must succeed; 100 when absent.",
+                ));
             }
         }
     }
@@ -140,7 +161,12 @@ fn policy(params: &Params) -> Result<Policy, Problem> {
             "block" => SilentPolicy::Block,
             "ignore" => SilentPolicy::Ignore,
             "fail" => SilentPolicy::Fail,
-            other => return Err(Problem::parameter(format!("'silent' is block, ignore or fail, not '{other}'"))),
+            other => {
+                return Err(Problem::parameter(
+                    format!("'silent' is block, ignore or fail, not '{other}'"),
+                    "What a silent host does to the verdict: it holds it up (block, the default), does not count, or fails it.",
+                ));
+            }
         };
     }
     if let Some(span) = params.span("stall_after")? {
@@ -166,6 +192,7 @@ mod tests {
             "environment=dev&workload=web&version=1&commit=2",
             "workload=web&version=1",
             "manifests_endpoint=x&version=1",
+            "manifests_endpoint=///&commit=abc",
         ] {
             assert!(question(&params(bad)).is_err(), "{bad}");
         }

@@ -24,6 +24,7 @@ use super::problem::Problem;
 use super::resource::{LISTS, ROLLOUTS, Resource, VIEWS};
 use super::select::Select;
 use super::sql::json_rows;
+use crate::normalize::NAME_LIMIT;
 use crate::query::{Params as Bound, Statement};
 use crate::runtime::Published;
 
@@ -117,15 +118,18 @@ async fn one(
     uri: &Uri,
 ) -> Result<Response, Problem> {
     Params::of(uri)?.only(&FRESHNESS)?;
-    let body = rows(app, published, Select::by_id(resource, id), 1).await?;
+    // No id is longer than a name, and a longer text would be refused as a value.
+    let body = match id.len() {
+        0..=NAME_LIMIT => rows(app, published, Select::by_id(resource, id), 1).await?,
+        _ => Bytes::from_static(b"[]"),
+    };
     let found: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))?;
     match found.first() {
         Some(row) => Ok(json(Bytes::copy_from_slice(row.get().as_bytes()))),
-        None => Err(Problem::not_found(format!("no {} '{id}'", resource.name)).detail(format!(
-            "GET /api/v1/{} lists them; the id is the column {}.",
-            resource.name,
-            resource.id.join(" or ")
-        ))),
+        None => Err(Problem::not_found(
+            format!("no {} '{id}'", resource.name),
+            format!("GET /api/v1/{} lists them; the id is the column {}.", resource.name, resource.id.join(" or ")),
+        )),
     }
 }
 
@@ -142,10 +146,8 @@ async fn whole(app: &App, published: &Published, resource: &'static Resource, ur
             StatusCode::UNPROCESSABLE_ENTITY,
             "too-many-rows",
             format!("more than {VIEW} rows; filter by environment, workload or host, or set limit"),
-        )
-        .detail(format!(
-            "With limit=N (at most {VIEW_MAX}) the first N rows are answered and X-Kalypso-Truncated says so."
-        )));
+            format!("With limit=N (at most {VIEW_MAX}) the first N rows are answered and X-Kalypso-Truncated says so."),
+        ));
     }
     let mut response = json(cut);
     response.headers_mut().insert("x-kalypso-truncated", HeaderValue::from_static("true"));

@@ -38,12 +38,7 @@ impl Select {
                 Kind::Flag => select.flag(filter.name, &values)?,
             }
         }
-        let (from, to) = (params.instant("from")?, params.instant("to")?);
-        if let (Some(from), Some(to)) = (from, to)
-            && from > to
-        {
-            return Err(Problem::parameter("'from' is later than 'to'").detail(format!("from {from}, to {to}")));
-        }
+        let (from, to) = params.range()?;
         match resource.span {
             Span::Now => {}
             Span::At(at) => {
@@ -118,7 +113,12 @@ impl Select {
             match value.as_str() {
                 "true" | "1" => words.push(column.to_owned()),
                 "false" | "0" => words.push(format!("NOT {column}")),
-                other => return Err(Problem::parameter(format!("'{column}' is true or false, not '{other}'"))),
+                other => {
+                    return Err(Problem::parameter(
+                        format!("'{column}' is true or false, not '{other}'"),
+                        "Leave the parameter out to see both.",
+                    ));
+                }
             }
         }
         self.conditions.push(format!("({})", words.join(" OR ")));
@@ -133,8 +133,14 @@ impl Select {
     }
 }
 
+/// The first instant that an event can have.
+const FIRST: Micros = Micros(0);
+/// Later than every event, and still what the engine can compare with: it counts nanoseconds, and these end in 2262.
+const LAST: Micros = Micros(9_214_646_400_000_000);
+
 /// An instant with all its digits, so that a comparison is exact.
 fn rfc3339(at: Micros) -> String {
+    let at = at.clamp(FIRST, LAST);
     jiff::Timestamp::from_microsecond(at.0).map_or_else(|_| at.to_string(), |t| t.to_string())
 }
 

@@ -5,25 +5,33 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, RawForm, Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, TryStreamExt};
+use http_body::Body as _;
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
 use super::answers;
-use super::params::Params;
+use super::params::{self, Params};
 use super::problem::{Problem, ProblemBody};
 use crate::query::{ErrorKind, Format, Params as Bound, QueryError, Statement};
 use crate::runtime::Published;
+use crate::sources::json::Object;
 
 /// The largest body of a request other than a push: a statement of 64 KiB, its parameters and their encoding.
 pub(super) const BODY_MAX: usize = 512 * 1024;
+
+/// Such a body must be whole within this time.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// A body as it should be.
+const SQL_EXAMPLE: &str = r#"{"sql": "SELECT * FROM hosts WHERE host = $1", "params": ["h1"]}"#;
 
 /// The parameters of both ways of asking.
 const KNOWN: [&str; 4] = ["q", "format", "fresh", "min_seq"];
@@ -66,8 +74,7 @@ async fn get_sql(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result
     let params = Params::of(&uri)?;
     params.only(&KNOWN)?;
     let sql = params.one("q")?.ok_or_else(|| {
-        Problem::parameter("the parameter 'q' is missing")
-            .detail("Ask as /api/v1/sql?q=SELECT%20…, or POST the statement.")
+        Problem::parameter("the parameter 'q' is missing", "Ask as /api/v1/sql?q=SELECT%201, or POST the statement.")
     })?;
     let statement = Statement { sql: sql.to_owned(), params: Bound::None };
     run(&app, &params, &headers, statement).await
@@ -108,8 +115,9 @@ async fn statement(request: Request) -> Result<Statement, Problem> {
     match kind.as_str() {
         "application/json" => {
             let body = text(request).await?;
-            let SqlBody { sql, params } = serde_json::from_str(&body)
-                .map_err(|e| Problem::body("the body is not {\"sql\": …, \"params\": …}").detail(e.to_string()))?;
+            let Object(SqlBody { sql, params }) = serde_json::from_str(&body).map_err(|e| {
+                Problem::body("the body is not an object with 'sql' and 'params'", format!("{e}. Send {SQL_EXAMPLE}."))
+            })?;
             Ok(Statement { sql, params: Bound::from_json(params).map_err(|e| problem_of(&e))? })
         }
         "application/x-www-form-urlencoded" => from_form(request).await,
@@ -117,30 +125,35 @@ async fn statement(request: Request) -> Result<Statement, Problem> {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported-media-type",
             "multipart forms are not taken; send x-www-form-urlencoded or text/plain",
-        )
-        .detail("In Grafana's Infinity choose the body type 'x-www-form-urlencoded' or 'Raw' instead of 'Form data'.")),
+            "In Grafana's Infinity choose the body type 'x-www-form-urlencoded' or 'Raw' instead of 'Form data'.",
+        )),
         "" | "text/plain" | "application/sql" => Ok(Statement { sql: text(request).await?, params: Bound::None }),
         other => Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported-media-type",
             format!("a statement is not sent as '{other}'"),
-        )
-        .detail("Send text/plain, application/sql, application/json or application/x-www-form-urlencoded.")),
+            "Send text/plain, application/sql, application/json or application/x-www-form-urlencoded.",
+        )),
     }
 }
 
 async fn from_form(request: Request) -> Result<Statement, Problem> {
-    let RawForm(raw) =
-        RawForm::from_request(request, &()).await.map_err(|e| too_large_or(e.status(), &e.body_text()))?;
-    let raw = String::from_utf8(raw.to_vec()).map_err(|_| Problem::body("the form is not UTF-8"))?;
-    let form: Vec<(String, String)> =
-        serde_urlencoded_pairs(&raw).ok_or_else(|| Problem::body("the form is not readable"))?;
+    let raw = text(request).await?;
+    let form = params::pairs(&raw).map_err(|params::Garbled(what)| {
+        Problem::body(
+            "the form does not decode to UTF-8",
+            format!("Percent-encode the bytes of UTF-8; this field does not decode to it: {what}"),
+        )
+    })?;
     let mut sql = None;
     let mut named = Map::new();
     let mut seen = HashSet::new();
     for (name, value) in form {
         if !seen.insert(name.clone()) {
-            return Err(Problem::body(format!("the form field '{name}' comes twice")));
+            return Err(Problem::body(
+                format!("the form field '{name}' comes twice"),
+                "Each $name of the statement has one value; for a list use a name for each element.",
+            ));
         }
         if name == "sql" {
             sql = Some(value);
@@ -149,28 +162,50 @@ async fn from_form(request: Request) -> Result<Statement, Problem> {
         }
     }
     let sql = sql.ok_or_else(|| {
-        Problem::body("the form has no field 'sql'")
-            .detail("The other fields are the values of $name in the statement.")
+        Problem::body(
+            "the form has no field 'sql'",
+            "The other fields are the values of $name in the statement. A bare statement goes as Content-Type: text/plain.",
+        )
     })?;
     Ok(Statement { sql, params: if named.is_empty() { Bound::None } else { Bound::Named(named) } })
 }
 
-/// Decodes a form by the rules of query strings, which are the same.
-fn serde_urlencoded_pairs(raw: &str) -> Option<Vec<(String, String)>> {
-    let uri = Uri::builder().path_and_query(format!("/?{raw}")).build().ok()?;
-    Params::of(&uri).ok().map(|p| p.pairs().to_vec())
-}
-
+/// The whole body as text.
 async fn text(request: Request) -> Result<String, Problem> {
-    let body = Bytes::from_request(request, &()).await.map_err(|e| too_large_or(e.status(), &e.body_text()))?;
-    String::from_utf8(body.to_vec()).map_err(|_| Problem::body("the statement is not UTF-8"))
+    String::from_utf8(whole(request).await?.to_vec()).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Problem::body("the body is not UTF-8", format!("Send it as UTF-8; it stops being that at byte {at}."))
+    })
 }
 
-pub(super) fn too_large_or(status: StatusCode, said: &str) -> Problem {
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(status, "body-too-large", format!("the body is larger than {BODY_MAX} bytes"));
+/// The whole body. One that is announced as too large is refused before it is read.
+pub(super) async fn whole(request: Request) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            format!("the body is larger than {BODY_MAX} bytes"),
+            "The limit counts bytes after decompression; a statement itself may have 64 KiB.",
+        )
+    };
+    if request.body().size_hint().lower() > BODY_MAX as u64 {
+        return Err(too_large());
     }
-    Problem::body("the body could not be read").detail(said)
+    let read = tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, &())).await.map_err(|_| {
+        Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "idle-body",
+            "the body did not come in time",
+            format!("All of it must be there within {} s.", BODY_WITHIN.as_secs()),
+        )
+    })?;
+    read.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => Problem::body(
+            "the body could not be read to its end",
+            format!("Send it again, whole, and packed as Content-Encoding says. ({})", e.body_text()),
+        ),
+    })
 }
 
 /// The bare media type, lower-case.
@@ -209,13 +244,12 @@ async fn run(app: &App, params: &Params, headers: &HeaderMap, statement: Stateme
 fn format(params: &Params, headers: &HeaderMap) -> Result<Format, Problem> {
     if let Some(name) = params.one("format")? {
         return Format::from_name(name).ok_or_else(|| {
-            Problem::parameter(format!("unknown format '{name}'")).detail("Known: json, ndjson, csv, arrow, parquet.")
+            Problem::parameter(format!("unknown format '{name}'"), "Known: json, ndjson, csv, arrow, parquet.")
         });
     }
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     Format::from_accept(accept).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "no format that Accept names is offered")
-            .detail("Offered: application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream, application/vnd.apache.parquet.")
+        Problem::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "no format that Accept names is offered", "Offered: application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream, application/vnd.apache.parquet.")
     })
 }
 
@@ -229,7 +263,7 @@ pub(super) fn problem_of(error: &QueryError) -> Problem {
         ErrorKind::TooLarge => (StatusCode::UNPROCESSABLE_ENTITY, "too-large"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     };
-    let problem = Problem::new(status, kind, error.title.clone()).detail(error.detail.clone());
+    let problem = Problem::new(status, kind, error.title.clone(), error.detail.clone());
     if error.kind == ErrorKind::Busy { problem.retry_after(1) } else { problem }
 }
 

@@ -93,9 +93,15 @@ struct LivenessArgs {
 /// How much of the hub one client can take.
 #[derive(Debug, Args)]
 struct LimitArgs {
-    /// Connections at once; more wait.
+    /// Connections at once; for one more an idle one makes room.
     #[arg(long, env = "KOH_MAX_CONNECTIONS", default_value_t = 1024, value_name = "N")]
     max_connections: usize,
+    /// Connections of one address at once; raise it to --max-connections where a proxy stands before the hub.
+    #[arg(long, env = "KOH_MAX_CONNECTIONS_PER_PEER", default_value_t = 768, value_name = "N")]
+    max_connections_per_peer: usize,
+    /// A client must take some bytes of its answer within this time.
+    #[arg(long, env = "KOH_READER_IDLE", default_value = "30s", value_parser = runtime::span, value_name = "SPAN")]
+    reader_idle: Duration,
     /// Ingest streams at once; more are told to come back.
     #[arg(long, env = "KOH_MAX_INGEST_STREAMS", default_value_t = 512, value_name = "N")]
     max_ingest_streams: usize,
@@ -140,7 +146,15 @@ impl ServeArgs {
         if let Some(folder) = manifests.as_deref().filter(|f| !f.is_dir()) {
             bail!("--manifests {}: there is no such folder", folder.display());
         }
-        let LimitArgs { max_connections, max_ingest_streams, ingest_idle, answer_within, drain } = limits;
+        let LimitArgs {
+            max_connections,
+            max_connections_per_peer,
+            reader_idle,
+            max_ingest_streams,
+            ingest_idle,
+            answer_within,
+            drain,
+        } = limits;
         Ok(Config {
             data: Some(data),
             listen,
@@ -148,8 +162,14 @@ impl ServeArgs {
             kubernetes: kubernetes.options(),
             late_after,
             silent_after,
-            limits: api::Limits { ingest_streams: max_ingest_streams, ingest_idle, answer_within },
-            patience: api::listen::Patience { connections: max_connections, drain, ..api::listen::Patience::default() },
+            limits: api::Limits { ingest_streams: max_ingest_streams, ingest_idle, answer_within, drain },
+            patience: api::listen::Patience {
+                connections: max_connections,
+                per_peer: max_connections_per_peer,
+                reader: reader_idle,
+                drain,
+                ..api::listen::Patience::default()
+            },
         })
     }
 }

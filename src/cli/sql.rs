@@ -1,6 +1,7 @@
 //! `koh sql`: one statement, asked of a hub or of the files in a data directory.
 //!
-//! Invariant: rows go to standard output and nothing else does, so that `--output csv` and `json` can be piped.
+//! Invariant: rows go to standard output and nothing else does, so that `--output csv` and `json` can be piped; how old an export is
+//! goes to standard error.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,9 @@ use serde_json::{Map, Value};
 
 use super::ask::{self, HubArgs};
 use super::table;
+use crate::model::Micros;
 use crate::query::Format;
+use crate::runtime::FileAnswer;
 
 /// How rows are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,7 +53,8 @@ impl SqlArgs {
         let text = match data {
             Some(directory) => {
                 let format = if output == Output::Csv { Format::Csv } else { Format::Json };
-                let bytes = crate::runtime::sql_over_files(&directory, sql, format)?;
+                let FileAnswer { bytes, as_of } = crate::runtime::sql_over_files(&directory, sql, format)?;
+                eprintln!("{}", freshness(as_of, Micros::now()));
                 String::from_utf8(bytes).context("the answer is not UTF-8")?
             }
             None => ask::block_on(over_http(&hub, sql, if output == Output::Csv { "csv" } else { "json" }))?,
@@ -78,9 +82,29 @@ fn show(text: &str, output: Output) -> anyhow::Result<()> {
             print!("{}", table::draw(&columns, &rows));
         }
         Output::Json => println!("{text}"),
-        Output::Csv => print!("{text}"),
+        Output::Csv => print!("{}", unix_lines(text)),
     }
     Ok(())
+}
+
+/// How old the rows of an export are.
+fn freshness(as_of: Micros, now: Micros) -> String {
+    let age = jiff::SignedDuration::from_secs(now.since(as_of).max(0) / 1_000_000);
+    format!("export of {as_of}, {age:#} ago; what the hub heard since is not in it")
+}
+
+/// CSV with the line ends of unix tools; over HTTP they are those of RFC 4180. What stands in quotes stays as it is.
+fn unix_lines(csv: &str) -> String {
+    let mut lines = String::with_capacity(csv.len());
+    let mut quoted = false;
+    let mut chars = csv.chars().peekable();
+    while let Some(c) = chars.next() {
+        quoted ^= c == '"';
+        if quoted || c != '\r' || chars.peek() != Some(&'\n') {
+            lines.push(c);
+        }
+    }
+    lines
 }
 
 /// A row that remembers the order of its columns, which the statement chose.
@@ -116,6 +140,18 @@ impl<'de> serde::Deserialize<'de> for Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_csv_end_as_unix_tools_expect_and_values_are_left_alone() {
+        assert_eq!(unix_lines("a,b\r\n1,\"x\r\n\"\"y\"\"\"\r\n"), "a,b\n1,\"x\r\n\"\"y\"\"\"\n");
+    }
+
+    #[test]
+    fn the_age_of_an_export_is_told_in_words() {
+        let as_of = Micros::parse("2026-01-31T10:00:00Z").unwrap();
+        let said = freshness(as_of, as_of.plus(200_000_000));
+        assert_eq!(said, "export of 2026-01-31T10:00:00.000Z, 3m 20s ago; what the hub heard since is not in it");
+    }
 
     #[test]
     fn columns_keep_the_order_of_the_statement() {

@@ -26,7 +26,12 @@ impl Micros {
 
     /// Reads RFC 3339 with any number of fraction digits and any offset.
     pub fn parse(text: &str) -> Result<Micros, jiff::Error> {
-        text.trim().parse::<jiff::Timestamp>().map(|t| Micros(t.as_microsecond()))
+        let text = text.trim();
+        match text.parse::<jiff::Timestamp>() {
+            Ok(t) => Ok(Micros(t.as_microsecond())),
+            Err(_) if end_of_time(text) => Ok(Micros(jiff::Timestamp::MAX.as_microsecond())),
+            Err(error) => Err(error),
+        }
     }
 
     /// This instant, later (or earlier, when negative) by `micros`, without overflow.
@@ -38,6 +43,14 @@ impl Micros {
     pub fn since(self, earlier: Micros) -> i64 {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+/// True for the last two days of the year 9999, which RFC 3339 can spell and no [`jiff::Timestamp`] can hold; "never" is often
+/// written so.
+fn end_of_time(text: &str) -> bool {
+    jiff::fmt::temporal::Pieces::parse(text).is_ok_and(|pieces| {
+        pieces.date() >= jiff::civil::date(9999, 12, 30) && pieces.time().is_some() && pieces.offset().is_some()
+    })
 }
 
 /// RFC 3339, UTC, milliseconds: the one spelling of times in answers.
@@ -60,5 +73,17 @@ mod tests {
         assert_eq!(t.to_string(), "2026-01-02T02:04:05.678Z");
         assert_eq!(Micros::parse("2026-01-02T02:04:05Z").unwrap().to_string(), "2026-01-02T02:04:05.000Z");
         assert!(Micros::parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn every_time_that_rfc_3339_can_spell_is_read() {
+        let last = Micros(jiff::Timestamp::MAX.as_microsecond());
+        for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999-23:59", "9999-12-30T23:00:00Z"] {
+            assert_eq!(Micros::parse(never).ok(), Some(last), "{never}");
+        }
+        assert!(Micros::parse("9999-12-30T21:59:59Z").unwrap() < last);
+        for none in ["9999-12-31", "9999-12-31T23:59:59", "9999-12-32T00:00:00Z", "10000-01-01T00:00:00Z"] {
+            assert!(Micros::parse(none).is_err(), "{none}");
+        }
     }
 }

@@ -190,7 +190,10 @@ impl Inner {
                 () = cancel.cancelled() => return,
                 () = sleep_until(deadline) => Err(late),
             };
-            running.ended(status(&ended));
+            // A failure to hand rows on to a caller who went away is no failure of the statement.
+            if ended.is_ok() || !cancel.is_cancelled() {
+                running.ended(status(&ended));
+            }
             if let Err(error) = ended {
                 sender.fail(error);
             }

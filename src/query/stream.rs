@@ -140,13 +140,14 @@ pub(super) fn body(
     cut_off: QueryError,
 ) -> BoxStream<'static, Result<Bytes, QueryError>> {
     struct Body {
+        // Dropped first: when a piece cannot be sent any more, the producer knows already that nobody reads.
+        _stop: DropGuard,
         first: VecDeque<Bytes>,
         pieces: mpsc::Receiver<Result<Piece, QueryError>>,
         ended: bool,
         cut_off: Option<QueryError>,
-        _stop: DropGuard,
     }
-    let body = Body { first: head.first.into(), pieces, ended: head.complete, cut_off: Some(cut_off), _stop: stop };
+    let body = Body { _stop: stop, first: head.first.into(), pieces, ended: head.complete, cut_off: Some(cut_off) };
     let stream = stream::unfold(body, |mut body| async move {
         if let Some(first) = body.first.pop_front() {
             return Some((Ok(first), body));

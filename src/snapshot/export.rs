@@ -37,7 +37,7 @@ use super::{coverage, history};
 use crate::query::Table;
 
 pub(super) use days::Dated;
-pub use opened::open_export;
+pub use opened::{exported_at, open_export};
 
 /// Generations of current tables that are kept.
 const GENERATIONS: usize = 3;

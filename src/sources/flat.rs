@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::json::{self, Required, Texts};
+use super::json::{self, Required, Texts, object, objects};
 use crate::model::{Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, Said, When};
 use crate::normalize::Rejection;
 
@@ -29,8 +29,10 @@ struct Descriptor {
     environment: Option<String>,
     deployment_target: Option<String>,
     version: Option<String>,
+    #[serde(deserialize_with = "object")]
     manifests: Option<Manifests>,
     gitops_revision: Option<String>,
+    #[serde(deserialize_with = "object")]
     source: Option<Source>,
     source_commit: Option<String>,
     build: Option<String>,
@@ -68,6 +70,7 @@ struct Reconciler {
     reconciler: Option<String>,
     reconciler_type: Option<String>,
     manifests_endpoint: Option<String>,
+    #[serde(deserialize_with = "object")]
     manifests: Option<Manifests>,
     commit: Option<String>,
     applied_commit: Option<String>,
@@ -88,6 +91,7 @@ struct Host {
     labels: Option<Texts>,
     class: Option<String>,
     contact: Option<String>,
+    #[serde(deserialize_with = "objects")]
     expects: Option<Vec<Expects>>,
     reported_at: Option<String>,
     retired: Option<bool>,
@@ -123,7 +127,8 @@ pub fn descriptor(bytes: &[u8], source: &str) -> Result<Observation, Rejection> 
             parts(Manifests::default(), &mut Required::default())
         }
     };
-    if flat.gitops_revision.is_none() && !deleted {
+    let revision = flat.gitops_revision.filter(|r| !r.trim().is_empty());
+    if revision.is_none() && !deleted {
         required.missing("gitops_revision");
     }
     let origin = flat.source.unwrap_or_default();
@@ -135,7 +140,7 @@ pub fn descriptor(bytes: &[u8], source: &str) -> Result<Observation, Rejection> 
         deployment_target: required.take("deployment_target", flat.deployment_target),
         version,
         manifests,
-        gitops_revision: flat.gitops_revision,
+        gitops_revision: revision,
         source_repo: origin.repo,
         source_branch: origin.branch,
         source_path: origin.path,
@@ -272,6 +277,9 @@ mod tests {
              environment, deployment_target"
         );
         assert!(rejection.detail.contains(DESCRIPTOR_EXAMPLE));
+        let blank = DESCRIPTOR_EXAMPLE.replace("dev@sha1:530af36eb38818ff7c4a8840f2068998ec8ec065", " ");
+        let rejection = descriptor(blank.as_bytes(), "push").unwrap_err();
+        assert_eq!(rejection.title, "the descriptor lacks gitops_revision");
         let rejection = reconciler(br#"{"host":"h"}"#, "push").unwrap_err();
         assert_eq!(
             rejection.title,
@@ -288,6 +296,9 @@ mod tests {
         assert!(title(br#"{"host":7}"#).starts_with("host: invalid type: integer"));
         assert!(title(br#"{"labels":{"a":"b","a":"c"}}"#).contains("duplicate key"));
         assert!(title(br#"{"manifests":{"repo":"r","paths":"p"}}"#).starts_with("manifests.paths: unknown field"));
+        assert!(title(br#"{"manifests":["git","r","b","p"]}"#).contains("invalid type: sequence, expected an object"));
+        let expects = host(br#"{"name":"a","expects":[["l","dev","t"]]}"#, "push").unwrap_err().title;
+        assert!(expects.contains("invalid type: sequence, expected an object"), "{expects}");
     }
 
     #[test]

@@ -1,10 +1,8 @@
-//! Every answer, whoever makes it: errors are problem documents, headers are in order, slow and rude clients harm nobody.
-
-use std::io::{Read, Write};
+//! Every answer, whoever makes it: errors are problem documents, headers are in order.
 
 use serde_json::json;
 
-use crate::hub::{Answer, TestHub, TestHubBuilder, commit, descriptor, report};
+use crate::hub::{TestHub, commit, descriptor, report};
 
 #[test]
 fn every_error_is_a_problem_document_with_its_title_as_the_reason_phrase() {
@@ -79,42 +77,6 @@ fn health_and_documents_are_served_without_the_network() {
     assert!(hub.get("/docs/").text().contains("swagger"));
     assert_eq!(hub.get("/docs/swagger-ui-bundle.js").status, 200);
     assert!(hub.get("/").text().contains("/docs/"));
-}
-
-#[test]
-fn a_client_that_sends_half_a_head_or_reads_nothing_holds_up_nobody() {
-    let hub = TestHubBuilder::new().with_arg("--max-connections", "64").spawn();
-    let mut rude: Vec<_> = (0..32).map(|_| hub.connect()).collect();
-    for stream in &mut rude {
-        stream.write_all(b"GET /api/v1/hosts HTTP/1.1\r\nhost: h").unwrap();
-    }
-    assert_eq!(hub.get("/livez").status, 200);
-    drop(rude);
-    let mut silent = hub.connect();
-    silent.write_all(b"POST /api/v1/ingest HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\n{").unwrap();
-    assert_eq!(hub.get("/api/v1/hosts").status, 200);
-}
-
-#[test]
-fn stopping_finishes_what_was_acknowledged_and_ends_streams_that_go_on() {
-    let hub = TestHub::spawn();
-    let mut stream = hub.connect();
-    stream
-        .write_all(
-            b"POST /api/v1/ingest HTTP/1.1\r\nhost: h\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
-        )
-        .unwrap();
-    let line = format!("{}\n", descriptor("dev", "1.0.0", &commit('a')));
-    write!(stream, "{:x}\r\n{line}\r\n", line.len()).unwrap();
-    // The line is shown before the body has ended: streams are stored as they come.
-    while hub.get("/api/v1/workloads?fresh=true").rows().is_empty() {}
-    let mut connection = hub.connect();
-    let status = hub.stop();
-    assert!(status.success(), "{status}");
-    let answer = Answer::read(&mut stream);
-    assert_eq!(answer.problem(503), "the hub is shutting down");
-    assert_eq!(answer.json()["accepted"], 1);
-    assert_eq!(connection.read(&mut [0u8; 16]).unwrap_or(0), 0);
 }
 
 #[test]

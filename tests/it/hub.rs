@@ -84,9 +84,19 @@ impl TestHub {
 
     /// Asks the hub to stop, and waits until it has.
     pub(crate) fn stop(mut self) -> ExitStatus {
+        self.terminate();
+        self.child.wait().unwrap()
+    }
+
+    /// Asks the hub to stop, and waits until it takes no connection any more.
+    pub(crate) fn stop_listening(&self) {
+        self.terminate();
+        while TcpStream::connect(&self.address).is_ok() {}
+    }
+
+    fn terminate(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.child.wait().unwrap()
     }
 
     /// Stops the hub and moves its data directory below `to`.
@@ -134,7 +144,7 @@ impl TestHub {
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        if method == "POST" {
+        if matches!(method, "POST" | "PUT") {
             head.push_str(&format!("content-length: {}\r\n", body.len()));
         }
         head.push_str("\r\n");
@@ -208,7 +218,7 @@ impl Answer {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let body = self.json();
         for name in ["type", "title", "detail", "request_id"] {
-            assert!(body[name].is_string(), "{name} in {body}");
+            assert!(body[name].as_str().is_some_and(|said| !said.is_empty()), "{name} in {body}");
         }
         assert_eq!(body["status"], u64::from(status));
         assert_eq!(body["title"].as_str().unwrap(), self.reason, "the reason phrase is the title");

@@ -3,7 +3,9 @@
 
 mod api_answers;
 mod api_command_line;
+mod api_connections;
 mod api_ingest;
+mod api_questions;
 mod api_rows;
 mod demo;
 mod histories;

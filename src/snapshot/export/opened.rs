@@ -17,6 +17,7 @@ use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::ExportError;
 use super::manifest::{Form, Manifest};
+use crate::model::Micros;
 use crate::query::{Batches, Catalog, Table};
 use crate::snapshot::generation::views;
 use crate::snapshot::schema::{TABLES, TableSchema};
@@ -41,6 +42,12 @@ pub fn open_export(dir: &Path) -> Result<Catalog, ExportError> {
         tables.push(Arc::new(opened));
     }
     Ok(Catalog::new(tables, views()))
+}
+
+/// The instant of which the newest export of a directory tells.
+pub fn exported_at(dir: &Path) -> Result<Micros, ExportError> {
+    let missing = || ExportError::Missing { path: dir.display().to_string() };
+    Ok(Micros(Manifest::load(dir)?.ok_or_else(missing)?.into_current().taken_at))
 }
 
 #[derive(Clone, Debug)]

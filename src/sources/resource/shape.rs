@@ -10,7 +10,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::model::ResourceKind;
-use crate::sources::json::Texts;
+use crate::sources::json::{Object, Texts, object, objects};
 
 /// A custom resource, a watch event or a list.
 #[derive(Debug, Default, Deserialize)]
@@ -21,11 +21,15 @@ pub(super) struct Envelope {
     pub(super) kind: Kind,
     #[serde(deserialize_with = "or_default")]
     pub(super) metadata: Metadata,
+    #[serde(deserialize_with = "object")]
     pub(super) spec: Option<Box<Spec>>,
+    #[serde(deserialize_with = "object")]
     pub(super) status: Option<Status>,
     #[serde(rename = "type")]
     pub(super) event: Option<String>,
+    #[serde(deserialize_with = "object")]
     pub(super) object: Option<Box<Envelope>>,
+    #[serde(deserialize_with = "objects")]
     pub(super) items: Option<Vec<Envelope>>,
     pub(super) message: Option<String>,
 }
@@ -42,7 +46,7 @@ pub(super) struct Outline<'a> {
 }
 
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|o| o.0).unwrap_or_default())
 }
 
 /// Which kind an object is of.
@@ -164,6 +168,7 @@ pub(super) struct Spec {
     pub(super) reconciler_type: Option<String>,
     pub(super) manifests_storage_type: Option<String>,
     pub(super) manifests_endpoint: Option<String>,
+    #[serde(deserialize_with = "object")]
     pub(super) deployment: Option<Box<Deployment>>,
     pub(super) cluster_type: Option<String>,
     pub(super) ring: Option<String>,
@@ -172,8 +177,11 @@ pub(super) struct Spec {
     pub(super) labels: Option<Texts>,
     pub(super) reported_at: Option<String>,
     // DeploymentDescriptor
+    #[serde(deserialize_with = "object")]
     pub(super) workload: Option<Box<Workload>>,
+    #[serde(deserialize_with = "object")]
     pub(super) deployment_target: Option<Box<DeploymentTarget>>,
+    #[serde(deserialize_with = "object")]
     pub(super) workload_version: Option<Box<WorkloadVersion>>,
     // DeploymentDescriptor and Cluster
     pub(super) contact: Option<String>,
@@ -183,6 +191,7 @@ pub(super) struct Spec {
     #[serde(rename = "type")]
     pub(super) host_type: Option<String>,
     pub(super) class: Option<String>,
+    #[serde(deserialize_with = "objects")]
     pub(super) expects: Option<Vec<Expects>>,
     pub(super) expects_selector: Option<IgnoredAny>,
 }
@@ -200,7 +209,9 @@ pub(super) struct Deployment {
 #[serde(default, expecting = "an object")]
 pub(super) struct Workload {
     pub(super) name: Option<String>,
+    #[serde(deserialize_with = "object")]
     pub(super) source: Option<Source>,
+    #[serde(deserialize_with = "object")]
     pub(super) application: Option<Application>,
 }
 
@@ -216,6 +227,7 @@ pub(super) struct Source {
 #[serde(default, expecting = "an object")]
 pub(super) struct Application {
     pub(super) name: Option<String>,
+    #[serde(deserialize_with = "object")]
     pub(super) workspace: Option<Workspace>,
 }
 
@@ -230,6 +242,7 @@ pub(super) struct Workspace {
 pub(super) struct DeploymentTarget {
     pub(super) name: Option<String>,
     pub(super) environment: Option<String>,
+    #[serde(deserialize_with = "object")]
     pub(super) manifests: Option<Manifests>,
     pub(super) labels: Option<Texts>,
 }
