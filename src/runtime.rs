@@ -6,11 +6,14 @@
 
 mod background;
 mod files;
+mod heard;
 mod hub;
+mod kept;
 mod manifests;
 mod start;
 
 pub use files::sql_over_files;
+pub use heard::{SourceKind, Sources};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};
 pub use start::{Config, Running, StartError, start};
 

@@ -14,16 +14,6 @@ struct Wire {
     e: u64,
     q: u64,
     k: Vec<serde_json::Value>,
-    s: u64,
-}
-
-/// Where a page ended.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// The key of the last row.
-    pub(super) key: Vec<serde_json::Value>,
-    /// How many rows with this key were given out.
-    pub(super) skip: u64,
 }
 
 /// The hash of what a cursor belongs to.
@@ -40,8 +30,13 @@ fn question(resource: &Resource, filters: &[(String, String)]) -> u64 {
 }
 
 /// Writes the cursor that goes on after `key`.
-pub(super) fn write(epoch: u64, resource: &Resource, filters: &[(String, String)], at: Place) -> String {
-    let wire = Wire { e: epoch, q: question(resource, filters), k: at.key, s: at.skip };
+pub(super) fn write(
+    epoch: u64,
+    resource: &Resource,
+    filters: &[(String, String)],
+    key: Vec<serde_json::Value>,
+) -> String {
+    let wire = Wire { e: epoch, q: question(resource, filters), k: key };
     let json = serde_json::to_vec(&wire).unwrap_or_default();
     json.iter().fold(String::with_capacity(json.len() * 2), |mut out, byte| {
         out.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
@@ -56,7 +51,7 @@ pub(super) fn read(
     epoch: u64,
     resource: &Resource,
     filters: &[(String, String)],
-) -> Result<Place, Problem> {
+) -> Result<Vec<serde_json::Value>, Problem> {
     let bad = || {
         Problem::parameter("the cursor is not one of this hub")
             .detail("Take it from the Link header as it is, or start without one.")
@@ -75,11 +70,7 @@ pub(super) fn read(
     if wire.q != question(resource, filters) || wire.k.len() != resource.key {
         return Err(Problem::parameter("the cursor belongs to another list or other filters"));
     }
-    if wire.k.iter().all(|v| v.is_string() || v.is_i64()) {
-        Ok(Place { key: wire.k, skip: wire.s })
-    } else {
-        Err(bad())
-    }
+    if wire.k.iter().all(|v| v.is_string() || v.is_i64()) { Ok(wire.k) } else { Err(bad()) }
 }
 
 #[cfg(test)]
@@ -90,10 +81,9 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_and_belongs_to_its_list_its_filters_and_its_store() {
         let filters = [("workspace".to_owned(), "a".to_owned()), ("limit".to_owned(), "5".to_owned())];
-        let at = Place { key: vec!["a".into(), "b".into()], skip: 3 };
-        let text = write(7, &LISTS[1], &filters, at);
-        let back = read(&text, 7, &LISTS[1], &filters).unwrap();
-        assert_eq!((back.key, back.skip), (vec!["a".into(), "b".into()], 3));
+        let key: Vec<serde_json::Value> = vec!["a".into(), "b".into()];
+        let text = write(7, &LISTS[1], &filters, key.clone());
+        assert_eq!(read(&text, 7, &LISTS[1], &filters).unwrap(), key);
         assert_eq!(read(&text, 8, &LISTS[1], &filters).unwrap_err().status(), StatusCode::GONE);
         assert!(read(&text, 7, &LISTS[2], &filters).is_err());
         assert!(read(&text, 7, &LISTS[1], &[]).is_err());

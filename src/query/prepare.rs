@@ -3,7 +3,6 @@
 //! Invariant: everything here runs on the engine's own threads, whose stacks bear the deepest statement the guard lets
 //! pass; the session's functions and rules are built once, a statement only copies references to them.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,7 +92,7 @@ impl Prepare {
             let memory = self.memory / shape.memory_divisor;
             let pool: Arc<dyn MemoryPool> = Arc::new(StatementPool::new(memory, self.total, Some(self.slot)));
             let env = RuntimeEnv { memory_pool: pool, ..RuntimeEnv::clone(&self.env) };
-            let context = context(config, env);
+            let context = context(&state, config, env);
             tracing::debug!(planning = ?began.elapsed(), batch_rows = shape.batch_rows, "statement planned");
             execute_stream(plan, Arc::new(context)).map_err(|e| from_engine(&e, &names))
         })
@@ -122,11 +121,11 @@ impl Prepare {
     }
 }
 
-/// What operators see while they run. It names no functions: plans hold theirs, only plans read from bytes look them up.
-fn context(config: SessionConfig, env: RuntimeEnv) -> TaskContext {
-    let none = String::new();
-    let (scalar, higher, aggregate, window) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
-    TaskContext::new(None, none, config, scalar, higher, aggregate, window, Arc::new(env))
+/// What operators see while they run. Plans hold their own functions; those named here are what `SHOW FUNCTIONS` lists.
+fn context(state: &SessionState, config: SessionConfig, env: RuntimeEnv) -> TaskContext {
+    let (scalar, higher) = (state.scalar_functions().clone(), state.higher_order_functions().clone());
+    let (aggregate, window) = (state.aggregate_functions().clone(), state.window_functions().clone());
+    TaskContext::new(None, String::new(), config, scalar, higher, aggregate, window, Arc::new(env))
 }
 
 /// The answer has more rows than its format may have.
