@@ -24,6 +24,7 @@ use super::engine::Statement;
 use super::error::{QueryError, from_engine};
 use super::functions::{self, planner::BoundedSyntax};
 use super::memory::{StatementPool, Total};
+use super::stop::Stop;
 use super::table::Table;
 use super::{physical, verify};
 
@@ -65,6 +66,8 @@ pub(super) struct Prepare {
     pub(super) total: Arc<Total>,
     /// Most rows the answer may have.
     pub(super) rows: usize,
+    /// When the statement ends.
+    pub(super) stop: Arc<Stop>,
 }
 
 impl Prepare {
@@ -84,7 +87,7 @@ impl Prepare {
                 return Err(too_many_rows(self.rows, Some(rows)));
             }
             let plan = physical::metered(plan).map_err(|e| QueryError::internal(&e))?;
-            let mut config = state.config().clone();
+            let mut config = state.config().clone().with_extension(Arc::clone(&self.stop));
             if let Some(rows) = NonZeroUsize::new(shape.batch_rows) {
                 config = config.with_batch_size(rows.get());
             }
