@@ -165,6 +165,10 @@ impl History {
             source,
             ..Statement::departure(first, first)
         });
+        // Histories are most of the memory: they grow by a little, not by doubling.
+        if self.earlier.capacity() - self.earlier.len() < packed::USUAL {
+            self.earlier.reserve_exact(2 * packed::USUAL);
+        }
         packed::push(&mut self.earlier, s, before.as_ref());
         self.before_newest = Some((s.first, s.endpoint, s.source));
     }
