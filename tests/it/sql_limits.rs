@@ -110,8 +110,11 @@ fn the_child_runs_the_statement_it_is_given() {
         let after =
             engine.rows(catalog(), Statement::new("select count(*) from small")).await.expect("the engine goes on");
         assert_eq!(after.batches.len(), 1);
+        // Whoever held the last slot lets go of its files a moment later.
         engine.idle().await;
-        assert_eq!(spilled(spill.path()), 0, "files of intermediate rows");
+        while spilled(spill.path()) > 0 {
+            tokio::task::yield_now().await;
+        }
         match ended {
             Ok(bytes) => format!("answered {bytes} bytes"),
             Err(e) => format!("{:?}: {e}", e.kind),
