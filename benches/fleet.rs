@@ -28,7 +28,8 @@ const CHUNK: usize = 400_000;
 #[derive(Debug, Parser)]
 #[command(about = "Measures the hub against its budgets")]
 struct Options {
-    /// Size of the fleet: S (100 hosts, 20 k reports), M (10 k hosts, 4 M reports), or T to try the benchmark itself.
+    /// Size of the fleet: S (100 hosts, 20 k reports), D (1 k hosts, 400 k reports), M (10 k hosts, 4 M reports), or T to try
+    /// the benchmark itself.
     #[arg(long, default_value = "S")]
     preset: String,
 
@@ -60,7 +61,7 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let Some(preset) = Preset::named(&options.preset) else {
-        bail!("there is no preset '{}'; there are S, M and T", options.preset);
+        bail!("there is no preset '{}'; there are S, D, M and T", options.preset);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(measure(&options, preset))

@@ -49,6 +49,7 @@ impl Preset {
         match name {
             "T" => Some(preset("T", 12, 4, 3, 3, 1, 2)),
             "S" => Some(preset("S", 100, 20, 20, 10, 2, 2)),
+            "D" => Some(preset("D", 1_000, 20, 60, 20, 5, 4)),
             "M" => Some(preset("M", 10_000, 20, 300, 20, 5, 6)),
             _ => None,
         }

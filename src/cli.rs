@@ -2,6 +2,7 @@
 //!
 //! Invariant: commands that ask a hub exit 0 only when the answer was had; what went wrong is one sentence on standard error.
 
+mod allocator;
 mod ask;
 mod crds;
 mod demo;
@@ -46,7 +47,10 @@ pub fn main() -> ExitCode {
     let Cli { logging, command } = Cli::parse();
     logging.init(matches!(command, Command::Serve(_)));
     let outcome = match command {
-        Command::Serve(args) => args.run(),
+        Command::Serve(args) => {
+            allocator::without_huge_pages();
+            args.run()
+        }
         Command::Sql(args) => args.run(),
         Command::Rollout(args) => args.run(),
         Command::Demo(args) => args.run(),

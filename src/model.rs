@@ -5,6 +5,7 @@
 
 mod fact;
 mod observation;
+mod receipts;
 mod status;
 mod time;
 
@@ -16,5 +17,6 @@ pub use observation::{
     Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, SightingSaid,
     When,
 };
+pub use receipts::Receipts;
 pub use status::Status;
 pub use time::{FUTURE_TOLERANCE, Micros};

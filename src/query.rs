@@ -9,7 +9,7 @@
 //! 4. `physical`: no huge joins without equal keys, no pattern per row; wide rows run in small batches; window
 //!    operators, which reserve nothing themselves, are metered.
 //! 5. `engine`: its own threads with deep stacks, a memory pool per statement under a total, bounded spill files, a
-//!    deadline, slots that come back only when a statement has really stopped, limits on rows and bytes.
+//!    deadline that every batch looks at, slots that come back only when a statement has really stopped, limits on rows and bytes.
 //!
 //! Invariant: a failing statement costs its caller an answer and nobody else anything; an answer is complete or its
 //! stream ends in an error, it is never silently shorter.
@@ -26,6 +26,7 @@ mod memory;
 mod params;
 mod physical;
 mod prepare;
+mod stop;
 mod stream;
 mod table;
 mod verify;

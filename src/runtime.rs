@@ -6,12 +6,15 @@
 
 mod background;
 mod files;
+mod heard;
 mod hub;
+mod kept;
 pub mod kubernetes;
 mod manifests;
 mod start;
 
 pub use files::{FileAnswer, sql_over_files};
+pub use heard::{SourceKind, Sources};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};
 pub use start::{Config, Running, StartError, start};
 

@@ -15,7 +15,10 @@ mod reconcilers;
 mod rollouts;
 mod scan;
 pub mod schema;
+mod system;
 
 pub use dictionary::tables_md;
 pub use export::{export, exported_at, open_export};
-pub use generation::Generation;
+pub use generation::{Generation, parts_of};
+pub use scan::Cell;
+pub use system::Made;

@@ -29,7 +29,7 @@ use super::{App, Limits, openapi};
 use crate::ledger::{AppendError, Receipt};
 use crate::model::{Fact, Micros};
 use crate::normalize::{self, Rejection};
-use crate::runtime::Hub;
+use crate::runtime::{Hub, SourceKind};
 use crate::sources::push::{Decoder, Form, Item};
 
 /// Facts are stored in groups of this many …
@@ -143,8 +143,8 @@ async fn take(app: App, form: Form, request: Request) -> Response {
         .retry_after(1)
         .into_response();
     };
-    let decoder = Decoder::new(form, source, key);
-    let stream = Stream::new(Arc::clone(&app.hub), decoder, app.limits);
+    let decoder = Decoder::new(form, source.clone(), key);
+    let stream = Stream::new(Arc::clone(&app.hub), source, decoder, app.limits);
     let work = app.ingest_threads.spawn(async move {
         let outcome = stream.run(body).await;
         drop(slot);
@@ -211,6 +211,7 @@ type Storing = Pin<Box<dyn Future<Output = Result<Receipt, AppendError>> + Send>
 /// One body on its way into the ledger.
 struct Stream {
     hub: Arc<Hub>,
+    source: String,
     decoder: Decoder,
     limits: Limits,
     taken: Taken,
@@ -220,9 +221,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(hub: Arc<Hub>, decoder: Decoder, limits: Limits) -> Stream {
+    fn new(hub: Arc<Hub>, source: String, decoder: Decoder, limits: Limits) -> Stream {
         Stream {
             hub,
+            source,
             decoder,
             limits,
             taken: Taken::default(),
@@ -260,6 +262,7 @@ impl Stream {
                     match stored {
                         Ok(receipt) => self.count(receipt),
                         Err(error) => {
+                            self.refused(0, &error.to_string(), Micros::now());
                             self.waiting.clear();
                             ended = Some(Ended::Ledger(error));
                         }
@@ -296,9 +299,11 @@ impl Stream {
 
     /// Normalises decoded items; the good ones wait to be stored.
     fn note(&mut self, items: Vec<Item>) {
-        let received_at = Micros::now();
+        let now = Micros::now();
+        let before = self.taken.rejected;
+        let mut why = String::new();
         for Item { index, observation } in items {
-            match observation.and_then(|o| normalize::fact(o, received_at)) {
+            match observation.and_then(|o| normalize::fact(o, self.hub.receipt(now))) {
                 Ok(fact) => {
                     if self.waiting.is_empty() {
                         self.waiting_since = Instant::now();
@@ -307,12 +312,21 @@ impl Stream {
                 }
                 Err(Rejection { title, detail }) => {
                     self.taken.rejected += 1;
+                    why = format!("{title}: {detail}");
                     if self.taken.items.len() < ITEMS_MAX {
                         self.taken.items.push(RejectedItem { index, title, detail });
                     }
                 }
             }
         }
+        if self.taken.rejected > before {
+            self.refused(self.taken.rejected - before, &why, now);
+        }
+    }
+
+    /// Counts the items of this source that were not taken.
+    fn refused(&self, count: u64, why: &str, now: Micros) {
+        self.hub.sources().refused(&self.source, SourceKind::Push, count, why, now);
     }
 
     fn store_if_due(&mut self, ended: bool) {
@@ -328,6 +342,7 @@ impl Stream {
         self.taken.accepted += receipt.changed as u64;
         self.taken.unchanged += receipt.unchanged as u64;
         self.taken.seq = self.taken.seq.max(receipt.seq);
+        self.hub.sources().taken(&self.source, SourceKind::Push, &receipt, Micros::now());
     }
 }
 

@@ -49,8 +49,6 @@ pub(super) struct Resource {
     pub(super) order: &'static [&'static str],
     /// How many leading columns of `order` are the cursor of a list; they are never null.
     pub(super) key: usize,
-    /// True when several rows may share the key: the cursor then also counts how many of them were given out.
-    pub(super) ties: bool,
     /// The columns that name one row in `/{id}`; empty for views.
     pub(super) id: &'static [&'static str],
     /// The time filter.
@@ -67,7 +65,7 @@ const fn list(
     order: &'static [&'static str],
     id: &'static [&'static str],
 ) -> Resource {
-    Resource { name, table, order, key: order.len(), ties: false, id, span: Span::Now }
+    Resource { name, table, order, key: order.len(), id, span: Span::Now }
 }
 
 const fn view(name: &'static str, table: &'static str, order: &'static [&'static str]) -> Resource {
@@ -103,15 +101,8 @@ pub(super) static LISTS: [Resource; 11] = [
         ..list("deployments", "deployments", &["host", "reconciler", "sequence"], &["deployment_id"])
     },
     Resource {
-        key: 3,
-        ties: true,
         span: Span::At("reported_at"),
-        ..list(
-            "transitions",
-            "transitions",
-            &["seq", "host", "reconciler", "reported_at", "manifests_endpoint", "commit", "status"],
-            &["seq"],
-        )
+        ..list("transitions", "transitions", &["seq", "transition_id"], &["transition_id", "seq"])
     },
 ];
 

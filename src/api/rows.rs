@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
 use super::answers::FRESHNESS;
-use super::cursor::{self, Place};
+use super::cursor;
 use super::openapi::{self, Shape};
 use super::params::Params;
 use super::problem::Problem;
@@ -89,18 +89,13 @@ async fn page(app: &App, published: &Published, resource: &'static Resource, uri
     let limit = usize::try_from(params.number("limit", 1, PAGE_MAX as u64)?.unwrap_or(PAGE as u64)).unwrap_or(PAGE);
     let mut select = Select::new(resource, &params)?;
     let epoch = app.hub.epoch();
-    let before = match params.one("cursor")? {
-        Some(text) => {
-            let place = cursor::read(text, epoch, resource, params.pairs())?;
-            select.after(resource, place.key.clone(), place.skip);
-            Some(place)
-        }
-        None => None,
-    };
+    if let Some(text) = params.one("cursor")? {
+        select.after(resource, cursor::read(text, epoch, resource, params.pairs())?);
+    }
     let body = rows(app, published, select, limit + 1).await?;
     let Some((cut, last_rows)) = beyond(&body, limit)? else { return Ok(json(body)) };
-    let place = place(resource, &last_rows, before)?;
-    let cursor = cursor::write(epoch, resource, params.pairs(), place);
+    let key = last_rows.last().map_or_else(|| Ok(Vec::new()), |row| key(resource, row))?;
+    let cursor = cursor::write(epoch, resource, params.pairs(), key);
     let mut response = json(cut);
     let link = format!("<{}>; rel=\"next\"", next(uri, &cursor));
     if let Ok(link) = HeaderValue::from_str(&link) {
@@ -176,31 +171,10 @@ fn beyond(body: &Bytes, limit: usize) -> Result<Option<(Bytes, Vec<&RawValue>)>,
     Ok(Some((Bytes::from(cut), all)))
 }
 
-/// Where a page ended: the key of its last row, and how many rows with that key have been given out.
-fn place(resource: &Resource, rows: &[&RawValue], before: Option<Place>) -> Result<Place, Problem> {
-    let key_of = |row: &RawValue| -> Result<Vec<Value>, Problem> {
-        let row: serde_json::Map<String, Value> = serde_json::from_str(row.get()).map_err(|e| Problem::internal(&e))?;
-        Ok(resource.key().iter().map(|c| row.get(*c).cloned().unwrap_or(Value::Null)).collect())
-    };
-    let Some(last) = rows.last() else { return Ok(Place { key: Vec::new(), skip: 0 }) };
-    let key = key_of(last)?;
-    let mut skip = 0;
-    if resource.ties {
-        for row in rows.iter().rev() {
-            if key_of(row)? != key {
-                break;
-            }
-            skip += 1;
-        }
-        // A page that lies wholly inside one key goes on counting where the page before it stopped.
-        if skip == rows.len() as u64
-            && let Some(before) = before
-            && before.key == key
-        {
-            skip += before.skip;
-        }
-    }
-    Ok(Place { key, skip })
+/// The key of a row.
+fn key(resource: &Resource, row: &RawValue) -> Result<Vec<Value>, Problem> {
+    let row: serde_json::Map<String, Value> = serde_json::from_str(row.get()).map_err(|e| Problem::internal(&e))?;
+    Ok(resource.key().iter().map(|c| row.get(*c).cloned().unwrap_or(Value::Null)).collect())
 }
 
 /// The same address with another cursor.
@@ -233,16 +207,5 @@ mod tests {
         let (cut, rows) = beyond(&body, 2).unwrap().unwrap();
         assert_eq!(&cut[..], br#"[{"a":1},{"a":2}]"#);
         assert_eq!(rows.len(), 2);
-    }
-
-    #[test]
-    fn rows_that_share_a_key_are_counted_across_pages() {
-        let resource = LISTS.iter().find(|r| r.ties).unwrap();
-        let row =
-            |host: &str| RawValue::from_string(format!(r#"{{"seq":7,"host":"{host}","reconciler":"r"}}"#)).unwrap();
-        let (a, b) = (row("a"), row("b"));
-        let key = vec![Value::from(7), Value::from("b"), Value::from("r")];
-        assert_eq!(place(resource, &[&*a, &*b, &*b], None).unwrap().skip, 2);
-        assert_eq!(place(resource, &[&*b, &*b], Some(Place { key, skip: 2 })).unwrap().skip, 4);
     }
 }

@@ -14,7 +14,6 @@ pub(super) struct Select {
     table: &'static str,
     conditions: Vec<String>,
     order: &'static [&'static str],
-    skip: u64,
     bound: Vec<Value>,
 }
 
@@ -24,7 +23,7 @@ const NULL: &str = "null";
 impl Select {
     /// Every row of a resource.
     fn all(resource: &'static Resource) -> Select {
-        Select { table: resource.table, conditions: Vec::new(), order: resource.order, skip: 0, bound: Vec::new() }
+        Select { table: resource.table, conditions: Vec::new(), order: resource.order, bound: Vec::new() }
     }
 
     /// Reads the filters of a resource.
@@ -62,20 +61,17 @@ impl Select {
         select
     }
 
-    /// Only rows after this key, in the resource's order; where rows may share a key, from `skip` rows into it.
-    pub(super) fn after(&mut self, resource: &Resource, key: Vec<Value>, skip: u64) {
+    /// Only rows after this key, in the resource's order.
+    pub(super) fn after(&mut self, resource: &Resource, key: Vec<Value>) {
         let bound: Vec<String> = key.into_iter().map(|p| self.bind(p)).collect();
         let columns = resource.key();
-        let last = columns.len().saturating_sub(1);
         let mut steps = Vec::with_capacity(columns.len());
         for (i, (column, value)) in columns.iter().zip(&bound).enumerate() {
             let mut step: Vec<String> = columns.iter().zip(&bound).take(i).map(|(c, v)| format!("{c} = {v}")).collect();
-            let comparison = if resource.ties && i == last { ">=" } else { ">" };
-            step.push(format!("{column} {comparison} {value}"));
+            step.push(format!("{column} > {value}"));
             steps.push(format!("({})", step.join(" AND ")));
         }
         self.conditions.push(format!("({})", steps.join(" OR ")));
-        self.skip = if resource.ties { skip } else { 0 };
     }
 
     /// The statement for at most `limit` rows.
@@ -85,9 +81,8 @@ impl Select {
         } else {
             format!(" WHERE {}", self.conditions.join(" AND "))
         };
-        let offset = if self.skip == 0 { String::new() } else { format!(" OFFSET {}", self.skip) };
         let order = self.order.join(", ");
-        let sql = format!("SELECT * FROM {}{conditions} ORDER BY {order} LIMIT {limit}{offset}", self.table);
+        let sql = format!("SELECT * FROM {}{conditions} ORDER BY {order} LIMIT {limit}", self.table);
         (sql, self.bound)
     }
 
@@ -180,15 +175,14 @@ mod tests {
     fn a_page_goes_on_after_the_whole_key() {
         let resource = named("applications");
         let mut select = Select::new(resource, &Params::default()).unwrap();
-        select.after(resource, ["w", "a"].map(Value::from).to_vec(), 1);
+        select.after(resource, ["w", "a"].map(Value::from).to_vec());
         let (sql, _) = select.finish(2);
         assert!(sql.contains("((workspace > $1) OR (workspace = $1 AND application > $2))"), "{sql}");
         let resource = named("transitions");
         let mut select = Select::new(resource, &Params::default()).unwrap();
-        select.after(resource, vec![Value::from(7), Value::from("h"), Value::from("r")], 2);
+        select.after(resource, vec![Value::from(7), Value::from("x")]);
         let (sql, _) = select.finish(5);
-        assert!(sql.contains("(seq = $1 AND host = $2 AND reconciler >= $3)"), "{sql}");
-        assert!(sql.ends_with("LIMIT 5 OFFSET 2"), "{sql}");
+        assert!(sql.contains("((seq > $1) OR (seq = $1 AND transition_id > $2))"), "{sql}");
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct Options {
     pub journal_bytes: u64,
     /// A checkpoint is written in slices of about this size, between commits.
     pub slice_bytes: usize,
+    /// At the end a file is packed together when more than this, and more than what it holds, would come free: it grows with the
+    /// journal and never shrinks by itself.
+    pub pack_bytes: u64,
     /// The longest that a confirmation waits to be journaled.
     pub confirm_flush_every: Duration,
     /// How often hosts that fell silent are looked for.
@@ -43,6 +46,7 @@ impl Default for Options {
             checkpoint_every: Duration::from_secs(60),
             journal_bytes: 256 << 20,
             slice_bytes: 512 << 10,
+            pack_bytes: 4 << 20,
             confirm_flush_every: Duration::from_secs(10),
             sweep_every: Duration::from_secs(1),
             heartbeat: Heartbeat::default(),
@@ -61,6 +65,7 @@ impl fmt::Debug for Options {
             checkpoint_every,
             journal_bytes,
             slice_bytes,
+            pack_bytes,
             confirm_flush_every,
             sweep_every,
             heartbeat,
@@ -74,6 +79,7 @@ impl fmt::Debug for Options {
             .field("checkpoint_every", checkpoint_every)
             .field("journal_bytes", journal_bytes)
             .field("slice_bytes", slice_bytes)
+            .field("pack_bytes", pack_bytes)
             .field("confirm_flush_every", confirm_flush_every)
             .field("sweep_every", sweep_every)
             .field("heartbeat", heartbeat)

@@ -321,6 +321,18 @@ impl Writer {
         while self.pending.checkpoint.is_some() {
             self.step_checkpoint()?;
         }
+        self.pack()
+    }
+
+    /// Gives back the room that the journal and replaced blocks took, when it is most of the file. A crash meanwhile costs nothing
+    /// but a slower start.
+    fn pack(&mut self) -> Result<(), redb::Error> {
+        let txn = self.db.begin_write()?;
+        let stats = txn.stats()?;
+        txn.abort()?;
+        if stats.fragmented_bytes() > self.options.pack_bytes.max(stats.stored_bytes()) {
+            self.db.compact()?;
+        }
         Ok(())
     }
 }

@@ -26,6 +26,7 @@ use super::log::{QueryLog, Running};
 use super::memory::Total;
 use super::params::Params;
 use super::prepare::{Prepare, base, too_many_rows};
+use super::stop::Stop;
 use super::stream::{Output, Sender, body};
 use super::{guard, stream::Head};
 
@@ -130,6 +131,13 @@ impl Engine {
     pub fn rows(&self, catalog: Arc<Catalog>, statement: Statement) -> BoxFuture<'static, Result<Rows, QueryError>> {
         let inner = Arc::clone(&self.inner);
         Box::pin(async move { inner.rows(catalog, statement).await })
+    }
+
+    /// Waits until no statement holds a slot; statements that come meanwhile wait behind it.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.inner.limits.concurrency.max(1)).unwrap_or(u32::MAX);
+        // The slots are never closed.
+        let _ = self.inner.slots.acquire_many(all).await;
     }
 
     /// What the engine is doing now.
@@ -249,6 +257,8 @@ impl Inner {
                 return Err(busy);
             }
         };
+        let stop = CancellationToken::new();
+        let ends = Stop { deadline, timeout: self.limits.timeout, cancelled: stop.clone() };
         let prepare = Prepare {
             base: Arc::clone(&self.base),
             env: Arc::clone(&self.env),
@@ -259,8 +269,9 @@ impl Inner {
             memory: self.limits.statement_memory,
             total: Arc::clone(&self.total),
             rows,
+            stop: Arc::new(ends),
         };
-        Ok(Job { prepare, running, deadline, stop: CancellationToken::new() })
+        Ok(Job { prepare, running, deadline, stop })
     }
 
     async fn slot(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, QueryError> {

@@ -43,6 +43,8 @@ const ORDINARY_WIDTH: usize = 64;
 const ORDINARY_AGGREGATES: usize = 24;
 /// Rows of a batch where groups are heavy: spilled runs of them are merged with a batch of each in memory.
 const HEAVY_ROWS: usize = 512;
+/// Rows of a batch where regular expressions are matched: the hardest ones that compile take milliseconds a row.
+const REGEX_ROWS: usize = 1024;
 /// Most calls with a pattern.
 const MAX_PATTERNS: usize = 32;
 /// Longest pattern, in bytes.
@@ -73,6 +75,9 @@ pub(super) fn check(plan: &Arc<dyn ExecutionPlan>) -> Result<Shape, QueryError> 
     let heavy = look.adapted || look.aggregates > ORDINARY_AGGREGATES;
     if heavy {
         rows = rows.min(HEAVY_ROWS);
+    }
+    if look.regexes {
+        rows = rows.min(REGEX_ROWS);
     }
     let memory_divisor = if heavy { 2 } else { 1 };
     Ok(Shape { batch_rows: rows.max(16), memory_divisor })
@@ -105,6 +110,8 @@ struct Look {
     /// Some aggregate keeps an object per group; handing them on takes several times what they reserve.
     adapted: bool,
     patterns: usize,
+    /// Some of them are regular expressions.
+    regexes: bool,
 }
 
 impl Look {
@@ -157,6 +164,7 @@ impl Look {
                 self.cell = self.cell.max(CELL);
             }
             if PATTERNS.contains(&call.name()) {
+                self.regexes = true;
                 self.pattern(call.args().get(1))?;
             }
         } else if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
@@ -173,6 +181,7 @@ impl Look {
                     | NotILikeMatch
             );
             if matches {
+                self.regexes |= matches!(binary.op(), RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch);
                 self.pattern(Some(binary.right()))?;
             }
         } else if let Some(like) = expr.downcast_ref::<LikeExpr>() {

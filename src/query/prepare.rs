@@ -3,7 +3,6 @@
 //! Invariant: everything here runs on the engine's own threads, whose stacks bear the deepest statement the guard lets
 //! pass; the session's functions and rules are built once, a statement only copies references to them.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,6 +24,7 @@ use super::engine::Statement;
 use super::error::{QueryError, from_engine};
 use super::functions::{self, planner::BoundedSyntax};
 use super::memory::{StatementPool, Total};
+use super::stop::Stop;
 use super::table::Table;
 use super::{physical, verify};
 
@@ -66,6 +66,8 @@ pub(super) struct Prepare {
     pub(super) total: Arc<Total>,
     /// Most rows the answer may have.
     pub(super) rows: usize,
+    /// When the statement ends.
+    pub(super) stop: Arc<Stop>,
 }
 
 impl Prepare {
@@ -85,7 +87,7 @@ impl Prepare {
                 return Err(too_many_rows(self.rows, Some(rows)));
             }
             let plan = physical::metered(plan).map_err(|e| QueryError::internal(&e))?;
-            let mut config = state.config().clone();
+            let mut config = state.config().clone().with_extension(Arc::clone(&self.stop));
             if let Some(rows) = NonZeroUsize::new(shape.batch_rows) {
                 config = config.with_batch_size(rows.get());
             }
@@ -93,7 +95,7 @@ impl Prepare {
             let memory = self.memory / shape.memory_divisor;
             let pool: Arc<dyn MemoryPool> = Arc::new(StatementPool::new(memory, self.total, Some(self.slot)));
             let env = RuntimeEnv { memory_pool: pool, ..RuntimeEnv::clone(&self.env) };
-            let context = context(config, env);
+            let context = context(&state, config, env);
             tracing::debug!(planning = ?began.elapsed(), batch_rows = shape.batch_rows, "statement planned");
             execute_stream(plan, Arc::new(context)).map_err(|e| from_engine(&e, &names))
         })
@@ -122,11 +124,11 @@ impl Prepare {
     }
 }
 
-/// What operators see while they run. It names no functions: plans hold theirs, only plans read from bytes look them up.
-fn context(config: SessionConfig, env: RuntimeEnv) -> TaskContext {
-    let none = String::new();
-    let (scalar, higher, aggregate, window) = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
-    TaskContext::new(None, none, config, scalar, higher, aggregate, window, Arc::new(env))
+/// What operators see while they run. Plans hold their own functions; those named here are what `SHOW FUNCTIONS` lists.
+fn context(state: &SessionState, config: SessionConfig, env: RuntimeEnv) -> TaskContext {
+    let (scalar, higher) = (state.scalar_functions().clone(), state.higher_order_functions().clone());
+    let (aggregate, window) = (state.aggregate_functions().clone(), state.window_functions().clone());
+    TaskContext::new(None, String::new(), config, scalar, higher, aggregate, window, Arc::new(env))
 }
 
 /// The answer has more rows than its format may have.

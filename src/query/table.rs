@@ -26,6 +26,8 @@ use datafusion::physical_plan::{
 };
 use futures::future::BoxFuture;
 
+use super::stop::Stop;
+
 /// The batches of one partition, in order.
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch, DataFusionError>> + Send>;
 
@@ -181,6 +183,7 @@ impl ExecutionPlan for TableScan {
             at_most: context.session_config().batch_size().max(1),
             left: self.limit.unwrap_or(usize::MAX),
             current: None,
+            stop: Stop::of(&context),
         };
         let stream = RecordBatchStreamAdapter::new(Arc::clone(&self.schema), futures::stream::iter(pieces));
         Ok(Box::pin(cooperative(stream)))
@@ -196,12 +199,13 @@ impl ExecutionPlan for TableScan {
     }
 }
 
-/// Cuts batches to the engine's batch size and to a limit.
+/// Cuts batches to the engine's batch size and to a limit, until the statement is to end.
 struct Pieces {
     batches: Batches,
     at_most: usize,
     left: usize,
     current: Option<(RecordBatch, usize)>,
+    stop: Option<Arc<Stop>>,
 }
 
 impl Iterator for Pieces {
@@ -210,6 +214,10 @@ impl Iterator for Pieces {
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
             return None;
+        }
+        if let Some(Err(ended)) = self.stop.as_ref().map(|stop| stop.check()) {
+            self.left = 0;
+            return Some(Err(ended));
         }
         let (batch, from) = match self.current.take() {
             Some(current) => current,

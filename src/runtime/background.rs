@@ -7,11 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hub::{Freshness, Hub, Published};
-use crate::snapshot;
+use tokio::time::{Instant, sleep_until};
 
-/// How often a generation is exported while anything changes.
+use super::hub::{Freshness, Hub, Published};
+use crate::model::Micros;
+use crate::snapshot;
+use crate::snapshot::export::ExportError;
+use crate::snapshot::export::manifest::{Exported, Manifest};
+
+/// How often a generation is exported while anything changes, at most.
 const EXPORT_EVERY: Duration = Duration::from_secs(60);
+/// The pause after an export is at least so many times as long as the export took: a large store under import is not written
+/// again and again.
+const REST: u32 = 20;
+/// The longest pause.
+const EXPORT_AT_LEAST_EVERY: Duration = Duration::from_secs(300);
 
 /// Where the export lies in a data directory.
 pub(super) fn export_directory(data: &Path) -> PathBuf {
@@ -20,17 +30,25 @@ pub(super) fn export_directory(data: &Path) -> PathBuf {
 
 /// Exports generations until the hub stops.
 pub(super) async fn export_regularly(hub: Arc<Hub>, directory: PathBuf) {
-    let mut every = tokio::time::interval(EXPORT_EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut due = Instant::now();
     let mut exported = None;
+    // One that cannot be read is said by the export that follows.
+    if let Ok(Some(earlier)) = Manifest::load(&directory) {
+        hub.kept().exported(earlier.into_current());
+    }
     loop {
         tokio::select! {
             () = hub.stopping().cancelled() => return,
-            _ = every.tick() => {}
+            () = sleep_until(due) => {}
         }
-        if exported != Some(hub.seq()) {
+        let began = Instant::now();
+        if exported == Some(hub.seq()) {
+            expire(&hub, &directory).await;
+        } else {
             exported = export_once(&hub, &directory).await;
         }
+        let rest = (began.elapsed() * REST).clamp(EXPORT_EVERY, EXPORT_AT_LEAST_EVERY);
+        due = began + rest;
     }
 }
 
@@ -39,20 +57,34 @@ pub(super) async fn export_once(hub: &Arc<Hub>, directory: &Path) -> Option<u64>
     let published = hub.generation(Freshness::Now).await.ok()?;
     let seq = published.generation.seq;
     let directory = directory.to_owned();
-    match tokio::task::spawn_blocking(move || write(&published, &directory)).await {
-        Ok(Ok(())) => Some(seq),
+    done(hub, move || write(&published, &directory)).await.then_some(seq)
+}
+
+/// Removes files whose time is over although nothing new is exported.
+async fn expire(hub: &Hub, directory: &Path) {
+    let directory = directory.to_owned();
+    done(hub, move || snapshot::export::expire(&directory, Micros::now())).await;
+}
+
+/// Does something with the export on a thread that may wait for the disk; true when it went well.
+async fn done(hub: &Hub, work: impl FnOnce() -> Result<Option<Exported>, ExportError> + Send + 'static) -> bool {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(export)) => {
+            export.into_iter().for_each(|export| hub.kept().exported(export));
+            true
+        }
         Ok(Err(error)) => {
-            tracing::error!(%error, seq, "could not export a generation; the ledger is not affected");
-            None
+            tracing::error!(%error, "could not export a generation; the ledger is not affected");
+            false
         }
         Err(error) => {
-            tracing::error!(%error, seq, "the export of a generation ended in a panic; the ledger is not affected");
-            None
+            tracing::error!(%error, "the export of a generation ended in a panic; the ledger is not affected");
+            false
         }
     }
 }
 
-fn write(published: &Published, directory: &Path) -> Result<(), snapshot::export::ExportError> {
+fn write(published: &Published, directory: &Path) -> Result<Option<Exported>, ExportError> {
     let report = snapshot::export(&published.generation, directory)?;
     tracing::debug!(
         generation = published.generation.id,
@@ -60,5 +92,5 @@ fn write(published: &Published, directory: &Path) -> Result<(), snapshot::export
         days_written = report.days_written,
         "exported"
     );
-    Ok(())
+    Ok(Manifest::load(directory)?.map(Manifest::into_current))
 }

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
+use super::heard::Sources;
+use super::kept::Kept;
 use crate::ledger::{AppendError, Ledger, Receipt};
-use crate::model::Fact;
+use crate::model::{Fact, Micros, Receipts};
 use crate::query::{Catalog, Engine};
-use crate::snapshot::Generation;
+use crate::snapshot::{Generation, Made, schema};
 use crate::state::State;
 
 /// The least time between two generations that nobody asked for by sequence.
@@ -64,10 +66,19 @@ pub struct Engines {
     pub sql: Engine,
 }
 
+/// What the hub knows of itself: the tables of the schema `system` read it.
+#[derive(Clone, Debug, Default)]
+struct Watched {
+    sources: Arc<Sources>,
+    kept: Arc<Kept>,
+}
+
 /// The running hub.
 #[derive(Debug)]
 pub struct Hub {
     ledger: Ledger,
+    receipts: Receipts,
+    watched: Watched,
     engines: Engines,
     current: RwLock<Arc<Published>>,
     taking: tokio::sync::Mutex<()>,
@@ -78,9 +89,13 @@ pub struct Hub {
 impl Hub {
     /// Over an open ledger; takes the first generation.
     pub fn new(ledger: Ledger, engines: Engines, stop: CancellationToken) -> Hub {
-        let first = Arc::new(publish(&ledger));
+        let watched = Watched::default();
+        let first = Arc::new(publish(&ledger, &watched));
+        let last_receipt = ledger.read(|s| s.view().sources.iter().map(|(_, s)| s.last_received_at).max());
         Hub {
             ledger,
+            receipts: Receipts::after(last_receipt.unwrap_or_default()),
+            watched,
             engines,
             current: RwLock::new(first),
             taking: tokio::sync::Mutex::new(()),
@@ -92,6 +107,11 @@ impl Hub {
     /// Stores facts; returns when they are safe. A full ledger is waited for: this is how back-pressure reaches a stream.
     pub async fn append(&self, facts: Vec<Fact>) -> Result<Receipt, AppendError> {
         self.ledger.append_waiting(facts).await
+    }
+
+    /// The time of receipt of a statement that came in `now`; no other statement has the same.
+    pub fn receipt(&self, now: Micros) -> Micros {
+        self.receipts.stamp(now)
     }
 
     /// Reads the state as of the last acknowledged sequence.
@@ -117,6 +137,16 @@ impl Hub {
     /// The engine for statements of clients.
     pub fn sql(&self) -> &Engine {
         &self.engines.sql
+    }
+
+    /// What each source said since the start.
+    pub fn sources(&self) -> &Sources {
+        &self.watched.sources
+    }
+
+    /// Which generations and exports there are.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.watched.kept
     }
 
     /// Drains and checkpoints the ledger, and closes its file.
@@ -173,7 +203,7 @@ impl Hub {
             return Ok(enough);
         }
         let hub = Arc::clone(self);
-        let taken = tokio::task::spawn_blocking(move || Arc::new(publish(&hub.ledger))).await;
+        let taken = tokio::task::spawn_blocking(move || Arc::new(publish(&hub.ledger, &hub.watched))).await;
         match taken {
             Ok(next) => {
                 *self.current.write() = Arc::clone(&next);
@@ -210,9 +240,16 @@ impl Hub {
     }
 }
 
-fn publish(ledger: &Ledger) -> Published {
+fn publish(ledger: &Ledger, watched: &Watched) -> Published {
     let (seq, tables) = ledger.tables();
-    let generation = Generation::take(ledger.epoch(), seq, tables, crate::model::Micros::now());
-    let catalog = Arc::new(generation.catalog());
+    let Watched { sources, kept } = watched.clone();
+    let (reached, known) = (ledger.watch(), tables.clone());
+    let about = vec![
+        Made::of(&schema::SYSTEM_SOURCES, move || sources.rows(&known)),
+        Made::of(&schema::SYSTEM_SNAPSHOTS, move || kept.rows(*reached.borrow())),
+    ];
+    let generation = Generation::take(ledger.epoch(), seq, tables, Micros::now());
+    let catalog = Arc::new(generation.catalog().with_system_tables(about));
+    watched.kept.took(&generation, &catalog);
     Published { generation, catalog, taken: Instant::now() }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+use super::heard::SourceKind;
 use super::hub::Hub;
 use crate::ledger::AppendError;
 use crate::model::{Body, CarrierKey, Clock, Fact, Micros, Observation};
@@ -37,12 +38,14 @@ pub(super) fn watch(hub: &Arc<Hub>, folder: PathBuf, tasks: &TaskTracker) {
 
 /// Stores what a look said; what cannot be normalised is logged and left out.
 async fn take(hub: &Hub, observations: Vec<Observation>) -> anyhow::Result<()> {
-    let received_at = Micros::now();
+    let now = Micros::now();
     let facts: Vec<Fact> = observations
         .into_iter()
-        .filter_map(|observation| match normalize::fact(observation, received_at) {
+        .filter_map(|observation| match normalize::fact(observation, hub.receipt(now)) {
             Ok(fact) => Some(fact),
             Err(rejection) => {
+                let why = format!("{}: {}", rejection.title, rejection.detail);
+                hub.sources().refused(SOURCE, SourceKind::Directory, 1, &why, now);
                 tracing::warn!(
                     title = rejection.title,
                     detail = rejection.detail,
@@ -52,7 +55,8 @@ async fn take(hub: &Hub, observations: Vec<Observation>) -> anyhow::Result<()> {
             }
         })
         .collect();
-    hub.append(facts).await?;
+    let receipt = hub.append(facts).await?;
+    hub.sources().taken(SOURCE, SourceKind::Directory, &receipt, now);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::schema::{TABLES, TableSchema, VIEWS};
+use super::schema::{SYSTEM, TABLES, TableSchema, VIEWS};
 
 /// The text of `schema/tables.md`.
 pub fn tables_md() -> String {
@@ -20,6 +20,15 @@ pub fn tables_md() -> String {
     }
     out.push_str("\n## Tables\n");
     for table in TABLES {
+        section(&mut out, table);
+    }
+    out.push_str(
+        "\n## The hub itself\n\n\
+         Tables of the schema `system` (`SELECT * FROM system.sources`). They are made when they are read, speak of the running\n\
+         hub, and are not exported. What else there is to ask: `SHOW TABLES`, `DESCRIBE table`, `SHOW FUNCTIONS` (and\n\
+         `information_schema.routines`, which also has those that take arguments of any type).\n",
+    );
+    for table in SYSTEM {
         section(&mut out, table);
     }
     out
@@ -51,7 +60,7 @@ mod tests {
 
     #[test]
     fn names_are_snake_case_and_columns_do_not_repeat() {
-        for table in TABLES.iter().copied().chain(VIEWS.iter().map(|v| &v.schema)) {
+        for table in TABLES.iter().copied().chain(SYSTEM).chain(VIEWS.iter().map(|v| &v.schema)) {
             let mut seen = std::collections::BTreeSet::new();
             for c in table.columns {
                 assert!(c.name.chars().all(|ch| ch.is_ascii_lowercase() || ch == '_'), "{}.{}", table.name, c.name);

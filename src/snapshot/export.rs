@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::{cast, concat_batches};
-use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Int16Type, Schema};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::FileWriter;
 use twox_hash::XxHash3_128;
@@ -34,6 +34,7 @@ use self::durable::Durable;
 use self::manifest::{Exported, Form, Manifest, TableFiles};
 use super::generation::Generation;
 use super::{coverage, history};
+use crate::model::Micros;
 use crate::query::Table;
 
 pub(super) use days::Dated;
@@ -43,8 +44,8 @@ pub use opened::{exported_at, open_export};
 const GENERATIONS: usize = 3;
 /// How long a file stays after the last manifest that named it: 10 minutes.
 const KEEP: i64 = 10 * 60 * 1_000_000;
-/// Rows of one Arrow file.
-const ROWS_PER_FILE: usize = 65_536;
+/// Rows of one Arrow file, about: a few megabytes in memory while it is made. Its dictionaries never outgrow their keys.
+const ROWS_PER_FILE: usize = 16_384;
 /// Tables whose rows are split: what has ended goes to history.
 const SPLIT: [&str; 2] = ["assignments", "deployments"];
 
@@ -127,6 +128,17 @@ pub fn export(generation: &Generation, dir: &Path) -> Result<Report, ExportError
     Ok(report)
 }
 
+/// Removes what no reader can be in need of any more at this instant; gives the export as it stands then, if that changed anything.
+pub fn expire(dir: &Path, now: Micros) -> Result<Option<Exported>, ExportError> {
+    let Some(mut export) = Manifest::load(dir)?.map(Manifest::into_current) else { return Ok(None) };
+    if !export.age(now.0, GENERATIONS, KEEP) {
+        return Ok(None);
+    }
+    Manifest::V1(export.clone()).save(&Durable::new(dir)?)?;
+    clean(dir, &export);
+    Ok(Some(export))
+}
+
 fn history(generation: &Generation, table: &str) -> Option<History> {
     let shared = || Arc::clone(&generation.shared);
     Some(match table {
@@ -179,14 +191,15 @@ fn current(disk: &Durable, table: &dyn Table, known: &[manifest::File]) -> Resul
 
 /// A batch as the bytes of an Arrow IPC file; texts that repeat go in as dictionaries.
 fn arrow_file(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int16), Box::new(DataType::Utf8));
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let packed = match column.data_type() {
-            DataType::Utf8 => Some(cast(column, &dictionary)?),
+            // A column with more values than keys does not repeat enough.
+            DataType::Utf8 => cast(column, &dictionary).ok(),
             _ => None,
         };
-        let repeats = |c: &ArrayRef| c.as_dictionary::<Int32Type>().values().len() * 2 <= c.len();
+        let repeats = |c: &ArrayRef| c.as_dictionary::<Int16Type>().values().len() * 2 <= c.len();
         let column = packed.filter(repeats).unwrap_or_else(|| Arc::clone(column));
         fields.push(Field::new(field.name(), column.data_type().clone(), field.is_nullable()));
         columns.push(column);

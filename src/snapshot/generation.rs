@@ -43,6 +43,15 @@ pub(super) struct Shared {
     pub(super) groups: OnceLock<desired::Groups>,
 }
 
+/// The epoch, sequence and instant that the id of a generation names.
+pub fn parts_of(id: &str) -> Option<(u64, u64, Micros)> {
+    let mut parts = id.split('-').map(|part| u64::from_str_radix(part, 16).ok());
+    match (parts.next()?, parts.next()?, parts.next()?, parts.next()) {
+        (Some(epoch), Some(seq), Some(at), None) => Some((epoch, seq, Micros(i64::try_from(at).ok()?))),
+        _ => None,
+    }
+}
+
 impl Generation {
     /// Takes a generation of these tables; `seq` and `epoch` are those of the ledger, `now` is the "now" of its views.
     pub fn take(epoch: u64, seq: u64, tables: Tables, now: Micros) -> Generation {

@@ -9,7 +9,7 @@ use twox_hash::XxHash3_128;
 
 use super::export::Dated;
 use super::generation::Shared;
-use super::ids::id;
+use super::ids;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::model::{Micros, Status};
@@ -28,6 +28,12 @@ fn walk(s: &Shared, chunk: usize, mut each: impl FnMut(u32, &Walk)) {
 
 fn steps(s: &Shared) -> usize {
     s.tables.reconcilers.len().div_ceil(STEP)
+}
+
+/// The first half of a reconciler's id.
+fn half_id(s: &Shared, reconciler: u32) -> u64 {
+    let record = s.reconciler(reconciler);
+    (ids::hash("reconciler", &[s.tables.host_name(record.host), s.tables.text(record.name)]) >> 64) as u64
 }
 
 /// The table `deployments`: a row is (reconciler, sequence, deployment).
@@ -54,10 +60,8 @@ impl Rows for Deployments {
     fn reader(column: &str) -> Option<Reader<Self>> {
         Some(match column {
             "deployment_id" => |s, r| {
-                let record = s.0.reconciler(r.0);
-                let names = [s.0.tables.host_name(record.host), s.0.tables.text(record.name)];
                 // Half a hash and the sequence: the rows of history are many, and a hash does not compress.
-                Cell::Made(format!("{}-{}", &id("reconciler", &names)[..16], r.1))
+                Cell::Made(format!("{:016x}-{}", half_id(&s.0, r.0), r.1))
             },
             "sequence" => |_, r| Cell::Number(i64::from(r.1)),
             "storage_type" => |s, r| s.0.storage_type(r.2.endpoint),
@@ -105,12 +109,36 @@ impl Dated for Deployments {
     }
 }
 
-/// The table `transitions`: a row is (reconciler, transition).
+/// A number for a transition that is the same wherever it is known. Half a hash, for the rows of history are many and a hash
+/// does not compress.
+fn transition_id(s: &Shared, (reconciler, t, repeats): &(u32, Transition, u32)) -> u64 {
+    let record = s.reconciler(*reconciler);
+    let number = |n: i64| n.to_string();
+    let parts = [
+        s.tables.host_name(record.host),
+        s.tables.text(record.name),
+        &number(t.reported_at.0),
+        s.tables.endpoint_text(t.endpoint),
+        s.tables.text(t.commit),
+        t.status.as_str(),
+        &number(i64::from(*repeats)),
+    ];
+    (ids::hash("transition", &parts) >> 64) as u64
+}
+
+/// How many transitions just before this one are the same change at the same instant: hardly ever any.
+fn repeats(before: &[Transition], t: &Transition) -> u32 {
+    let change = |t: &Transition| (t.endpoint, t.commit, t.status);
+    let at_once = before.iter().rev().take_while(|b| b.reported_at == t.reported_at);
+    at_once.filter(|b| change(b) == change(t)).count() as u32
+}
+
+/// The table `transitions`: a row is (reconciler, transition, how many before it are the same change).
 #[derive(Debug)]
 pub(super) struct Transitions(pub(super) Arc<Shared>);
 
 impl Rows for Transitions {
-    type Row = (u32, Transition);
+    type Row = (u32, Transition, u32);
 
     fn table(&self) -> &'static TableSchema {
         &schema::TRANSITIONS
@@ -122,13 +150,17 @@ impl Rows for Transitions {
 
     fn chunk(&self, chunk: usize) -> Vec<Self::Row> {
         let mut rows = Vec::new();
-        walk(&self.0, chunk, |r, w| rows.extend(w.transitions.iter().map(|t| (r, *t))));
+        walk(&self.0, chunk, |r, w| {
+            let all = w.transitions.iter().enumerate();
+            rows.extend(all.map(|(i, t)| (r, *t, repeats(&w.transitions[..i], t))));
+        });
         rows
     }
 
     fn reader(column: &str) -> Option<Reader<Self>> {
         Some(match column {
-            // The order of receipt is the only sequence that a history keeps.
+            "transition_id" => |s, r| Cell::Made(format!("{:016x}", transition_id(&s.0, r))),
+            // Every statement has a time of receipt of its own.
             "seq" => |_, r| Cell::Number(r.1.received_at.0),
             "manifests_endpoint" => |s, r| Cell::Text(s.0.tables.endpoint_text(r.1.endpoint)),
             "commit" => |s, r| Cell::some(s.0.tables.text(r.1.commit)),
@@ -165,7 +197,7 @@ impl Dated for Transitions {
         Some(row.1.reported_at)
     }
 
-    fn fingerprint(&self, (reconciler, t): &Self::Row) -> u64 {
+    fn fingerprint(&self, (reconciler, t, _): &Self::Row) -> u64 {
         mixed([
             u64::from(*reconciler) << 32 | u64::from(t.endpoint),
             u64::from(t.commit) << 32 | u64::from(t.applied),

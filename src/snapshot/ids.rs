@@ -8,15 +8,20 @@ use twox_hash::XxHash3_128;
 ///
 /// The parts are joined with a byte that no name holds, so that ("a", "bc") and ("ab", "c") differ.
 pub fn id(kind: &str, parts: &[&str]) -> String {
+    let mut text = String::with_capacity(32);
+    let _ = write!(text, "{:032x}", hash(kind, parts));
+    text
+}
+
+/// The hash behind [`id`].
+pub fn hash(kind: &str, parts: &[&str]) -> u128 {
     let mut key = String::with_capacity(kind.len() + parts.iter().map(|p| p.len() + 1).sum::<usize>());
     key.push_str(kind);
     for part in parts {
         key.push('\0');
         key.push_str(part);
     }
-    let mut text = String::with_capacity(32);
-    let _ = write!(text, "{:032x}", XxHash3_128::oneshot(key.as_bytes()));
-    text
+    XxHash3_128::oneshot(key.as_bytes())
 }
 
 #[cfg(test)]

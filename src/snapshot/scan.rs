@@ -24,7 +24,7 @@ const PARTITIONS: usize = 4;
 
 /// One value of one row.
 #[derive(Debug)]
-pub(super) enum Cell<'a> {
+pub enum Cell<'a> {
     /// Null, or (where null is not allowed) the empty value.
     Null,
     /// Text that lives elsewhere.
@@ -41,6 +41,17 @@ impl<'a> Cell<'a> {
     /// Text, null when empty.
     pub fn some(text: &'a str) -> Cell<'a> {
         if text.is_empty() { Cell::Null } else { Cell::Text(text) }
+    }
+
+    /// The same value, borrowed.
+    pub(super) fn again(&self) -> Cell<'_> {
+        match self {
+            Cell::Null => Cell::Null,
+            Cell::Text(text) => Cell::Text(text),
+            Cell::Made(text) => Cell::Text(text),
+            Cell::Number(n) => Cell::Number(*n),
+            Cell::Flag(flag) => Cell::Flag(*flag),
+        }
     }
 
     /// An instant; the two ends of time are null.
@@ -180,17 +191,20 @@ impl<R: Rows> Builder<R> {
 
     /// A batch of rows.
     pub(super) fn build(&self, source: &R, rows: &[R::Row]) -> Result<RecordBatch, DataFusionError> {
-        let arrays = self.columns.iter().map(|c| array(source, rows, *c)).collect();
+        let column = |(kind, nullable, read): &(Kind, bool, Reader<R>)| {
+            array(rows.iter().map(|row| read(source, row)), rows.len(), *kind, *nullable)
+        };
+        let arrays = self.columns.iter().map(column).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?)
     }
 }
 
-fn array<R: Rows>(source: &R, rows: &[R::Row], (kind, nullable, read): (Kind, bool, Reader<R>)) -> ArrayRef {
-    let cells = rows.iter().map(|row| read(source, row));
+/// A column of cells.
+pub(super) fn array<'a>(cells: impl Iterator<Item = Cell<'a>>, rows: usize, kind: Kind, nullable: bool) -> ArrayRef {
     match kind {
         Kind::Text => {
-            let mut out = StringBuilder::with_capacity(rows.len(), rows.len() * 16);
+            let mut out = StringBuilder::with_capacity(rows, rows * 16);
             for cell in cells {
                 match cell {
                     Cell::Text(text) => out.append_value(text),
@@ -202,17 +216,17 @@ fn array<R: Rows>(source: &R, rows: &[R::Row], (kind, nullable, read): (Kind, bo
             Arc::new(out.finish())
         }
         Kind::Count => {
-            let mut out = Int64Builder::with_capacity(rows.len());
+            let mut out = Int64Builder::with_capacity(rows);
             cells.for_each(|cell| out.append_option(number(&cell).or(if nullable { None } else { Some(0) })));
             Arc::new(out.finish())
         }
         Kind::Time => {
-            let mut out = TimestampMicrosecondBuilder::with_capacity(rows.len());
+            let mut out = TimestampMicrosecondBuilder::with_capacity(rows);
             cells.for_each(|cell| out.append_option(number(&cell).or(if nullable { None } else { Some(0) })));
             Arc::new(out.finish().with_timezone("UTC"))
         }
         Kind::Flag => {
-            let mut out = BooleanBuilder::with_capacity(rows.len());
+            let mut out = BooleanBuilder::with_capacity(rows);
             for cell in cells {
                 match cell {
                     Cell::Flag(flag) => out.append_value(flag),

@@ -5,6 +5,7 @@
 
 mod desired;
 mod real;
+mod system;
 mod views;
 
 use std::sync::Arc;
@@ -89,6 +90,7 @@ pub use real::{
     DEPLOYMENTS, ENDPOINT_COMMITS, GENERATION, HOST_TRANSITIONS, HOSTS, RECONCILER_SOURCES, RECONCILERS, SOURCES,
     TRANSITIONS,
 };
+pub use system::{SYSTEM, SYSTEM_QUERIES, SYSTEM_SNAPSHOTS, SYSTEM_SOURCES};
 
 /// Every table, in the order of the data dictionary.
 pub static TABLES: [&TableSchema; 22] = [

@@ -7,6 +7,9 @@ use crate::model::{Micros, Status};
 
 use super::history::Statement;
 
+/// Bytes of a statement, usually not more.
+pub const USUAL: usize = 24;
+
 const HAS_SPAN: u8 = 1 << 2;
 const GONE: u8 = 1 << 3;
 const SAME_ENDPOINT: u8 = 1 << 4;

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use koh::snapshot::schema::SYSTEM;
+
 use crate::hub::{TestHub, commit, descriptor, report};
 
 /// Two environments, three hosts.
@@ -36,6 +38,7 @@ fn every_list_and_view_answers_rows_and_one_row_by_its_id() {
         ("hosts", "host_id", 3),
         ("reconcilers", "reconciler_id", 3),
         ("deployments", "deployment_id", 3),
+        ("transitions", "transition_id", 3),
     ];
     for (list, id, count) in lists {
         let rows = hub.get(&format!("/api/v1/{list}?fresh=true")).rows();
@@ -44,7 +47,6 @@ fn every_list_and_view_answers_rows_and_one_row_by_its_id() {
         assert_eq!(one.status, 200, "{list}: {}", one.text());
         assert_eq!(one.json(), rows[0], "{list}");
     }
-    assert_eq!(hub.get("/api/v1/transitions").rows().len(), 3);
     assert_eq!(hub.get("/api/v1/hosts/h2").json()["host"], "h2");
     for view in ["environment-state", "host-state", "environment-history", "environment-discrepancies", "drift"] {
         assert!(!hub.get(&format!("/api/v1/views/{view}")).rows().is_empty(), "{view}");
@@ -145,4 +147,101 @@ fn the_gate_and_the_older_endpoint_answer_over_the_state_of_now() {
     let bad = hub.post("/deployment_state", "application/json", "{}");
     assert_eq!(bad.status, 400);
     assert!(bad.json()["error"].is_string());
+}
+
+/// The rows of a statement that sees everything acknowledged.
+fn asked(hub: &TestHub, sql: &str) -> Vec<Value> {
+    let answer = hub.post("/api/v1/sql?fresh=true", "text/plain", sql);
+    assert_eq!(answer.status, 200, "{sql}: {}", answer.text());
+    answer.rows()
+}
+
+#[test]
+fn a_transition_has_an_id_and_a_sequence_of_its_own_in_order_of_receipt() {
+    let hub = TestHub::spawn();
+    let lines: Vec<String> = (0..40).map(|n| report(&format!("h{n:02}"), "dev", &commit('a'), "success")).collect();
+    assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/x-ndjson", lines.join("\n")).status, 200);
+    let rows = hub.get("/api/v1/transitions?fresh=true").rows();
+    assert_eq!(column(&rows, "host"), (0..40).map(|n| format!("h{n:02}")).collect::<Vec<_>>());
+    let counted = "SELECT count(*) AS n, count(DISTINCT seq) AS s, count(DISTINCT transition_id) AS i FROM transitions";
+    assert_eq!(asked(&hub, counted), [json!({"n": 40, "s": 40, "i": 40})]);
+    for row in [&rows[0], &rows[39]] {
+        assert_eq!(hub.get(&format!("/api/v1/transitions/{}", row["seq"])).json(), *row);
+        assert_eq!(hub.get(&format!("/api/v1/transitions/{}", row["transition_id"].as_str().unwrap())).json(), *row);
+    }
+    let hub = hub.crash_and_restart();
+    assert_eq!(hub.get("/api/v1/transitions?fresh=true").rows(), rows);
+    hub.post("/api/v1/ingest/reconcilers", "application/x-ndjson", report("h99", "dev", &commit('a'), "failure"));
+    let last = hub.get("/api/v1/transitions?fresh=true").rows().pop().unwrap();
+    assert_eq!(last["host"], "h99");
+}
+
+#[test]
+fn the_tables_about_the_hub_have_the_columns_that_are_declared_and_say_what_happened() {
+    let hub = fleet();
+    let bad = hub.post("/api/v1/ingest/reconcilers?source=ci", "application/x-ndjson", "{\"token\": \"hunter2\"}");
+    assert_eq!(bad.status, 400, "{}", bad.text());
+    hub.push(&descriptor("dev", "1.1.0", &commit('b')));
+    for table in SYSTEM {
+        let sql = format!(
+            "SELECT column_name, data_type, is_nullable FROM information_schema.columns \
+             WHERE table_schema = 'system' AND table_name = '{}' ORDER BY ordinal_position",
+            table.name
+        );
+        let declared = table.columns.iter().map(|c| {
+            json!({"column_name": c.name, "data_type": c.kind.arrow().to_string(),
+                   "is_nullable": if c.nullable { "YES" } else { "NO" }})
+        });
+        assert_eq!(asked(&hub, &sql), declared.collect::<Vec<_>>(), "{}", table.name);
+    }
+    let sources = asked(&hub, "SELECT * FROM system.sources ORDER BY source");
+    assert_eq!(column(&sources, "source"), ["ci", "push"]);
+    let (ci, push) = (&sources[0], &sources[1]);
+    assert_eq!((&ci["accepted"], &ci["rejected"], &ci["kind"]), (&json!(0), &json!(1), &json!("push")));
+    assert!(!ci["last_error"].as_str().unwrap().is_empty() && ci["last_error_at"].is_string());
+    assert!(!ci["last_error"].as_str().unwrap().contains("hunter2"), "{ci}");
+    assert_eq!((&push["accepted"], &push["unchanged"], &push["rejected"]), (&json!(5), &json!(1), &json!(0)));
+    assert!(push["last_received_at"].is_string() && push["last_error"].is_null());
+
+    let newest =
+        "SELECT table_name, rows, seq FROM system.snapshots WHERE kind = 'generation' AND newest AND behind = 0";
+    let snapshots = asked(&hub, &format!("{newest} AND rows IS NOT NULL"));
+    assert!(snapshots.iter().any(|s| s["table_name"] == "hosts" && s["rows"] == 3), "{snapshots:?}");
+    let queries = asked(&hub, "SELECT sql, status FROM system.queries WHERE status = 'running'");
+    assert!(queries.iter().any(|q| q["sql"].as_str().unwrap().contains("system.queries")), "{queries:?}");
+}
+
+#[test]
+fn exports_are_listed_with_their_tables_files_and_days() {
+    let hub = fleet().stop_and_restart();
+    let sql = "SELECT table_name, rows, files, bytes, first_day, last_day FROM system.snapshots \
+               WHERE kind = 'export' AND newest AND table_name IN ('hosts', 'transitions') ORDER BY table_name";
+    let exports = asked(&hub, sql);
+    assert_eq!(column(&exports, "table_name"), ["hosts", "transitions"]);
+    assert_eq!(
+        (&exports[0]["rows"], &exports[0]["files"], &exports[0]["first_day"]),
+        (&json!(3), &json!(1), &json!(null))
+    );
+    assert_eq!(exports[1]["rows"], 3);
+    assert!(exports[1]["bytes"].as_i64().unwrap() > 0 && exports[1]["first_day"].is_string(), "{exports:?}");
+}
+
+#[test]
+fn show_functions_and_the_information_schema_list_what_is_allowed_and_nothing_else() {
+    let hub = TestHub::spawn();
+    let names = |sql: &str, name: &str| column(&asked(&hub, sql), name);
+    let shown = names("SHOW FUNCTIONS", "function_name");
+    let routines = names("SELECT DISTINCT routine_name FROM information_schema.routines", "routine_name");
+    for offered in ["date_trunc", "string_agg", "regexp_like", "ntile"] {
+        assert!(shown.iter().any(|n| n == offered), "{offered}: {shown:?}");
+    }
+    // Those that take arguments of any type have no row per type.
+    for offered in ["count", "row_number", "coalesce"] {
+        assert!(routines.iter().any(|n| n == offered), "{offered}: {routines:?}");
+    }
+    for left_out in ["generate_series", "levenshtein", "arrow_cast", "named_struct"] {
+        assert!(!shown.iter().chain(&routines).any(|n| n == left_out), "{left_out}");
+    }
+    let like = names("SHOW FUNCTIONS LIKE 'date_%'", "function_name");
+    assert!(!like.is_empty() && like.iter().all(|n| n.starts_with("date")), "{like:?}");
 }

@@ -82,6 +82,15 @@ impl TestHub {
         TestHub::start(data, args)
     }
 
+    /// Stops the hub as an operator would, and starts it again on the same directory.
+    #[track_caller]
+    pub(crate) fn stop_and_restart(mut self) -> TestHub {
+        let (data, args) = (self.data.take().unwrap(), std::mem::take(&mut self.args));
+        let status = self.stop();
+        assert!(status.success(), "{status}");
+        TestHub::start(data, args)
+    }
+
     /// Asks the hub to stop, and waits until it has.
     pub(crate) fn stop(mut self) -> ExitStatus {
         self.terminate();

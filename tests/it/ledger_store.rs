@@ -62,6 +62,27 @@ async fn a_restart_gives_the_same_state_from_journal_checkpoint_and_both() {
 }
 
 #[tokio::test]
+async fn a_file_that_its_journal_made_large_is_packed_when_it_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    let options = Options { pack_bytes: 64 << 10, ..still() };
+    let ledger = Ledger::open(Store::file(&path), options.clone()).unwrap();
+    for round in 0..40 {
+        let word = if round % 2 == 0 { Status::Success } else { Status::Failure };
+        let said = (0..200).map(|h| report(&format!("h{h}"), "c1", word, round * 1_000 + h));
+        ledger.append(said.collect()).await.unwrap();
+    }
+    ledger.checkpoint().await.unwrap();
+    let (_, before) = ledger.tables();
+    let open = std::fs::metadata(&path).unwrap().len();
+    ledger.shutdown().unwrap();
+    let closed = std::fs::metadata(&path).unwrap().len();
+    assert!(closed < open / 2, "{open} bytes while open, {closed} after");
+    let ledger = Ledger::open(Store::file(&path), options).unwrap();
+    assert!(dump(&ledger.tables().1) == dump(&before));
+}
+
+#[tokio::test]
 async fn memory_without_a_place_works_like_any_other_store() {
     let ledger = Ledger::open(Store::memory(), still()).unwrap();
     ledger.append(fleet(3)).await.unwrap();

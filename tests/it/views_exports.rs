@@ -7,7 +7,7 @@ use std::sync::Arc;
 use koh::model::Status;
 use koh::query::{Catalog, Engine, Limits, Statement};
 use koh::snapshot::export::manifest::{Exported, Manifest};
-use koh::snapshot::export::{ExportError, Report};
+use koh::snapshot::export::{ExportError, Report, expire};
 use koh::snapshot::schema::{TABLES, VIEWS};
 use koh::snapshot::{export, open_export};
 
@@ -110,6 +110,28 @@ fn old_files_stay_for_readers_and_go_in_the_end() {
     paths(60);
     assert!(exists(&first) < first.len(), "the first generation is old and not among the last three");
     assert_eq!(exists(&third) + exists(&fourth), third.len() + fourth.len());
+}
+
+#[test]
+fn files_whose_time_is_over_go_although_nothing_new_is_exported() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut f = two_days();
+    for minute in 40..44 {
+        f.report("h2", "dev", "c5", if minute % 2 == 0 { Status::Success } else { Status::Failure }, DAY + minute);
+        export(&f.generation(DAY + minute), dir.path()).unwrap();
+    }
+    let at = |minute: i64| f.generation(DAY + minute).taken_at;
+    let before = manifest(dir.path());
+    assert_eq!(expire(dir.path(), at(45)).unwrap(), None);
+    let left = expire(dir.path(), at(60)).unwrap().unwrap();
+    assert_eq!(left, manifest(dir.path()));
+    assert_eq!(left.tables, before.tables);
+    let kept = |m: &Exported| m.superseded.iter().map(|s| s.path.clone()).collect::<Vec<_>>();
+    assert!(kept(&left).len() < kept(&before).len() && !left.superseded.is_empty(), "the last three stay");
+    let gone = kept(&before).into_iter().filter(|p| !kept(&left).contains(p));
+    assert!(gone.into_iter().all(|path| !dir.path().join(path).exists()));
+    assert!(left.superseded.iter().all(|s| dir.path().join(&s.path).exists() && s.bytes > 0));
+    assert_eq!(expire(&dir.path().join("none"), at(60)).unwrap(), None);
 }
 
 #[test]

@@ -270,3 +270,21 @@ async fn ids_do_not_depend_on_the_order_of_arrival() {
     let sql = "SELECT reconciler_id, host FROM reconcilers WHERE host IN ('h1', 'h2') ORDER BY host";
     assert_eq!(other.rows(30, sql).await, history().rows(30, sql).await);
 }
+
+#[tokio::test]
+async fn a_run_that_a_late_word_splits_gives_transitions_with_sequences_and_ids_of_their_own() {
+    let said = [(10, Status::Success), (20, Status::Success), (15, Status::Failure)];
+    let told = |order: [usize; 3]| {
+        let mut fleet = Fleet::default();
+        order.iter().for_each(|i| fleet.report("h1", "dev", "c1", said[*i].1, said[*i].0));
+        fleet
+    };
+    let late = told([0, 1, 2]);
+    let counted = "SELECT count(*), count(DISTINCT seq), count(DISTINCT transition_id) FROM transitions";
+    assert_eq!(late.rows(30, counted).await, ["3 | 3 | 3"]);
+    let sql = "SELECT status, transition_id FROM transitions ORDER BY reported_at";
+    assert_eq!(late.rows(30, sql).await, told([0, 2, 1]).rows(30, sql).await);
+    // What became a transition by the late word comes after it.
+    let sql = "SELECT status FROM transitions ORDER BY seq";
+    assert_eq!(late.rows(30, sql).await, ["success", "failure", "success"]);
+}

@@ -1,7 +1,8 @@
-//! Memory accounts for the operators that keep rows without reserving them: the window operators.
+//! Places between operators where memory is accounted for and time is looked at.
 //!
 //! Invariant: rows that went into a window operator and did not come out of it are reserved in the statement's pool,
-//! twice, because the operator copies them together before it computes.
+//! twice, because the operator copies them together before it computes. No operator that gives many batches for one that it
+//! takes goes on after the statement's end.
 
 use std::fmt;
 use std::pin::Pin;
@@ -25,8 +26,11 @@ use datafusion::physical_plan::{
 };
 use futures::Stream;
 
+use super::super::stop::Stop;
+
 /// Puts a meter before and behind every window operator, and a place to stop behind every operator that can give many
-/// batches for one it takes: without it a statement whose leaves are hardly read is never found to be over its time.
+/// batches for one it takes: without it a statement whose leaves are hardly read is never found to be over its time, nor one
+/// whose batches each cost seconds.
 pub(in super::super) fn metered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let metered = plan.transform_up(|node| {
         let multiplies = node.is::<HashJoinExec>()
@@ -35,7 +39,8 @@ pub(in super::super) fn metered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn 
             || node.is::<SortMergeJoinExec>()
             || node.is::<UnnestExec>();
         if multiplies {
-            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>));
+            let passed = Arc::new(MeterExec { input: node, out: Arc::default(), side: Side::Passing });
+            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(passed)) as Arc<dyn ExecutionPlan>));
         }
         if !node.is::<WindowAggExec>() && !node.is::<BoundedWindowAggExec>() {
             return Ok(Transformed::no(node));
@@ -54,8 +59,12 @@ pub(in super::super) fn metered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn 
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
+    /// Before a window operator.
     Before,
+    /// Behind it.
     Behind,
+    /// Behind an operator that multiplies: only time is looked at.
+    Passing,
 }
 
 #[derive(Debug)]
@@ -111,11 +120,12 @@ impl ExecutionPlan for MeterExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let reserved = match self.side {
             Side::Before => Some(MemoryConsumer::new("window").register(context.memory_pool())),
-            Side::Behind => None,
+            Side::Behind | Side::Passing => None,
         };
+        let stop = Stop::of(&context);
         let input = self.input.execute(partition, context)?;
         let out = Arc::clone(&self.out);
-        Ok(Box::pin(Metered { input, out, partition, reserved, rows: 0, bytes: 0 }))
+        Ok(Box::pin(Metered { input, out, partition, reserved, stop, rows: 0, bytes: 0 }))
     }
 }
 
@@ -132,6 +142,7 @@ struct Metered {
     partition: usize,
     /// Only before the operator.
     reserved: Option<MemoryReservation>,
+    stop: Option<Arc<Stop>>,
     rows: usize,
     bytes: usize,
 }
@@ -155,6 +166,9 @@ impl Stream for Metered {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(Err(ended)) = self.stop.as_ref().map(|stop| stop.check()) {
+            return Poll::Ready(Some(Err(ended)));
+        }
         let next = ready!(self.input.as_mut().poll_next(cx));
         if let Some(Ok(batch)) = &next
             && let Err(e) = self.count(batch)

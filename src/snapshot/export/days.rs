@@ -12,8 +12,10 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::basic::{Compression, Encoding, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::schema::types::ColumnPath;
+use twox_hash::XxHash3_128;
 
 use super::ExportError;
 use super::durable::Durable;
@@ -21,11 +23,12 @@ use super::manifest::{self, Form};
 use crate::model::Micros;
 use crate::query::{Batches, Table};
 use crate::snapshot::scan::{Builder, Rows};
+use crate::snapshot::schema::{Kind, TableSchema};
 
-/// Days that are written in one pass over the rows: what is open at a time is buffered in memory.
-const DAYS_AT_ONCE: usize = 16;
-/// Rows that are gathered for a day before they are encoded.
-const GATHER: usize = 4096;
+/// Rows that one pass over the table gathers, of as many days as have so few together: some tens of megabytes.
+const GATHER: usize = 400_000;
+/// Rows that are encoded at a time.
+const PIECE: usize = 4096;
 const DAY: i64 = 86_400_000_000;
 
 /// Rows that belong to a day.
@@ -98,59 +101,102 @@ impl<R: Dated> ByDay<R> {
         days
     }
 
-    fn write(&self, disk: &Durable, days: &mut [Open<R>]) -> Result<(), ExportError> {
+    /// Writes some days in one pass over the rows; gives the size of each file. One file is open at a time, unless a day has more
+    /// rows than are gathered.
+    fn write(&self, disk: &Durable, mut days: Vec<Dirty<R>>) -> Result<Vec<manifest::File>, ExportError> {
+        let mut gathered = 0;
         for chunk in 0..self.0.chunks() {
             for row in self.0.chunk(chunk) {
                 let Some(day) = self.0.instant(&row).map(day_of) else { continue };
                 if let Ok(i) = days.binary_search_by_key(&day, |d| d.day) {
                     days[i].gathered.push(row);
-                    if days[i].gathered.len() == GATHER {
-                        days[i].flush(disk, &self.0)?;
-                    }
+                    gathered += 1;
                 }
             }
+            if gathered >= GATHER {
+                days.iter_mut().try_for_each(|d| d.flush(disk, &self.0))?;
+                gathered = 0;
+            }
         }
-        days.iter_mut().try_for_each(|d| d.flush(disk, &self.0))
+        let written = days.into_iter().map(|mut day| {
+            day.flush(disk, &self.0)?;
+            day.finish(disk)
+        });
+        written.collect()
     }
 }
 
-struct Open<R: Dated> {
+/// A day that is to be written.
+struct Dirty<R: Dated> {
     day: i64,
-    path: String,
+    file: manifest::File,
     gathered: Vec<R::Row>,
-    builder: Builder<R>,
-    writer: ArrowWriter<BufWriter<File>>,
+    writer: Option<Writing<R>>,
 }
 
-impl<R: Dated> Open<R> {
-    fn new(disk: &Durable, rows: &R, day: i64, path: String) -> Result<Open<R>, ExportError> {
-        let schema = rows.table().arrow();
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(128 * 1024))
-            .build();
-        let wrong = |error: String| format_error(disk, &path, error);
-        let builder = Builder::all(&schema, rows.table()).map_err(|e| wrong(e.to_string()))?;
-        let file = disk.begin(&path)?;
-        let writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(|e| wrong(e.to_string()))?;
-        Ok(Open { day, path, gathered: Vec::new(), builder, writer })
-    }
-
+impl<R: Dated> Dirty<R> {
+    /// Encodes what was gathered, in order of time: neighbours then differ little, which is what makes the files small.
     fn flush(&mut self, disk: &Durable, rows: &R) -> Result<(), ExportError> {
-        if self.gathered.is_empty() {
-            return Ok(());
+        let mut gathered = std::mem::take(&mut self.gathered);
+        gathered.sort_by_key(|row| rows.instant(row));
+        let path = &self.file.path;
+        let wrong = |error: String| format_error(disk, path, error);
+        let (builder, writer) = match &mut self.writer {
+            Some(open) => open,
+            closed => closed.insert(open(disk, rows, path)?),
+        };
+        for piece in gathered.chunks(PIECE) {
+            let batch = builder.build(rows, piece).map_err(|e| wrong(e.to_string()))?;
+            writer.write(&batch).map_err(|e| wrong(e.to_string()))?;
         }
-        let batch =
-            self.builder.build(rows, &self.gathered).map_err(|e| format_error(disk, &self.path, e.to_string()))?;
-        self.gathered.clear();
-        self.writer.write(&batch).map_err(|e| format_error(disk, &self.path, e.to_string()))
+        Ok(())
     }
 
-    fn finish(self, disk: &Durable) -> Result<u64, ExportError> {
-        let path = self.path;
-        let file = self.writer.into_inner().map_err(|e| format_error(disk, &path, e.to_string()))?;
-        disk.finish(&path, file)
+    fn finish(self, disk: &Durable) -> Result<manifest::File, ExportError> {
+        let Dirty { mut file, writer, .. } = self;
+        if let Some((_, writer)) = writer {
+            let written = writer.into_inner().map_err(|e| format_error(disk, &file.path, e.to_string()))?;
+            file.bytes = disk.finish(&file.path, written)?;
+        }
+        Ok(file)
     }
+}
+
+type Writing<R> = (Builder<R>, ArrowWriter<BufWriter<File>>);
+
+fn open<R: Dated>(disk: &Durable, rows: &R, path: &str) -> Result<Writing<R>, ExportError> {
+    let wrong = |error: String| format_error(disk, path, error);
+    let schema = rows.table().arrow();
+    let builder = Builder::all(&schema, rows.table()).map_err(|e| wrong(e.to_string()))?;
+    let file = disk.begin(path)?;
+    let properties = properties(rows.table());
+    let writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(|e| wrong(e.to_string()))?;
+    Ok((builder, writer))
+}
+
+/// A hash of the columns a table has.
+fn fingerprint(table: &TableSchema) -> u64 {
+    let columns: Vec<&str> = table.columns.iter().flat_map(|c| [c.name, c.kind.word()]).collect();
+    XxHash3_128::oneshot(columns.join("\0").as_bytes()) as u64
+}
+
+/// How the files are encoded. Dictionaries are for words and names; numbers and times are differences from one row to the next,
+/// and ids are all different.
+fn properties(table: &TableSchema) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(128 * 1024));
+    for column in table.columns {
+        let path = ColumnPath::from(column.name);
+        properties = match column.kind {
+            Kind::Count | Kind::Time => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            Kind::Text if column.name.ends_with("_id") => properties.set_column_dictionary_enabled(path, false),
+            Kind::Text | Kind::Flag => properties,
+        };
+    }
+    properties.build()
 }
 
 fn format_error(disk: &Durable, path: &str, error: String) -> ExportError {
@@ -160,36 +206,29 @@ fn format_error(disk: &Durable, path: &str, error: String) -> ExportError {
 impl<R: Dated> Exports for ByDay<R> {
     fn export(&self, disk: &Durable, known: &[manifest::File], epoch: u64) -> Result<Written, ExportError> {
         let table = self.0.table().name;
+        let columns = fingerprint(self.0.table());
         let mut files = Vec::new();
-        let mut dirty = Vec::new();
+        let (mut some, mut rows, mut written) = (Vec::new(), 0, 0);
         for (day, print) in self.days() {
             let date = date(day);
-            // Numbers inside rows mean something inside one epoch only.
-            let path = format!("history/{table}/day={date}/{epoch:x}-{:x}-{:016x}.parquet", print.rows, print.sum);
-            match known.iter().find(|f| f.path == path) {
-                Some(file) => files.push(file.clone()),
-                None => dirty.push((
-                    day,
-                    path,
-                    manifest::File {
-                        path: String::new(),
-                        form: Form::Parquet,
-                        rows: print.rows,
-                        bytes: 0,
-                        day: Some(date),
-                    },
-                )),
+            // Numbers inside rows mean something inside one epoch only, and another version of koh may have other columns.
+            let sum = print.sum ^ columns;
+            let path = format!("history/{table}/day={date}/{epoch:x}-{:x}-{sum:016x}.parquet", print.rows);
+            if let Some(file) = known.iter().find(|f| f.path == path) {
+                files.push(file.clone());
+                continue;
             }
+            if rows + print.rows > GATHER as u64 && !some.is_empty() {
+                files.extend(self.write(disk, std::mem::take(&mut some))?);
+                rows = 0;
+            }
+            rows += print.rows;
+            written += 1;
+            let file = manifest::File { path, form: Form::Parquet, rows: print.rows, bytes: 0, day: Some(date) };
+            some.push(Dirty { day, file, gathered: Vec::new(), writer: None });
         }
-        let written = dirty.len();
-        for some in dirty.chunks(DAYS_AT_ONCE) {
-            let open = some.iter().map(|(day, path, _)| Open::new(disk, self.0.as_ref(), *day, path.clone()));
-            let mut open = open.collect::<Result<Vec<_>, _>>()?;
-            self.write(disk, &mut open)?;
-            for (day, (_, path, file)) in open.into_iter().zip(some) {
-                let bytes = day.finish(disk)?;
-                files.push(manifest::File { path: path.clone(), bytes, ..file.clone() });
-            }
+        if !some.is_empty() {
+            files.extend(self.write(disk, some)?);
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Written { files, written })

@@ -85,6 +85,9 @@ pub struct Superseded {
     pub generation: String,
     /// Instant of the export that no longer used it, UTC microseconds.
     pub since: i64,
+    /// Size; 0 where an earlier version of koh wrote the manifest.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 impl Manifest {
@@ -140,12 +143,19 @@ impl Exported {
             path: f.path.clone(),
             generation: before.generation.clone(),
             since: now,
+            bytes: f.bytes,
         }));
         superseded.retain(|s| !next.uses(&s.path));
         next.superseded = superseded;
+        next.age(now, generations, keep);
+        next
+    }
+
+    /// Forgets superseded files whose time is over at this instant; tells whether there were any.
+    pub(super) fn age(&mut self, now: i64, generations: usize, keep: i64) -> bool {
         // The newest generations stay whole, however old they are: their files do not begin to age.
-        let mut newest: Vec<String> = vec![next.generation.clone()];
-        for s in next.superseded.iter_mut().rev() {
+        let mut newest: Vec<String> = vec![self.generation.clone()];
+        for s in self.superseded.iter_mut().rev() {
             if !newest.contains(&s.generation) && newest.len() < generations {
                 newest.push(s.generation.clone());
             }
@@ -153,8 +163,9 @@ impl Exported {
                 s.since = s.since.max(now);
             }
         }
-        next.superseded.retain(|s| Micros(now).since(Micros(s.since)) < keep);
-        next
+        let before = self.superseded.len();
+        self.superseded.retain(|s| Micros(now).since(Micros(s.since)) < keep);
+        self.superseded.len() < before
     }
 
     fn uses(&self, path: &str) -> bool {

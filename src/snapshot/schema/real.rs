@@ -118,7 +118,15 @@ pub static TRANSITIONS: TableSchema = TableSchema {
     doc: "One row per change of endpoint, commit or status of a reconciler, and per first word after a retirement. \
           A new message alone is none.",
     columns: &[
-        count("seq", "Position in order of receipt: a greater one was received later. Local to one store."),
+        text(
+            "transition_id",
+            "Stable id: hash of the natural key (host, reconciler, reported_at, endpoint, commit, status).",
+        ),
+        count(
+            "seq",
+            "Position in order of receipt, unique: what was received later, or became a transition later, has a greater \
+             one. Local to one store.",
+        ),
         HOST,
         RECONCILER,
         MANIFESTS_ENDPOINT,

@@ -36,6 +36,22 @@ const TARGET_ENVIRONMENT: Column = text_or_null("environment", "Environment; nul
 const TARGET_NAME: Column =
     text_or_null("deployment_target", "Deployment target; null when nobody described the endpoint.");
 
+const LABELS: Column = text_or_null("labels", "Labels of the host, as JSON.");
+const LIVENESS: Column = text("liveness", "online, late, silent or retired.");
+const RECONCILER_TYPE: Column = text("reconciler_type", "flux, argocd, ansible …");
+const COMMIT: Column = text_or_null("commit", "The commit that runs (applied).");
+const ATTEMPTED_COMMIT: Column = text_or_null("attempted_commit", "The commit last attempted.");
+const STATUS: Column = text("status", "success, failure, in_progress or unknown: its word on the attempted commit.");
+const RAW_STATUS: Column = text("raw_status", "The source's own word.");
+const MESSAGE: Column = text_or_null("message", "The source's message.");
+const ROLLED_BACK: Column =
+    flag("rolled_back", "What runs had been deployed here before, with another commit in between.");
+const DEPLOYED_AT: Column = time_or_null("deployed_at", "Start of the current deployment.");
+const REPORTED_AT: Column = time("reported_at", "Event time of the last word.");
+const CONTACT: Column = text_or_null("contact", "Whom to ask: of the target, else of the host.");
+const SINCE: Column = time_or_null("since", "Since when this rule applies.");
+const BEHIND_SECONDS: Column = count_or_null("behind_seconds", "Seconds since the first assignment that it lacks.");
+
 const SUBSCRIPTIONS: View = View {
     schema: TableSchema {
         name: "subscriptions",
@@ -52,24 +68,24 @@ const SUBSCRIPTIONS: View = View {
             RING,
             REGION,
             DRIFT_WORD,
-            time_or_null("since", "Since when this rule applies."),
+            SINCE,
             DESIRED_VERSION,
             DEPLOYED_VERSION,
             BEHIND_BY,
-            count_or_null("behind_seconds", "Seconds since the first assignment that it lacks."),
-            text_or_null("labels", "Labels of the host, as JSON."),
-            text("liveness", "online, late, silent or retired."),
-            text("reconciler_type", "flux, argocd, ansible …"),
-            text_or_null("commit", "The commit that runs."),
-            text_or_null("attempted_commit", "The commit last attempted."),
-            text("status", "Its word on the attempted commit."),
-            text("raw_status", "The source's own word."),
-            text_or_null("message", "Message."),
-            flag("rolled_back", "What runs had been deployed here before, with another commit in between."),
-            time_or_null("deployed_at", "Start of the current deployment."),
-            time("reported_at", "Event time of the last word."),
+            BEHIND_SECONDS,
+            LABELS,
+            LIVENESS,
+            RECONCILER_TYPE,
+            COMMIT,
+            ATTEMPTED_COMMIT,
+            STATUS,
+            RAW_STATUS,
+            MESSAGE,
+            ROLLED_BACK,
+            DEPLOYED_AT,
+            REPORTED_AT,
             SOURCE,
-            text_or_null("contact", "Whom to ask: of the target, else of the host."),
+            CONTACT,
             HOST_NO,
             RECONCILER_NO,
             count_or_null("target_no", "Number of the deployment target, inside one generation."),
@@ -115,10 +131,10 @@ const HOST_STATE: View = View {
             CLUSTER_TYPE,
             RING,
             REGION,
-            text_or_null("labels", "Labels of the host, as JSON."),
-            text("liveness", "online, late, silent or retired."),
+            LABELS,
+            LIVENESS,
             RECONCILER,
-            text("reconciler_type", "flux, argocd, ansible …"),
+            RECONCILER_TYPE,
             TARGET_WORKSPACE,
             TARGET_APPLICATION,
             TARGET_ENVIRONMENT,
@@ -126,18 +142,18 @@ const HOST_STATE: View = View {
             TARGET_NAME,
             DESIRED_VERSION,
             DEPLOYED_VERSION,
-            text_or_null("commit", "The commit that runs (applied)."),
-            text_or_null("attempted_commit", "The commit last attempted."),
-            text("status", "success, failure, in_progress or unknown: its word on the attempted commit."),
-            text("raw_status", "The source's own word."),
-            text_or_null("message", "The source's message."),
+            COMMIT,
+            ATTEMPTED_COMMIT,
+            STATUS,
+            RAW_STATUS,
+            MESSAGE,
             DRIFT_WORD,
             BEHIND_BY,
-            flag("rolled_back", "What runs had been deployed here before, with another commit in between."),
-            time_or_null("deployed_at", "Start of the current deployment."),
-            time("reported_at", "Event time of the last word."),
+            ROLLED_BACK,
+            DEPLOYED_AT,
+            REPORTED_AT,
             SOURCE,
-            text_or_null("contact", "Whom to ask: of the target, else of the host."),
+            CONTACT,
         ],
     },
     sql: include_str!("../../../schema/views/host_state.sql"),
@@ -204,11 +220,11 @@ const DRIFT: View = View {
             RING,
             REGION,
             DRIFT_WORD,
-            time_or_null("since", "Since when this rule applies."),
+            SINCE,
             DESIRED_VERSION,
             DEPLOYED_VERSION,
             BEHIND_BY,
-            count_or_null("behind_seconds", "Seconds since the first assignment that it lacks."),
+            BEHIND_SECONDS,
         ],
     },
     sql: include_str!("../../../schema/views/drift.sql"),

@@ -1,0 +1,134 @@
+//! Which generations are in memory and which exports are on disk: what is behind `system.snapshots`.
+//!
+//! Invariant: this only looks; a generation that nobody reads any more is gone, whatever is remembered of it here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::model::Micros;
+use crate::query::Catalog;
+use crate::snapshot::export::manifest::Exported;
+use crate::snapshot::{Cell, Generation, parts_of};
+
+/// The generations and exports there are.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    generations: Mutex<Vec<Taken>>,
+    export: Mutex<Option<Arc<Exported>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Taken {
+    id: String,
+    seq: u64,
+    taken_at: Micros,
+    catalog: Weak<Catalog>,
+}
+
+/// What is known of the files of one table in one export.
+#[derive(Default)]
+struct Files {
+    rows: Option<u64>,
+    files: usize,
+    bytes: u64,
+    days: Option<(String, String)>,
+}
+
+impl Files {
+    fn add(&mut self, bytes: u64, day: Option<&str>) {
+        self.files += 1;
+        self.bytes += bytes;
+        let Some(day) = day else { return };
+        match &mut self.days {
+            Some((first, last)) => {
+                if day < first.as_str() {
+                    *first = day.to_owned();
+                }
+                if day > last.as_str() {
+                    *last = day.to_owned();
+                }
+            }
+            None => self.days = Some((day.to_owned(), day.to_owned())),
+        }
+    }
+}
+
+impl Kept {
+    /// A generation was taken.
+    pub(super) fn took(&self, generation: &Generation, catalog: &Arc<Catalog>) {
+        let Generation { id, seq, taken_at, .. } = generation;
+        let mut all = self.generations.lock();
+        all.retain(|g| g.catalog.strong_count() > 0);
+        all.push(Taken { id: id.clone(), seq: *seq, taken_at: *taken_at, catalog: Arc::downgrade(catalog) });
+    }
+
+    /// This export is on disk now.
+    pub(super) fn exported(&self, export: Exported) {
+        *self.export.lock() = Some(Arc::new(export));
+    }
+
+    /// The rows of `system.snapshots`, when the ledger is at `reached`.
+    pub(super) fn rows(&self, reached: u64) -> Vec<Vec<Cell<'static>>> {
+        let mut rows = Vec::new();
+        let taken = self.generations.lock().clone();
+        let held = taken.iter().filter_map(|g| Some((g, g.catalog.upgrade()?)));
+        let newest = taken.last().map(|g| g.id.clone());
+        for (g, catalog) in held {
+            for (table, count) in catalog.counts() {
+                let files = Files { rows: count.map(|n| n as u64), ..Files::default() };
+                let newest = newest.as_ref() == Some(&g.id);
+                rows.push(row("generation", (&g.id, g.seq, g.taken_at), reached, newest, table, files));
+            }
+        }
+        let export = self.export.lock().clone();
+        if let Some(export) = &export {
+            let of = (export.generation.as_str(), export.seq, Micros(export.taken_at));
+            for table in &export.tables {
+                let mut files = Files { rows: Some(table.files.iter().map(|f| f.rows).sum()), ..Files::default() };
+                table.files.iter().for_each(|f| files.add(f.bytes, f.day.as_deref()));
+                rows.push(row("export", of, reached, true, &table.name, files));
+            }
+            let mut earlier: BTreeMap<(&str, &str), Files> = BTreeMap::new();
+            for file in &export.superseded {
+                let table = file.path.split('/').nth(1).unwrap_or_default();
+                let day = file.path.split('/').find_map(|part| part.strip_prefix("day="));
+                earlier.entry((&file.generation, table)).or_default().add(file.bytes, day);
+            }
+            for ((id, table), files) in earlier {
+                if let Some((_, seq, taken_at)) = parts_of(id) {
+                    rows.push(row("export", (id, seq, taken_at), reached, false, table, files));
+                }
+            }
+        }
+        rows
+    }
+}
+
+fn row(
+    kind: &'static str,
+    (id, seq, taken_at): (&str, u64, Micros),
+    reached: u64,
+    newest: bool,
+    table: &str,
+    files: Files,
+) -> Vec<Cell<'static>> {
+    let number = |n: u64| Cell::Number(i64::try_from(n).unwrap_or(i64::MAX));
+    let (first, last) = files.days.unzip();
+    let text = |day: Option<String>| day.map_or(Cell::Null, Cell::Made);
+    vec![
+        Cell::Text(kind),
+        Cell::Made(id.to_owned()),
+        number(seq),
+        number(reached.saturating_sub(seq)),
+        Cell::time(taken_at),
+        Cell::Flag(newest),
+        Cell::Made(table.to_owned()),
+        files.rows.map_or(Cell::Null, number),
+        number(files.files as u64),
+        if kind == "export" { number(files.bytes) } else { Cell::Null },
+        text(first),
+        text(last),
+    ]
+}
