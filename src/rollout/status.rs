@@ -250,7 +250,8 @@ impl Answering<'_> {
         success_hosts.dedup();
         let verdict = self.verdict(&buckets, success_hosts.len() as u64, in_force != index, changed);
         let a = range.assignment();
-        let commit = from.or((a.commit != 0).then_some(a.commit));
+        let began = from.or((a.commit != 0).then_some(a.commit));
+        let commit = began.map(|c| t.text(c)).or(range.first.map(|p| p.commit));
         TargetAnswer {
             workspace: t.text(target.workspace).to_owned(),
             application: t.text(target.application).to_owned(),
@@ -258,7 +259,7 @@ impl Answering<'_> {
             environment: t.text(target.environment).to_owned(),
             deployment_target: t.text(target.name).to_owned(),
             version: Some(t.version_text(a.version).to_owned()),
-            commit: commit.map(|c| t.text(c).to_owned()),
+            commit: commit.map(str::to_owned),
             verdict,
             reason: self.reason(verdict, &buckets, t.version_text(current.version)),
             total: buckets.total(),

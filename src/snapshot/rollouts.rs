@@ -226,10 +226,7 @@ impl Rows for RolloutStates {
     fn reader(column: &str) -> Option<Reader<Self>> {
         Some(match column {
             "version" => |s, r| Cell::Text(s.0.tables.version_text(s.0.assignment((r.target, r.index)).version)),
-            "commit" => |s, r| {
-                let ends = s.0.assigned().ends((r.target, r.index));
-                ends.map_or(Cell::Null, |e| Cell::Text(s.0.tables.text(e.commit)))
-            },
+            "commit" => |s, r| Cell::some(s.0.tables.text(s.0.first_commit((r.target, r.index)))),
             "verdict" => |_, r| Cell::Text(r.verdict),
             "started_at" => |s, r| Cell::time(s.0.assignment((r.target, r.index)).start),
             "total" => |_, r| Cell::Number(r.buckets[..RETIRED].iter().map(|n| i64::from(*n)).sum()),
