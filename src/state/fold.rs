@@ -88,30 +88,41 @@ impl State {
         id
     }
 
-    fn intern_host(&mut self, name: &str, at: Micros, seq: u64) -> u32 {
+    fn intern_host(&mut self, name: &str, fact: &Fact, seq: u64) -> u32 {
         let name = self.intern(name, seq);
         if let Some(id) = self.index.hosts.get(&name) {
             return *id;
         }
-        let id = self.tables.hosts.push(HostRecord::new(name, at), seq);
+        let id = self.tables.hosts.push(HostRecord::new(name, fact.at), seq);
         self.index.hosts.insert(name, id);
+        self.known_since.insert(id, fact.received_at);
         id
     }
 
     /// Files what a carrier names, and recomputes all objects it ever named when that changed.
     fn claim(&mut self, seq: u64, fact: &Fact, carrier: u32, object: Option<Object>, barriers: &[Micros]) -> Touched {
+        let moved = self.file(seq, fact, carrier, object, barriers);
+        self.derive_named(seq, carrier, object, moved)
+    }
+
+    /// Files what a carrier names; true when other objects it named may be concerned.
+    fn file(&mut self, seq: u64, fact: &Fact, carrier: u32, object: Option<Object>, barriers: &[Micros]) -> bool {
         let record = self.tables.carriers.get_mut(carrier, seq).expect(WHY);
-        let moved = record.claim(fact.at, object, barriers);
+        let moved = record.claim(fact.at, object, barriers) && (record.claims().count() > 1 || object.is_none());
+        if moved {
+            self.mark_departures(seq, carrier, fact.received_at);
+        }
+        moved
+    }
+
+    fn derive_named(&mut self, seq: u64, carrier: u32, object: Option<Object>, moved: bool) -> Touched {
         let mut touched: Touched = object.into_iter().collect();
-        if moved && (record.claims().count() > 1 || object.is_none()) {
-            for claim in record.claims() {
-                if let Some(o) = claim.object
-                    && !touched.contains(&o)
-                {
+        if moved {
+            for o in self.tables.carriers.get(carrier).expect(WHY).claims().filter_map(|c| c.object) {
+                if !touched.contains(&o) {
                     touched.push(o);
                 }
             }
-            self.mark_departures(seq, carrier, fact.received_at);
         }
         for o in touched.clone() {
             self.derive(seq, o, &mut touched);
@@ -126,6 +137,7 @@ impl State {
         for pair in claims.windows(2) {
             if let Some(o) = pair[0].object
                 && o.kind == ObjectKind::Reconciler
+                && pair[1].object != Some(o)
             {
                 self.mark_departure(seq, o.id, pair[1].first, received_at);
             }
@@ -149,7 +161,7 @@ impl State {
     }
 
     fn apply_report(&mut self, seq: u64, fact: &Fact, carrier: u32, source: u32, report: &Report) -> Touched {
-        let host = self.intern_host(&report.host, fact.at, seq);
+        let host = self.intern_host(&report.host, fact, seq);
         let name = self.intern(&report.reconciler, seq);
         let kind = self.intern(&report.reconciler_type, seq);
         let known = self.index.reconcilers.get(&(host, name)).copied();
@@ -163,8 +175,16 @@ impl State {
         let endpoint = self.intern_endpoint(&report.endpoint, seq);
         add(&mut self.index.subscribers, endpoint, id);
         let new = self.statement(fact, report, endpoint, source, seq);
-        let inserted = self.insert_statement(seq, id, new);
         let retirements = self.tables.hosts.get(host).expect(WHY).retirements.clone();
+        let object = Object {
+            kind: ObjectKind::Reconciler,
+            id,
+            rank: rank(report.status as u64, &report.commit, &[&report.host, &report.reconciler]),
+        };
+        // A departure that is known already ends the life that a late word began: it must stand before the word is merged.
+        let late = self.tables.carriers.get(carrier).and_then(CarrierRecord::newest).is_some_and(|c| c.last >= fact.at);
+        let filed = late.then(|| self.file(seq, fact, carrier, Some(object), &retirements));
+        let inserted = self.insert_statement(seq, id, new);
         if known.is_none() {
             for at in &retirements {
                 self.mark_departure(seq, id, *at, fact.received_at);
@@ -187,15 +207,11 @@ impl State {
         if labels != 0 && h.reported_labels.0 <= fact.at {
             h.reported_labels = (fact.at, labels);
         }
-        let object = Object {
-            kind: ObjectKind::Reconciler,
-            id,
-            rank: rank(report.status as u64, &report.commit, &[&report.host, &report.reconciler]),
-        };
         if inserted == Inserted::Confirmed && retirements.is_empty() && self.confirm(seq, fact, carrier, object) {
             return vec![object];
         }
-        self.claim(seq, fact, carrier, Some(object), &retirements)
+        let moved = filed.unwrap_or_else(|| self.file(seq, fact, carrier, Some(object), &retirements));
+        self.derive_named(seq, carrier, Some(object), moved)
     }
 
     /// A later word that says the same moves the time of the last report and nothing else; false when there is more to it.
@@ -218,24 +234,6 @@ impl State {
         let raw = self.intern(&report.raw_status, seq);
         let message = self.intern(&report.message, seq);
         said(fact, report, [endpoint, commit, applied, raw, message, source])
-    }
-
-    /// The statement a report makes, when all its words were seen before; `None` means it certainly changes something.
-    pub(super) fn find_statement(&self, fact: &Fact, report: &Report) -> Option<(u32, Statement)> {
-        let t = &self.tables;
-        let name = |text: &str| self.index.name(t, text);
-        let some = |text: &Option<String>| text.as_deref().map_or(Some(0), name);
-        let id = self.index.reconciler(t, &report.host, &report.reconciler)?;
-        let endpoint = self.index.endpoint(t, &report.endpoint.storage_type, &report.endpoint.canonical)?;
-        let ids = [
-            endpoint,
-            some(&report.commit)?,
-            some(&report.applied)?,
-            name(&report.raw_status)?,
-            name(&report.message)?,
-            name(&fact.source)?,
-        ];
-        Some((id, said(fact, report, ids)))
     }
 
     /// Keeps the last word of each source once a reconciler has more than one.
@@ -371,55 +369,8 @@ impl State {
         id
     }
 
-    /// The declaration a fact makes, when all its words were seen before.
-    pub(super) fn find_declaration(&self, carrier: u32, fact: &Fact, d: &Declaration) -> Option<(u32, Declared)> {
-        let t = &self.tables;
-        let name = |text: &str| self.index.name(t, text);
-        let some = |text: &Option<String>| text.as_deref().map_or(Some(0), name);
-        let (w, a, l) = (name(&d.workspace)?, name(&d.application)?, name(&d.workload)?);
-        let key = (w, a, l, name(&d.environment)?, name(&d.deployment_target)?);
-        let target = *self.index.targets.get(&key)?;
-        let declared = Declared {
-            at: fact.at,
-            received_at: fact.received_at,
-            carrier,
-            version: *self.index.versions.get(&(w, a, l, name(&d.version)?))?,
-            endpoint: self.index.endpoint(t, &d.endpoint.storage_type, &d.endpoint.canonical)?,
-            log: *self.index.logs.get(&(name(&d.repo)?, name(&d.branch)?))?,
-            commit: some(&d.commit)?,
-            contact: some(&d.contact)?,
-            labels: name(&d.labels)?,
-            source: name(&fact.source)?,
-            future: fact.clock == Clock::Future,
-        };
-        Some((target, declared))
-    }
-
-    /// Whether the details of a version would stay as they are.
-    pub(super) fn version_known(&self, fact: &Fact, d: &Declaration) -> bool {
-        let t = &self.tables;
-        let name = |text: &str| self.index.name(t, text);
-        let find = || {
-            let key = (name(&d.workspace)?, name(&d.application)?, name(&d.workload)?, name(&d.version)?);
-            t.versions.get(*self.index.versions.get(&key)?)
-        };
-        let same = |text: &Option<String>, id: u32| t.text(id) == text.as_deref().unwrap_or_default();
-        find().is_some_and(|v| {
-            v.at > fact.at
-                || (same(&d.source_repo, v.source_repo)
-                    && same(&d.source_branch, v.source_branch)
-                    && same(&d.source_path, v.source_path)
-                    && same(&d.source_commit, v.source_commit)
-                    && same(&d.build, v.build)
-                    && same(&d.image_digest, v.image_digest)
-                    && same(&d.author, v.author)
-                    && same(&d.pull_request, v.pull_request)
-                    && d.build_time == v.build_time)
-        })
-    }
-
     fn apply_host(&mut self, seq: u64, fact: &Fact, carrier: u32, h: &HostDeclaration) -> Touched {
-        let id = self.intern_host(&h.name, fact.at, seq);
+        let id = self.intern_host(&h.name, fact, seq);
         let texts = [&h.external_id, &h.host_type, &h.class, &h.contact];
         let [external_id, host_type, class, contact] = texts.map(|t| self.intern_some(t, seq));
         let labels = self.intern(&h.labels, seq);
@@ -576,7 +527,12 @@ impl State {
     }
 }
 
-fn said(fact: &Fact, report: &Report, [endpoint, commit, applied, raw, message, source]: [u32; 6]) -> Statement {
+/// The statement that a report makes.
+pub(super) fn said(
+    fact: &Fact,
+    report: &Report,
+    [endpoint, commit, applied, raw, message, source]: [u32; 6],
+) -> Statement {
     Statement {
         first: fact.at,
         last: fact.at,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::ledger::record::{Decode, Derived, Encode};
 
 use super::blocks::{Block, Blocks};
-use super::carrier::{self, CarrierRecord, ObjectKind, Span};
+use super::carrier::{self, CarrierRecord, Object, ObjectKind, Span};
 use super::commit_log::LogRecord;
 use super::history::History;
 use super::host::HostRecord;
@@ -289,18 +289,44 @@ impl Tables {
         if simple && retirements.is_empty() {
             return Vec::new();
         }
-        let mut spans = Vec::new();
-        for carrier in r.carriers().filter_map(|c| self.carriers.get(c)) {
-            for span in carrier.spans(ObjectKind::Reconciler, id) {
-                let next = |at| carrier.next_claim(at, ObjectKind::Reconciler, id);
-                cut(&mut spans, span, retirements, next);
+        let mut dead = without_life(id, r.carriers().filter_map(|c| self.carriers.get(c)), retirements);
+        if let Some(carrier) = self.carriers.get(r.carrier).filter(|_| r.more_carriers.is_empty()) {
+            // A run of claims keeps its first and its last time. Where a departure came into it late, what its only carrier said in
+            // between stands in the history of the reconciler, and says that it lived then.
+            let hidden = |at: &Micros| dead.iter().any(|(from, to)| from < at && at < to);
+            let said = r.history.iter().filter(|s| !s.gone).flat_map(|s| [s.first, s.last]);
+            let between: Vec<Micros> = said.filter(hidden).collect();
+            if !between.is_empty() {
+                let object = Object { kind: ObjectKind::Reconciler, id, rank: 0 };
+                dead = without_life(id, std::iter::once(&carrier.with(object, &between)), retirements);
             }
         }
-        let mut dead = carrier::gaps(spans);
         // Whatever else is known, what comes after a declared retirement is a first word.
         dead.extend(retirements.iter().map(|at| (*at, *at)));
         dead.sort_unstable();
         dead
+    }
+
+    /// Times between the first and the last word about a host in which nothing named it, and after the last.
+    pub fn host_dead_times(&self, id: u32, host: &HostRecord, reconcilers: &[u32]) -> Vec<(Micros, Micros)> {
+        let mut spans = Vec::new();
+        for carrier in host.carriers.iter().filter_map(|c| self.carriers.get(*c)) {
+            for span in carrier.spans(ObjectKind::Host, id) {
+                let next = |at| carrier.next_claim(at, ObjectKind::Host, id);
+                cut(&mut spans, span, &host.retirements, next);
+            }
+        }
+        for (id, r) in reconcilers.iter().filter_map(|id| Some((*id, self.reconcilers.get(*id)?))) {
+            let Some(mut from) = r.history.iter().find(|s| !s.gone).map(|s| s.first) else { continue };
+            for (end, again) in self.dead_times(id, r).into_iter().filter(|(end, again)| end < again) {
+                spans.push((from, end));
+                from = again;
+            }
+            if from != Micros::MAX {
+                spans.push((from, Micros::MAX));
+            }
+        }
+        carrier::gaps(spans)
     }
 
     /// Reads a reconciler's history into `walk`.
@@ -309,6 +335,22 @@ impl Tables {
             walk.read(r.history.iter(), &self.dead_times(id, r));
         }
     }
+}
+
+/// Times in which none of these carriers named a reconciler.
+fn without_life<'a>(
+    id: u32,
+    carriers: impl Iterator<Item = &'a CarrierRecord>,
+    retirements: &[Micros],
+) -> Vec<(Micros, Micros)> {
+    let mut spans = Vec::new();
+    for carrier in carriers {
+        for span in carrier.spans(ObjectKind::Reconciler, id) {
+            let next = |at| carrier.next_claim(at, ObjectKind::Reconciler, id);
+            cut(&mut spans, span, retirements, next);
+        }
+    }
+    carrier::gaps(spans)
 }
 
 /// A declared retirement of the host ends what a carrier claims, until that carrier speaks again.
