@@ -184,6 +184,11 @@ impl State {
         // A departure that is known already ends the life that a late word began: it must stand before the word is merged.
         let late = self.tables.carriers.get(carrier).and_then(CarrierRecord::newest).is_some_and(|c| c.last >= fact.at);
         let filed = late.then(|| self.file(seq, fact, carrier, Some(object), &retirements));
+        let r = self.tables.reconcilers.get(id).expect(WHY);
+        if carrier != r.carrier || !r.more_carriers.is_empty() {
+            // Before a run takes the word in and with it the word of another source.
+            self.hear_source(seq, id, &new);
+        }
         let inserted = self.insert_statement(seq, id, new);
         if known.is_none() {
             for at in &retirements {
@@ -194,17 +199,15 @@ impl State {
         if carrier != r.carrier && !r.more_carriers.contains(&carrier) {
             r.more_carriers.push(carrier);
         }
-        if r.history.newest().is_some_and(|n| n.last == fact.at) {
+        if r.history.newest().is_some_and(|n| n.last == fact.at && n.same(&new)) {
             r.kind = kind;
-        }
-        let several = !r.more_carriers.is_empty();
-        if several || self.tables.carriers.get(r.carrier).is_none_or(|c| c.source != source) {
-            self.hear_source(seq, id, &new);
         }
         let labels = self.intern(&report.labels, seq);
         let h = self.tables.hosts.get_mut(host, seq).expect(WHY);
         h.hear(fact.at);
-        if labels != 0 && h.reported_labels.0 <= fact.at {
+        let text = |id: u32| super::names::text(&self.tables.names, id);
+        let (at, before) = h.reported_labels;
+        if labels != 0 && (at, text(before)) <= (fact.at, text(labels)) {
             h.reported_labels = (fact.at, labels);
         }
         if inserted == Inserted::Confirmed && retirements.is_empty() && self.confirm(seq, fact, carrier, object) {
@@ -252,7 +255,7 @@ impl State {
             r.sources.push(word(&other));
         }
         match r.sources.iter_mut().find(|w| w.source == new.source) {
-            Some(w) if w.at <= new.first => *w = word(new),
+            Some(w) if (w.at, w.status) <= (new.first, new.status) => *w = word(new),
             Some(_) => {}
             None => r.sources.push(word(new)),
         }
@@ -300,8 +303,14 @@ impl State {
         let names = &self.tables.names;
         let text = |id: u32| super::names::text(names, id);
         let versions = &self.tables.versions;
-        let content =
-            |d: &Declared| (text(d.commit), text(versions.get(d.version).map_or(0, |v| v.version)), d.carrier);
+        let (endpoints, carriers) = (&self.tables.endpoints, &self.tables.carriers);
+        // No id of this store decides, so that every store breaks ties alike.
+        let content = |d: &Declared| {
+            let endpoint = text(endpoints.get(d.endpoint).map_or(0, |e| e.canonical));
+            let version = text(versions.get(d.version).map_or(0, |v| v.version));
+            let carrier = carriers.get(d.carrier).map_or(0, |c| c.key.0);
+            (text(d.commit), version, endpoint, text(d.contact), text(d.labels), carrier)
+        };
         self.tables.targets.get_mut(id, seq).expect(WHY).declare(declared, |a, b| content(a) > content(b));
         if declared.commit != 0 {
             let sighted = self.tables.logs.get_mut(log, seq).expect(WHY);
@@ -351,20 +360,23 @@ impl State {
             texts.map(|t| self.intern_some(t, seq));
         let v = self.tables.versions.get_mut(id, seq).expect(WHY);
         v.first_seen_at = v.first_seen_at.min(fact.at);
-        if v.at <= fact.at {
-            *v = VersionRecord {
-                at: fact.at,
-                source_repo,
-                source_branch,
-                source_path,
-                source_commit,
-                build,
-                build_time: d.build_time,
-                image_digest,
-                author,
-                pull_request,
-                ..*v
-            };
+        let names = &self.tables.names;
+        let content = |v: &VersionRecord| v.details().map(|d| super::names::text(names, d).to_owned());
+        let new = VersionRecord {
+            at: fact.at,
+            source_repo,
+            source_branch,
+            source_path,
+            source_commit,
+            build,
+            build_time: d.build_time,
+            image_digest,
+            author,
+            pull_request,
+            ..*v
+        };
+        if v.at < fact.at || (v.at == fact.at && (content(v), v.build_time) < (content(&new), new.build_time)) {
+            *v = new;
         }
         id
     }
@@ -473,7 +485,12 @@ impl State {
     fn derive_reconciler(&mut self, seq: u64, id: u32) {
         let mut walk = std::mem::take(&mut self.walk);
         self.tables.walk(id, &mut walk);
-        self.tables.reconcilers.get_mut(id, seq).expect(WHY).now = Derived(walk.now);
+        let r = self.tables.reconcilers.get_mut(id, seq).expect(WHY);
+        r.now = Derived(walk.now);
+        // A run of equal words names the source of the first one; of several sources the freshest prevails.
+        if let Some(freshest) = r.sources.iter().max_by_key(|w| w.at).filter(|w| w.at >= walk.now.reported_at) {
+            r.now.source = freshest.source;
+        }
         self.walk = walk;
     }
 

@@ -64,6 +64,22 @@ pub struct VersionRecord {
     pub pull_request: u32,
 }
 
+impl VersionRecord {
+    /// What was declared of it last (name ids).
+    pub fn details(&self) -> [u32; 8] {
+        [
+            self.source_repo,
+            self.source_branch,
+            self.source_path,
+            self.source_commit,
+            self.build,
+            self.image_digest,
+            self.author,
+            self.pull_request,
+        ]
+    }
+}
+
 /// The last word of one source on a reconciler that has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SourceWord {

@@ -159,6 +159,32 @@ fn a_crash_costs_seconds_of_a_last_heard_time_and_nothing_else() {
 }
 
 #[test]
+fn each_source_shows_its_own_last_word_and_the_freshest_prevails() {
+    let hub = TestHub::spawn();
+    let say = |source: &str, status: &str, at: &str| {
+        let mut said: serde_json::Value = serde_json::from_str(&report("h1", "dev", &commit('a'), status)).unwrap();
+        said["reported_at"] = json!(at);
+        let path = format!("/api/v1/ingest/reconcilers?source={source}");
+        assert_eq!(hub.post(&path, "application/json", said.to_string()).status, 200);
+    };
+    let shown = || {
+        let sql = "SELECT s.source, s.prevails, s.status, s.reported_at, r.source AS freshest FROM reconciler_sources s \
+                   JOIN reconcilers r ON r.reconciler_no = s.reconciler_no ORDER BY s.source";
+        let answer = hub.post("/api/v1/sql?fresh=true", "text/plain", sql);
+        let words = ["source", "prevails", "status", "reported_at", "freshest"];
+        answer.rows().iter().map(|row| json!(words.map(|w| row[w].clone()))).collect::<Vec<_>>()
+    };
+    let (at1, at3, at5) = ("2026-01-01T00:01:00.000Z", "2026-01-01T00:03:00.000Z", "2026-01-01T00:05:00.000Z");
+    say("one", "success", at1);
+    // The same words by another source: one run, two sources.
+    say("two", "success", at5);
+    let two = json!(["two", true, "success", at5, "two"]);
+    assert_eq!(shown(), [json!(["one", false, "success", at1, "two"]), two.clone()]);
+    say("one", "failure", at3);
+    assert_eq!(shown(), [json!(["one", false, "failure", at3, "two"]), two]);
+}
+
+#[test]
 fn a_client_that_expects_to_be_asked_is_asked() {
     let hub = TestHub::spawn();
     let mut stream = hub.connect();
