@@ -8,14 +8,18 @@ pub mod carrier;
 pub mod commit_log;
 pub mod history;
 pub mod host;
+pub mod expectations;
 mod index;
 pub mod names;
 mod packed;
 mod rank;
+pub mod standing;
+pub mod subscribers;
 pub mod tables;
 pub mod target;
 pub mod walk;
 
+mod derive;
 mod fold;
 
 use std::cmp::Ordering;
