@@ -6,9 +6,9 @@
 pub mod blocks;
 pub mod carrier;
 pub mod commit_log;
+pub mod expectations;
 pub mod history;
 pub mod host;
-pub mod expectations;
 mod index;
 pub mod names;
 mod packed;

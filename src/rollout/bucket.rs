@@ -118,8 +118,7 @@ impl<'a> Range<'a> {
         if s.silent {
             return Some((Bucket::Silent, None));
         }
-        for (commit, place, word) in
-            [(s.attempted, attempted, s.attempted_word), (s.applied, applied, s.applied_word)]
+        for (commit, place, word) in [(s.attempted, attempted, s.attempted_word), (s.applied, applied, s.applied_word)]
         {
             if self.holds(commit, place) {
                 return Some((unproven(word), None));

@@ -256,7 +256,8 @@ impl<'a> Answering<'a> {
             buckets.add(Bucket::NeverReported, missing.len() as u64);
             self.held.push(Held { bucket: Bucket::NeverReported, note: None, ids: Box::new(missing) });
         }
-        let success_hosts = hosts_up_to(t, succeeded.into_iter().flatten().copied().chain(by_history), self.policy.min_hosts);
+        let success_hosts =
+            hosts_up_to(t, succeeded.into_iter().flatten().copied().chain(by_history), self.policy.min_hosts);
         let verdict = self.policy.verdict(&buckets, success_hosts, in_force != index, self.now.since(changed));
         let a = range.assignment();
         let commit = from.or((a.commit != 0).then_some(a.commit));
@@ -309,7 +310,8 @@ impl<'a> Answering<'a> {
             }
             ids.sort_unstable();
             ids.truncate(left);
-            let mut named_here: Vec<HoldsUp> = ids.into_iter().filter_map(|(id, b, note)| hold_up(t, id, b, note)).collect();
+            let mut named_here: Vec<HoldsUp> =
+                ids.into_iter().filter_map(|(id, b, note)| hold_up(t, id, b, note)).collect();
             named_here.sort_by(|a, b| (&a.host, &a.reconciler).cmp(&(&b.host, &b.reconciler)));
             named.append(&mut named_here);
         }

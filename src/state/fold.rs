@@ -79,7 +79,10 @@ impl State {
             return *id;
         }
         let raw = self.intern(&e.raw, seq);
-        let id = self.tables.endpoints.push(EndpointRecord { storage_type, canonical, raw, ..EndpointRecord::default() }, seq);
+        let id = self
+            .tables
+            .endpoints
+            .push(EndpointRecord { storage_type, canonical, raw, ..EndpointRecord::default() }, seq);
         self.index.endpoints.insert((storage_type, canonical), id);
         id
     }
