@@ -44,6 +44,11 @@ impl<'a> Range<'a> {
         Range { first, last: places().max(), ..Range::between(tables, target, index, None) }
     }
 
+    /// The whole range of an assignment.
+    pub fn whole(tables: &'a Tables, target: &'a TargetRecord, index: usize) -> Range<'a> {
+        Range::new(tables, target, index, None)
+    }
+
     /// The range of an assignment between two commits; `None` where no commit of it has a place.
     pub fn between(tables: &'a Tables, target: &'a TargetRecord, index: usize, ends: Option<(u32, u32)>) -> Range<'a> {
         let assignments: &'a Assignments = &target.assignments;
@@ -78,6 +83,11 @@ impl<'a> Range<'a> {
         commit != 0
             && self.tables.cover(self.assignments, self.assignment().log, commit) == Some(self.index)
             && place.is_none_or(|p| self.first.is_none_or(|f| p >= f))
+    }
+
+    /// Whether a commit is past Cₙ.
+    pub fn is_past(&self, commit: u32) -> bool {
+        self.past(self.place(commit))
     }
 
     fn past(&self, place: Option<Place<'_>>) -> bool {

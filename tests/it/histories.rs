@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::Value;
 
+use crate::reference::in_process::InProcess;
 use crate::reference::input::{
     At, Carrier, Declaration, Endpoint, HostWord, Object, Observed, Report, Said, Status, Target,
 };
@@ -409,6 +410,19 @@ proptest! {
             prop_assert_eq!(by_hub(&KEPT, &mut *hub), by_model(&KEPT, &history), "{}", hub.name());
             prop_assert_eq!(verdicts(&mut *hub), verdicts(&mut *fed(model_hub, &history)), "{}", hub.name());
         }
+    }
+
+    #[test]
+    fn what_is_kept_for_the_gate_and_shown_of_one_host_is_what_is_made_from_scratch(
+        history in histories(Mix { without_commit: true, late: true })
+    ) {
+        let mut hub = InProcess::default();
+        let (first, then) = history.split_at(history.len() / 2);
+        hub.ingest(&lines(first));
+        hub.keeps_what_it_would_make_again();
+        hub.ingest(&lines(then));
+        hub.keeps_what_it_would_make_again();
+        hub.shows_of_one_host_what_sql_shows();
     }
 
     #[test]
