@@ -6,16 +6,20 @@
 pub mod blocks;
 pub mod carrier;
 pub mod commit_log;
+pub mod expectations;
 pub mod history;
 pub mod host;
 mod index;
 pub mod names;
 mod packed;
 mod rank;
+pub mod standing;
+pub mod subscribers;
 pub mod tables;
 pub mod target;
 pub mod walk;
 
+mod derive;
 mod fold;
 mod known;
 

@@ -24,7 +24,8 @@ fn label_sets(s: &Shared) -> LabelSets {
     sets
 }
 
-fn known_labels(json: &str) -> [Option<String>; 3] {
+/// Cluster type, ring and region among a host's labels.
+pub(super) fn known_labels(json: &str) -> [Option<String>; 3] {
     let labels: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
     let find = |names: &[&str]| {
         let value = names.iter().find_map(|n| labels.get(*n))?;

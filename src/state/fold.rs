@@ -1,24 +1,20 @@
 //! Applies facts to the tables: one function per kind of fact.
 //!
 //! Invariant: whatever a fact touches, the derived fields (`now`, `assignments`, `retired_at`, places) of all objects that
-//! depend on it are recomputed before `apply` returns.
-
-use std::sync::Arc;
-
-use crate::ledger::record::Derived;
+//! depend on it are recomputed before `apply` returns, by [`super::derive`].
 
 use super::carrier::{CarrierRecord, Object, ObjectKind};
-use super::commit_log::LogRecord;
+use super::commit_log::{LogRecord, Moved};
 use super::history::{Inserted, Statement};
 use super::host::{HostDeclared, HostRecord};
 use super::index::add;
 use super::rank::rank;
 use super::tables::{EndpointRecord, ReconcilerRecord, SourceRecord, SourceWord, VersionRecord};
-use super::target::{Declared, TargetRecord, assignments};
+use super::target::{Declared, TargetRecord};
 use super::{State, Touched, tie};
 use crate::model::{Body, Clock, Declaration, Endpoint, Fact, HostDeclaration, LivenessChange, Micros, Report};
 
-const WHY: &str = "the id came from the index, which names existing records only";
+pub(super) const WHY: &str = "the id came from the index, which names existing records only";
 
 impl State {
     /// Folds a (resolved) fact in; `seq` is the sequence that makes it durable.
@@ -83,7 +79,10 @@ impl State {
             return *id;
         }
         let raw = self.intern(&e.raw, seq);
-        let id = self.tables.endpoints.push(EndpointRecord { storage_type, canonical, raw }, seq);
+        let id = self
+            .tables
+            .endpoints
+            .push(EndpointRecord { storage_type, canonical, raw, ..EndpointRecord::default() }, seq);
         self.index.endpoints.insert((storage_type, canonical), id);
         id
     }
@@ -173,7 +172,7 @@ impl State {
             id
         });
         let endpoint = self.intern_endpoint(&report.endpoint, seq);
-        add(&mut self.index.subscribers, endpoint, id);
+        let subscribes = add(&mut self.index.subscribers, endpoint, id);
         let new = self.statement(fact, report, endpoint, source, seq);
         let retirements = self.tables.hosts.get(host).expect(WHY).retirements.clone();
         let object = Object {
@@ -189,6 +188,9 @@ impl State {
             // Before a run takes the word in and with it the word of another source.
             self.hear_source(seq, id, &new);
         }
+        // At one time a failure outweighs what else was said; as soon as the rest is said again, it is the last word.
+        let newest = self.tables.reconcilers.get(id).and_then(|r| r.history.newest());
+        let outgrows = newest.is_some_and(|n| n.applied != 0 && n.first == n.last);
         let inserted = self.insert_statement(seq, id, new);
         if known.is_none() {
             for at in &retirements {
@@ -204,13 +206,23 @@ impl State {
         }
         let labels = self.intern(&report.labels, seq);
         let h = self.tables.hosts.get_mut(host, seq).expect(WHY);
-        h.hear(fact.at);
+        let back = h.hear(fact.at);
         let text = |id: u32| super::names::text(&self.tables.names, id);
         let (at, before) = h.reported_labels;
         if labels != 0 && (at, text(before)) <= (fact.at, text(labels)) {
             h.reported_labels = (fact.at, labels);
         }
-        if inserted == Inserted::Confirmed && retirements.is_empty() && self.confirm(seq, fact, carrier, object) {
+        if back {
+            self.derive_silence(host);
+        }
+        if subscribes {
+            self.derive_expectations(host, &[]);
+        }
+        if inserted == Inserted::Confirmed
+            && !outgrows
+            && retirements.is_empty()
+            && self.confirm(seq, fact, carrier, object)
+        {
             return vec![object];
         }
         let moved = filed.unwrap_or_else(|| self.file(seq, fact, carrier, Some(object), &retirements));
@@ -226,7 +238,8 @@ impl State {
         if !(repeats && lives) {
             return false;
         }
-        r.now.reported_at = fact.at;
+        let before = std::mem::replace(&mut r.now.reported_at, fact.at);
+        self.index.at(r.now.endpoint).heard(before, fact.at);
         self.tables.carriers.get_mut(carrier, seq).expect(WHY).claim(fact.at, Some(object), &[]);
         true
     }
@@ -272,6 +285,7 @@ impl State {
                     TargetRecord { workspace, application, workload, environment, name, ..TargetRecord::default() };
                 let id = self.tables.targets.push(record, seq);
                 self.index.targets.insert(key_ids, id);
+                self.index.targets_of.entry((workload, environment)).or_default().push(id);
                 id
             }
         };
@@ -312,10 +326,13 @@ impl State {
             (text(d.commit), version, endpoint, text(d.contact), text(d.labels), carrier)
         };
         self.tables.targets.get_mut(id, seq).expect(WHY).declare(declared, |a, b| content(a) > content(b));
-        if declared.commit != 0 {
-            let sighted = self.tables.logs.get_mut(log, seq).expect(WHY);
-            sighted.sight(carrier, fact.at, declared.commit, |a, b| text(a) > text(b));
-        }
+        let sighted = self.tables.logs.get_mut(log, seq).expect(WHY);
+        let moved = match declared.commit {
+            0 => Moved::default(),
+            commit => sighted.sight(carrier, fact.at, commit, |a, b| text(a) > text(b)),
+        };
+        self.derive_home(endpoint, log);
+        self.derive_moved(log, &moved);
         let rank = rank(0, &d.commit, &key.map(String::as_str));
         self.claim(seq, fact, carrier, Some(Object { kind: ObjectKind::Target, id, rank }), &[])
     }
@@ -398,12 +415,11 @@ impl State {
                 .collect::<Vec<_>>()
         });
         let record = self.tables.hosts.get_mut(id, seq).expect(WHY);
+        let expected_before = record.declared.as_ref().map(|d| d.expects.clone()).unwrap_or_default();
         if !record.carriers.contains(&carrier) {
             record.carriers.push(carrier);
         }
-        if h.heartbeat {
-            record.hear(fact.at);
-        }
+        let back = h.heartbeat && record.hear(fact.at);
         if h.retired {
             if let Err(at) = record.retirements.binary_search(&fact.at) {
                 record.retirements.insert(at, fact.at);
@@ -445,6 +461,10 @@ impl State {
             }
             self.derive_host(seq, id);
         }
+        if back {
+            self.derive_silence(id);
+        }
+        self.derive_expectations(id, &expected_before);
         touched
     }
 
@@ -454,93 +474,10 @@ impl State {
             let Some(id) = self.index.host(&self.tables, &c.host) else { continue };
             if self.tables.hosts.get_mut(id, seq).expect(WHY).turn(c.liveness, c.at, c.heard_at) {
                 touched.push(Object { kind: ObjectKind::Host, id, rank: 0 });
+                self.derive_silence(id);
             }
         }
         touched
-    }
-
-    fn derive(&mut self, seq: u64, object: Object, touched: &mut Touched) {
-        match object.kind {
-            ObjectKind::Target => self.derive_target(seq, object.id),
-            ObjectKind::Reconciler => {
-                self.derive_reconciler(seq, object.id);
-                let host = self.tables.reconcilers.get(object.id).expect(WHY).host;
-                if self.derive_host(seq, host) {
-                    touched.push(Object { kind: ObjectKind::Host, id: host, rank: 0 });
-                }
-            }
-            ObjectKind::Host => {
-                self.derive_host(seq, object.id);
-            }
-        }
-    }
-
-    fn derive_target(&mut self, seq: u64, id: u32) {
-        let target = self.tables.targets.get(id).expect(WHY);
-        let spans = self.tables.spans(ObjectKind::Target, id, target.carriers.iter().copied());
-        let derived = Arc::new(assignments(&target.declarations, &spans));
-        self.tables.targets.get_mut(id, seq).expect(WHY).assignments = Derived(derived);
-    }
-
-    fn derive_reconciler(&mut self, seq: u64, id: u32) {
-        let mut walk = std::mem::take(&mut self.walk);
-        self.tables.walk(id, &mut walk);
-        let r = self.tables.reconcilers.get_mut(id, seq).expect(WHY);
-        r.now = Derived(walk.now);
-        // A run of equal words names the source of the first one; of several sources the freshest prevails.
-        if let Some(freshest) = r.sources.iter().max_by_key(|w| w.at).filter(|w| w.at >= walk.now.reported_at) {
-            r.now.source = freshest.source;
-        }
-        self.walk = walk;
-    }
-
-    /// A host is retired when that was declared after everything else that was said of it, or when all that spoke of it is gone.
-    fn derive_host(&mut self, seq: u64, id: u32) -> bool {
-        let h = self.tables.hosts.get(id).expect(WHY);
-        let carried = |c: &u32| {
-            self.tables
-                .carriers
-                .get(*c)
-                .and_then(|c| c.object())
-                .is_some_and(|o| o.kind == ObjectKind::Host && o.id == id)
-        };
-        let declared = h.retirements.last().copied().filter(|at| *at >= h.newest_statement());
-        let mut gone = Micros::MIN;
-        let mut lives = h.carriers.iter().any(carried);
-        if !lives {
-            let spans = self.tables.spans(ObjectKind::Host, id, h.carriers.iter().copied());
-            gone = spans.iter().map(|(_, s)| s.to).max().unwrap_or(Micros::MIN);
-        }
-        for r in self.index.reconcilers_of(id) {
-            let now = &self.tables.reconcilers.get(*r).expect(WHY).now;
-            lives |= now.alive();
-            if lives {
-                break;
-            }
-            gone = gone.max(now.retired_at);
-        }
-        let retired_at = declared.unwrap_or(if lives || gone == Micros::MIN { Micros::MAX } else { gone });
-        if *h.retired_at == retired_at {
-            return false;
-        }
-        self.tables.hosts.get_mut(id, seq).expect(WHY).retired_at = Derived(retired_at);
-        true
-    }
-
-    /// Recomputes everything derived, after the tables were restored.
-    pub(super) fn derive_all(&mut self) {
-        for id in 0..self.tables.logs.len() as u32 {
-            self.tables.logs.get_mut(id, 0).expect(WHY).rebuild();
-        }
-        for id in 0..self.tables.targets.len() as u32 {
-            self.derive_target(0, id);
-        }
-        for id in 0..self.tables.reconcilers.len() as u32 {
-            self.derive_reconciler(0, id);
-        }
-        for id in 0..self.tables.hosts.len() as u32 {
-            self.derive_host(0, id);
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::commit_log::LogRecord;
 use super::history::History;
 use super::host::HostRecord;
 use super::names;
+use super::standing::Standing;
 use super::target::{Assignments, TargetRecord};
 use super::walk::{Now, Walk};
 use crate::ledger::record::{self, RecordError};
@@ -27,6 +28,8 @@ pub struct EndpointRecord {
     pub canonical: u32,
     /// As first spelled (name id).
     pub raw: u32,
+    /// The log in which its commits are placed, once it is described; derived.
+    pub log: Derived<Option<u32>>,
 }
 
 /// A workload version.
@@ -114,6 +117,8 @@ pub struct ReconcilerRecord {
     pub history: History,
     /// What is so now; derived.
     pub now: Derived<Now>,
+    /// Where it stands; derived.
+    pub standing: Derived<Standing>,
 }
 
 impl ReconcilerRecord {
@@ -264,6 +269,18 @@ impl Tables {
     pub fn place(&self, log: u32, commit: u32) -> Option<Place<'_>> {
         let at = self.logs.get(log)?.place(commit)?;
         Some(Place { at, commit: self.text(commit) })
+    }
+
+    /// The log in which the commits of an endpoint are placed; `None` while nobody described it.
+    pub fn home_log(&self, endpoint: u32) -> Option<u32> {
+        *self.endpoints.get(endpoint)?.log
+    }
+
+    /// The place in a log of the last applied commit that has one, of those a reconciler reported at an endpoint: an applied
+    /// commit without a place leaves what was proven as it was.
+    pub fn last_placed(&self, log: u32, endpoint: u32, r: &ReconcilerRecord) -> Option<Place<'_>> {
+        let said = r.history.iter().filter(|s| !s.gone && s.commit != 0 && s.endpoint == endpoint);
+        said.filter_map(|s| self.place(log, if s.applied != 0 { s.applied } else { s.commit })).last()
     }
 
     /// The assignment of a target that covers a commit of a log.

@@ -16,8 +16,8 @@ use tokio::runtime::Runtime;
 use super::Row;
 use super::under_test::HubUnderTest;
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default()).unwrap());
+pub(super) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+pub(super) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default()).unwrap());
 
 /// A hub on a file of its own.
 pub struct InProcess {
@@ -99,7 +99,7 @@ pub fn asked(query: &str) -> (Question, Policy) {
 }
 
 impl InProcess {
-    fn ledger(&self) -> &Ledger {
+    pub(super) fn ledger(&self) -> &Ledger {
         self.ledger.as_ref().unwrap()
     }
 }
