@@ -189,6 +189,9 @@ impl State {
             // Before a run takes the word in and with it the word of another source.
             self.hear_source(seq, id, &new);
         }
+        // At one time a failure outweighs what else was said; as soon as the rest is said again, it is the last word.
+        let newest = self.tables.reconcilers.get(id).and_then(|r| r.history.newest());
+        let outgrows = newest.is_some_and(|n| n.applied != 0 && n.first == n.last);
         let inserted = self.insert_statement(seq, id, new);
         if known.is_none() {
             for at in &retirements {
@@ -210,7 +213,11 @@ impl State {
         if labels != 0 && (at, text(before)) <= (fact.at, text(labels)) {
             h.reported_labels = (fact.at, labels);
         }
-        if inserted == Inserted::Confirmed && retirements.is_empty() && self.confirm(seq, fact, carrier, object) {
+        if inserted == Inserted::Confirmed
+            && !outgrows
+            && retirements.is_empty()
+            && self.confirm(seq, fact, carrier, object)
+        {
             return vec![object];
         }
         let moved = filed.unwrap_or_else(|| self.file(seq, fact, carrier, Some(object), &retirements));

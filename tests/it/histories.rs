@@ -264,7 +264,7 @@ fn histories(mix: Mix) -> impl Strategy<Value = Vec<Observed>> {
             let received_at = RECEIVED + history.len() as At;
             let said_at = Some(START + minute * MINUTE);
             let one = Observed { received_at, source: "push".into(), carrier, said_at, identity: None, said, spelling };
-            if !history.iter().any(|other| is_undecided(other, &one)) {
+            if !history.iter().any(|other| is_undecided(other, &one)) && !is_crowded(&history, &one) {
                 history.push(one);
             }
         }
@@ -303,10 +303,21 @@ fn exact(history: Vec<Observed>) -> Vec<Observed> {
     kept
 }
 
-/// Whether only the order of contents, which is free, could decide between two statements.
+/// Whether only the order of contents, which is free, could decide between two statements; or between two carriers that say the
+/// same of one target, of which either may be the one in force.
 fn is_undecided(a: &Observed, b: &Observed) -> bool {
     let related = a.carrier_key() == b.carrier_key() || a.said.object() == b.said.object();
-    a.said_at == b.said_at && related && a.said != b.said && order(&a.said) == order(&b.said)
+    let rivals = matches!(a.said, Said::Declares(_)) && a.carrier_key() != b.carrier_key();
+    a.said_at == b.said_at && related && (a.said != b.said || rivals) && order(&a.said) == order(&b.said)
+}
+
+/// Whether a carrier would declare one target, another one and the first again, all at one time: in which order is too fine a
+/// question.
+fn is_crowded(history: &[Observed], one: &Observed) -> bool {
+    let beside = |o: &&Observed| o.said_at == one.said_at && o.carrier_key() == one.carrier_key();
+    let beside: Vec<&Observed> = history.iter().filter(beside).chain([one]).collect();
+    let objects: BTreeSet<Object> = beside.iter().map(|o| o.said.object()).collect();
+    matches!(one.said, Said::Declares(_)) && objects.len() > 1 && beside.len() > 2
 }
 
 fn order(said: &Said) -> (bool, Option<Status>, Option<String>) {
