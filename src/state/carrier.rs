@@ -198,18 +198,11 @@ impl CarrierRecord {
         true
     }
 
-    /// Whether it named an object at a time, as far as it keeps that.
-    pub fn names(&self, object: Object, at: Micros) -> bool {
-        self.claims().any(|c| c.object == Some(object) && c.first <= at && at <= c.last)
-    }
-
     /// The same with further times at which it named an object.
-    pub fn with(&self, object: Object, times: &[Micros]) -> CarrierRecord {
+    pub fn with(&self, said: &[(Micros, Object)]) -> CarrierRecord {
         let mut all = self.clone();
-        for &at in times {
-            if !all.names(object, at) {
-                all.claim(at, Some(object), &[]);
-            }
+        for (at, object) in said {
+            all.claim(*at, Some(*object), &[]);
         }
         all
     }

@@ -10,9 +10,10 @@ use crate::ledger::record::{Decode, Derived, Encode};
 use super::blocks::{Block, Blocks};
 use super::carrier::{self, CarrierRecord, Object, ObjectKind, Span};
 use super::commit_log::LogRecord;
-use super::history::History;
+use super::history::{History, Statement};
 use super::host::HostRecord;
 use super::names;
+use super::rank::rank;
 use super::standing::Standing;
 use super::target::{Assignments, TargetRecord};
 use super::walk::{Now, Walk};
@@ -326,12 +327,14 @@ impl Tables {
         if let Some(carrier) = self.carriers.get(r.carrier).filter(|_| r.more_carriers.is_empty()) {
             // A run of claims keeps its first and its last time. Where a departure came into it late, what its only carrier said in
             // between stands in the history of the reconciler, and says that it lived then.
-            let hidden = |at: &Micros| dead.iter().any(|(from, to)| from < at && at < to);
-            let said = r.history.iter().filter(|s| !s.gone).flat_map(|s| [s.first, s.last]);
-            let between: Vec<Micros> = said.filter(hidden).collect();
+            let hidden = |at: Micros| dead.iter().any(|(from, to)| *from <= at && at < *to);
+            let names = [self.host_name(r.host), self.text(r.name)];
+            let ranked = |s: &Statement| rank(s.status as u64, &self.some(s.commit).map(str::to_owned), &names);
+            let named = |s: &Statement| Object { kind: ObjectKind::Reconciler, id, rank: ranked(s) };
+            let said = r.history.iter().filter(|s| !s.gone && (hidden(s.first) || hidden(s.last)));
+            let between: Vec<_> = said.flat_map(|s| [(s.first, named(&s)), (s.last, named(&s))]).collect();
             if !between.is_empty() {
-                let object = Object { kind: ObjectKind::Reconciler, id, rank: 0 };
-                dead = without_life(id, std::iter::once(&carrier.with(object, &between)), retirements);
+                dead = without_life(id, std::iter::once(&carrier.with(&between)), retirements);
             }
         }
         // Whatever else is known, what comes after a declared retirement is a first word.

@@ -503,3 +503,23 @@ fn meaning_07_what_only_repeats_a_run_is_no_departure_however_late_it_comes() {
         );
     });
 }
+
+#[test]
+fn meaning_14_a_carrier_that_names_another_and_returns_at_one_time_never_let_go() {
+    each(|hub| {
+        let roaming = |host: &str, status: &str, minute: u32| {
+            let commit = if host == "h1" { String::new() } else { c('a') };
+            let mut report = said_of(host, DEV, &commit, status, minute);
+            report["metadata"]["name"] = json!("roaming");
+            report
+        };
+        // Of one time, unknown comes before failure: h2 is named, then h1, then h2 again.
+        hub.ingest(&[
+            roaming("h2", "unknown", 0),
+            roaming("h2", "unknown", 15),
+            roaming("h2", "failure", 14),
+            roaming("h1", "unknown", 14),
+        ]);
+        shows(hub, "deployments", "host started_at ended_at", &[json!(["h2", t(0), null])]);
+    });
+}
