@@ -7,6 +7,7 @@ mod answers;
 mod cursor;
 mod deployment_state;
 mod edge;
+mod few;
 mod health;
 mod inflate;
 mod ingest;

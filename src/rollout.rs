@@ -7,6 +7,7 @@ mod bucket;
 mod deployment_state;
 mod status;
 
+pub use bucket::{Range, Stand, subscribed};
 pub use deployment_state::{DeploymentState, Subscriber, deployment_state};
 pub use status::status;
 
@@ -81,6 +82,31 @@ impl Default for Policy {
             min_hosts: 1,
             silent: SilentPolicy::Block,
             stall_after: 30 * 60 * 1_000_000,
+        }
+    }
+}
+
+impl Policy {
+    /// The verdict on one target, first that applies. `success_hosts` may stop at `min_hosts`; `unchanged` is the time since
+    /// a bucket changed.
+    pub fn verdict(&self, b: &Buckets, success_hosts: u64, superseded: bool, unchanged: i64) -> Verdict {
+        let (mut total, mut failures) = (b.total(), b.failure);
+        match self.silent {
+            SilentPolicy::Block => {}
+            SilentPolicy::Ignore => total -= b.silent,
+            SilentPolicy::Fail => failures += b.silent,
+        }
+        let enough = total > 0 && b.success as f64 * 100.0 >= self.min_success_percent * total as f64;
+        if enough && b.success > 0 && failures <= self.max_failures && success_hosts >= self.min_hosts {
+            Verdict::Complete
+        } else if superseded {
+            Verdict::Superseded
+        } else if failures > self.max_failures {
+            Verdict::Failed
+        } else if b.total() > 0 && unchanged >= self.stall_after {
+            Verdict::Stalled
+        } else {
+            Verdict::InProgress
         }
     }
 }
@@ -164,8 +190,8 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Counts one.
-    pub fn add(&mut self, bucket: Bucket) {
+    /// Counts some.
+    pub fn add(&mut self, bucket: Bucket, n: u64) {
         *match bucket {
             Bucket::Success => &mut self.success,
             Bucket::Failure => &mut self.failure,
@@ -174,7 +200,7 @@ impl Buckets {
             Bucket::Silent => &mut self.silent,
             Bucket::NeverReported => &mut self.never_reported,
             Bucket::Retired => &mut self.retired,
-        } += 1;
+        } += n;
     }
 
     /// All but the retired.

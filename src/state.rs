@@ -6,19 +6,26 @@
 pub mod blocks;
 pub mod carrier;
 pub mod commit_log;
+pub mod expectations;
 pub mod history;
 pub mod host;
 mod index;
 pub mod names;
 mod packed;
 mod rank;
+pub mod standing;
+pub mod subscribers;
 pub mod tables;
 pub mod target;
 pub mod walk;
 
+mod derive;
 mod fold;
+mod known;
 
 use std::cmp::Ordering;
+
+use hashbrown::HashMap;
 
 pub use carrier::{Object, ObjectKind};
 pub use host::Heartbeat;
@@ -49,6 +56,8 @@ pub struct State {
     index: Index,
     heartbeat: Heartbeat,
     watched_sources: Vec<String>,
+    /// The first receipt of what was said of each host since this state was made.
+    known_since: HashMap<u32, Micros>,
     walk: walk::Walk,
 }
 
@@ -188,13 +197,14 @@ impl State {
         }
     }
 
-    /// Hosts that turned late or silent.
+    /// Hosts that turned late or silent: none before one full interval of listening to it, however old what it said.
     pub fn overdue(&self, now: Micros, listening_since: Micros) -> Vec<LivenessChange> {
         let mut changes = Vec::new();
         for (id, h) in self.tables.hosts.iter() {
             if *h.retired_at != Micros::MAX {
                 continue;
             }
+            let listening_since = self.known_since.get(&id).map_or(listening_since, |at| listening_since.max(*at));
             let Some((liveness, at)) = self.heartbeat.overdue(h, listening_since, now) else { continue };
             if self.is_watched(id, h) {
                 continue;

@@ -18,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::App;
 use super::answers::FRESHNESS;
 use super::cursor;
+use super::few;
 use super::openapi::{self, Shape};
 use super::params::Params;
 use super::problem::Problem;
@@ -150,6 +151,9 @@ async fn whole(app: &App, published: &Published, resource: &'static Resource, ur
 }
 
 async fn rows(app: &App, published: &Published, select: Select, limit: usize) -> Result<Bytes, Problem> {
+    if let Some(rows) = few::rows(app, published, &select, limit) {
+        return rows;
+    }
     let (sql, bound) = select.finish(limit);
     let statement = Statement { sql, params: Bound::Positional(bound) };
     json_rows(app, published, statement).await

@@ -11,10 +11,21 @@ use serde_json::Value;
 /// A SELECT in the making.
 #[derive(Debug)]
 pub(super) struct Select {
-    table: &'static str,
+    pub(super) table: &'static str,
     conditions: Vec<String>,
-    order: &'static [&'static str],
+    pub(super) order: &'static [&'static str],
     bound: Vec<Value>,
+    /// The filters behind the conditions, as long as they are all that the conditions say.
+    pub(super) filters: Option<Vec<Filtered>>,
+}
+
+/// A filter with its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Filtered {
+    /// The text of a column is one of these, or null.
+    AnyOf { column: &'static str, values: Vec<String>, or_null: bool },
+    /// A column is one of these.
+    Flag { column: &'static str, values: Vec<bool> },
 }
 
 /// The value that filters for null.
@@ -23,7 +34,13 @@ const NULL: &str = "null";
 impl Select {
     /// Every row of a resource.
     fn all(resource: &'static Resource) -> Select {
-        Select { table: resource.table, conditions: Vec::new(), order: resource.order, bound: Vec::new() }
+        Select {
+            table: resource.table,
+            conditions: Vec::new(),
+            order: resource.order,
+            bound: Vec::new(),
+            filters: Some(Vec::new()),
+        }
     }
 
     /// Reads the filters of a resource.
@@ -58,6 +75,7 @@ impl Select {
         let bound = select.bind(Value::from(id));
         let named: Vec<String> = resource.id.iter().map(|c| format!("CAST({c} AS VARCHAR) = {bound}")).collect();
         select.conditions.push(format!("({})", named.join(" OR ")));
+        select.filters = None;
         select
     }
 
@@ -72,6 +90,7 @@ impl Select {
             steps.push(format!("({})", step.join(" AND ")));
         }
         self.conditions.push(format!("({})", steps.join(" OR ")));
+        self.filters = None;
     }
 
     /// The statement for at most `limit` rows.
@@ -91,32 +110,34 @@ impl Select {
         format!("${}", self.bound.len())
     }
 
-    fn any_of(&mut self, column: &str, values: Vec<String>) {
-        let or_null = values.iter().any(|v| v == NULL);
-        let bound: Vec<String> = values.into_iter().filter(|v| v != NULL).map(|v| self.bind(Value::from(v))).collect();
+    fn any_of(&mut self, column: &'static str, mut values: Vec<String>) {
+        let all = values.len();
+        values.retain(|v| v != NULL);
+        let or_null = values.len() < all;
+        let bound: Vec<String> = values.iter().map(|v| self.bind(Value::from(v.as_str()))).collect();
         self.conditions.push(match (bound.as_slice(), or_null) {
             ([], _) => format!("{column} IS NULL"),
             ([one], false) => format!("{column} = {one}"),
             (_, false) => format!("{column} IN ({})", bound.join(", ")),
             (_, true) => format!("({column} IS NULL OR {column} IN ({}))", bound.join(", ")),
         });
+        self.filters.iter_mut().for_each(|f| f.push(Filtered::AnyOf { column, values: values.clone(), or_null }));
     }
 
-    fn flag(&mut self, column: &str, values: &[String]) -> Result<(), Problem> {
-        let mut words = Vec::new();
-        for value in values {
-            match value.as_str() {
-                "true" | "1" => words.push(column.to_owned()),
-                "false" | "0" => words.push(format!("NOT {column}")),
-                other => {
-                    return Err(Problem::parameter(
-                        format!("'{column}' is true or false, not '{other}'"),
-                        "Leave the parameter out to see both.",
-                    ));
-                }
-            }
-        }
+    fn flag(&mut self, column: &'static str, values: &[String]) -> Result<(), Problem> {
+        let read = |value: &String| match value.as_str() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            other => Err(Problem::parameter(
+                format!("'{column}' is true or false, not '{other}'"),
+                "Leave the parameter out to see both.",
+            )),
+        };
+        let values = values.iter().map(read).collect::<Result<Vec<bool>, Problem>>()?;
+        let words: Vec<String> =
+            values.iter().map(|is| if *is { column.to_owned() } else { format!("NOT {column}") }).collect();
         self.conditions.push(format!("({})", words.join(" OR ")));
+        self.filters.iter_mut().for_each(|f| f.push(Filtered::Flag { column, values: values.clone() }));
         Ok(())
     }
 
@@ -124,6 +145,7 @@ impl Select {
         if let Some(at) = at {
             let bound = self.bind(Value::from(rfc3339(at)));
             self.conditions.push(condition(&bound));
+            self.filters = None;
         }
     }
 }

@@ -111,6 +111,8 @@ impl Backlog {
             let Some(mut next) = self.facts.pop_front() else { break };
             match carriers.resolve(state, &mut next.fact) {
                 Resolved::First => next.novelty = state.novelty(&next.fact),
+                // Folding the group decides: what turns out to be news after all is taken again.
+                Resolved::Again => next.novelty = Novelty::Known,
                 Resolved::Later => next.novelty = Novelty::Changed,
                 Resolved::Unclear => {
                     self.facts.push_front(next);
@@ -130,6 +132,8 @@ impl Backlog {
 #[derive(Default)]
 struct Carriers {
     latest: HashMap<CarrierKey, Latest>,
+    /// What carriers said before their latest.
+    earlier: HashSet<(CarrierKey, u64)>,
     untimed: HashSet<(CarrierKey, u64)>,
 }
 
@@ -143,6 +147,8 @@ struct Latest {
 enum Resolved {
     /// The group has no news of this carrier yet: the state judges.
     First,
+    /// The group has news of this carrier, and this repeats it.
+    Again,
     /// The group has news of this carrier: this is news too.
     Later,
     /// Its event time depends on folding the group.
@@ -155,12 +161,13 @@ impl Carriers {
             state.resolve(fact);
             return Resolved::First;
         };
-        if fact.clock == Clock::Said {
-            return Resolved::Later;
-        }
         if fact.identity == latest.identity {
             (fact.at, fact.clock) = (latest.at, latest.clock);
-            return Resolved::Later;
+            return Resolved::Again;
+        }
+        if fact.clock == Clock::Said {
+            let said = self.earlier.contains(&(fact.carrier, fact.identity));
+            return if said { Resolved::Again } else { Resolved::Later };
         }
         // Said before, but perhaps not by the carrier's latest statement: by content it would be new, by version it is known.
         let mut known = fact.clone();
@@ -172,7 +179,10 @@ impl Carriers {
     }
 
     fn remember(&mut self, fact: &Fact) {
-        self.latest.insert(fact.carrier, Latest { identity: fact.identity, at: fact.at, clock: fact.clock });
+        let latest = Latest { identity: fact.identity, at: fact.at, clock: fact.clock };
+        if let Some(before) = self.latest.insert(fact.carrier, latest) {
+            self.earlier.insert((fact.carrier, before.identity));
+        }
         if fact.clock != Clock::Said {
             self.untimed.insert((fact.carrier, fact.identity));
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::catalog::Catalog;
 use super::error::{ErrorKind, QueryError, from_engine};
-use super::format::{Format, plain_batch, plain_schema};
+use super::format::{Encoder, Format, plain_batch, plain_schema};
 use super::limits::Limits;
 use super::log::{QueryLog, Running};
 use super::memory::Total;
@@ -53,6 +54,19 @@ pub struct Rows {
     pub schema: SchemaRef,
     /// The rows.
     pub batches: Vec<RecordBatch>,
+}
+
+impl Rows {
+    /// The rows as a JSON array, as a statement would answer them.
+    pub fn json(&self) -> Result<Bytes, QueryError> {
+        let mut encoder = Encoder::new(Format::Json, &self.schema)?;
+        let mut out = Vec::new();
+        for batch in self.batches.iter().filter(|b| b.num_rows() > 0) {
+            out.extend_from_slice(&encoder.batch(batch)?);
+        }
+        out.extend_from_slice(&encoder.finish()?);
+        Ok(out.into())
+    }
 }
 
 /// What the engine is doing.

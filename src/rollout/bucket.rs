@@ -1,28 +1,34 @@
 //! Where one reconciler stands relative to the range of commits asked about: the table of design §8, first row that applies.
+//!
+//! Invariant: the rules stand here once, for the gate and for the table of rollouts. A [`Standing`] decides nearly always;
+//! where it cannot, it says so, and the reconciler's history is read.
 
-use crate::model::{Liveness, Status};
+use crate::model::{Micros, Status};
 use crate::state::Tables;
+use crate::state::standing::Standing;
 use crate::state::tables::{Place, ReconcilerRecord};
 use crate::state::target::{Assignment, Assignments, TargetRecord};
-use crate::state::walk::Walk;
+use crate::state::walk::{Walk, Word};
 
 use super::Bucket;
 
 /// The range asked about on one target.
 #[derive(Debug)]
-pub(super) struct Range<'a> {
-    pub(super) tables: &'a Tables,
-    pub(super) target: &'a TargetRecord,
+pub struct Range<'a> {
+    tables: &'a Tables,
+    assignments: &'a Assignments,
     /// Number of the assignment asked about.
-    pub(super) index: usize,
+    index: usize,
     /// C₁.
     pub(super) first: Option<Place<'a>>,
     /// Cₙ.
-    pub(super) last: Option<Place<'a>>,
+    last: Option<Place<'a>>,
+    /// Whether commits are placed in the log that standings are about.
+    home: bool,
 }
 
 /// Where a reconciler stands, and why where the bucket alone does not say.
-pub(super) type Stand = (Bucket, Option<&'static str>);
+pub type Stand = (Bucket, Option<&'static str>);
 
 impl<'a> Range<'a> {
     /// The range of an assignment, from the given commit on or from its first one.
@@ -35,11 +41,30 @@ impl<'a> Range<'a> {
             Some(commit) => tables.place(log, commit),
             None => places().min(),
         };
-        Range { tables, target, index, first, last: places().max() }
+        Range { first, last: places().max(), ..Range::between(tables, target, index, None) }
+    }
+
+    /// The whole range of an assignment.
+    pub fn whole(tables: &'a Tables, target: &'a TargetRecord, index: usize) -> Range<'a> {
+        Range::new(tables, target, index, None)
+    }
+
+    /// The range of an assignment between two commits; `None` where no commit of it has a place.
+    pub fn between(tables: &'a Tables, target: &'a TargetRecord, index: usize, ends: Option<(u32, u32)>) -> Range<'a> {
+        let assignments: &'a Assignments = &target.assignments;
+        let log = assignments.list[index].log;
+        Range {
+            tables,
+            assignments,
+            index,
+            first: ends.and_then(|e| tables.place(log, e.0)),
+            last: ends.and_then(|e| tables.place(log, e.1)),
+            home: tables.home_log(subscribed(target, index)) == Some(log),
+        }
     }
 
     pub(super) fn assignment(&self) -> &Assignment {
-        &self.target.assignments.list[self.index]
+        &self.assignments.list[self.index]
     }
 
     fn place(&self, commit: u32) -> Option<Place<'a>> {
@@ -48,90 +73,116 @@ impl<'a> Range<'a> {
 
     /// Whether a commit belongs to a version that was on the target before the one asked about.
     fn was_before(&self, commit: u32) -> bool {
-        let all: &Assignments = &self.target.assignments;
+        let all = self.assignments;
         let covering = self.tables.cover(all, self.assignment().log, commit);
         covering.is_some_and(|i| all.was_before(all.list[i].version, self.index))
     }
 
     /// Whether a commit is one of C₁…Cₙ.
     fn holds(&self, commit: u32, place: Option<Place<'_>>) -> bool {
-        let all: &Assignments = &self.target.assignments;
         commit != 0
-            && self.tables.cover(all, self.assignment().log, commit) == Some(self.index)
+            && self.tables.cover(self.assignments, self.assignment().log, commit) == Some(self.index)
             && place.is_none_or(|p| self.first.is_none_or(|f| p >= f))
+    }
+
+    /// Whether a commit is past Cₙ.
+    pub fn is_past(&self, commit: u32) -> bool {
+        self.past(self.place(commit))
     }
 
     fn past(&self, place: Option<Place<'_>>) -> bool {
         place.is_some_and(|p| self.last.is_some_and(|l| p > l))
     }
 
-    /// The bucket. `walk` is scratch space.
-    pub(super) fn stand(&self, id: u32, r: &ReconcilerRecord, walk: &mut Walk) -> Stand {
-        let now = &r.now;
-        if !now.alive() {
-            return (Bucket::Retired, None);
-        }
-        let applied = self.place(now.applied);
-        let attempted = if now.attempted == now.applied { applied } else { self.place(now.attempted) };
-        if self.past(applied) && self.was_before(now.applied) {
-            return (Bucket::Behind, Some("rolled_back"));
-        }
-        if self.proven(id, r, applied, walk) {
-            return (Bucket::Success, None);
-        }
-        let host = self.tables.hosts.get(r.host);
-        if host.is_some_and(|h| h.liveness() == Liveness::Silent) {
-            return (Bucket::Silent, None);
-        }
-        for (commit, place) in [(now.attempted, attempted), (now.applied, applied)] {
-            if self.holds(commit, place) {
-                self.tables.walk(id, walk);
-                let word = walk.word_on(now.endpoint, commit).map_or(now.status, |w| w.status);
-                return (unproven(word), None);
-            }
-        }
-        if (self.past(applied) || self.past(attempted)) && now.status != Status::Success {
-            return (unproven(now.status), Some("newer_commit"));
-        }
-        let note = (applied.is_none() && now.applied != 0).then_some("unknown_commit");
-        (Bucket::Behind, note)
+    /// Where all stand that stand so; `None` where only their histories tell.
+    pub fn stand(&self, s: &Standing) -> Option<Stand> {
+        self.judge(s, |applied| self.proven(s, applied))
     }
 
-    /// Whether the latest success that counts stands in the range or past it.
-    fn proven(&self, id: u32, r: &ReconcilerRecord, applied: Option<Place<'_>>, walk: &mut Walk) -> bool {
+    /// Where one reconciler stands, by its history if need be. `walk` is scratch space.
+    pub fn stand_of(&self, id: u32, r: &ReconcilerRecord, walk: &mut Walk) -> Stand {
+        let s = &r.standing;
+        let by_history = |applied| {
+            self.proven(s, applied).or_else(|| {
+                self.tables.walk(id, walk);
+                let limit = applied.or_else(|| self.tables.last_placed(self.assignment().log, r.now.endpoint, r));
+                let here = walk.words.iter().filter(|w| w.endpoint == r.now.endpoint && w.status == Status::Success);
+                Some(here.map(|w| w.commit).any(|c| self.counts(c) && self.place(c) <= limit))
+            })
+        };
+        self.judge(s, by_history).unwrap_or((Bucket::Behind, None))
+    }
+
+    fn judge(&self, s: &Standing, proven: impl FnOnce(Option<Place<'a>>) -> Option<bool>) -> Option<Stand> {
+        if !s.alive {
+            return Some((Bucket::Retired, None));
+        }
+        let applied = self.place(s.applied);
+        let attempted = if s.attempted == s.applied { applied } else { self.place(s.attempted) };
+        if self.past(applied) && self.was_before(s.applied) {
+            return Some((Bucket::Behind, Some("rolled_back")));
+        }
+        if proven(applied)? {
+            return Some((Bucket::Success, None));
+        }
+        if s.silent {
+            return Some((Bucket::Silent, None));
+        }
+        for (commit, place, word) in [(s.attempted, attempted, s.attempted_word), (s.applied, applied, s.applied_word)]
+        {
+            if self.holds(commit, place) {
+                return Some((unproven(word), None));
+            }
+        }
+        if (self.past(applied) || self.past(attempted)) && s.status != Status::Success {
+            return Some((unproven(s.status), Some("newer_commit")));
+        }
+        let note = (applied.is_none() && s.applied != 0).then_some("unknown_commit");
+        Some((Bucket::Behind, note))
+    }
+
+    /// Whether the latest success that counts stands in the range or past it; `None` where the standing cannot tell.
+    fn proven(&self, s: &Standing, applied: Option<Place<'_>>) -> Option<bool> {
+        let runs_well = s.status == Status::Success && s.attempted == s.applied;
         let Some(first) = self.first else {
             // No order is known: the same commit, successful, is all that can be said.
-            return r.now.status == Status::Success
-                && self.holds(r.now.applied, applied)
-                && r.now.applied == r.now.attempted;
+            return Some(runs_well && self.holds(s.applied, applied));
         };
         match applied {
-            Some(p) if p < first => return false,
+            // Nothing after what runs counts.
+            Some(p) if p < first => return Some(false),
             // What runs succeeded: its own place counts, unless its version was here before.
-            Some(_)
-                if r.now.status == Status::Success
-                    && r.now.attempted == r.now.applied
-                    && !self.was_before(r.now.applied) =>
-            {
-                return true;
-            }
+            Some(_) if runs_well && !self.was_before(s.applied) => return Some(true),
+            _ if !self.home => return None,
             _ => {}
         }
-        self.tables.walk(id, walk);
-        let limit = applied.or_else(|| self.last_placed(r));
-        walk.words.iter().any(|w| {
-            w.endpoint == r.now.endpoint
-                && w.status == Status::Success
-                && self.place(w.commit).is_some_and(|p| p >= first && limit.is_some_and(|l| p <= l))
-                && !self.was_before(w.commit)
-        })
+        if self.place(s.proven).is_none_or(|p| p < first) {
+            return Some(false);
+        }
+        // The latest success is of an older version that came back; an earlier one may still count.
+        if self.was_before(s.proven) { None } else { Some(true) }
     }
 
-    /// The place of the last applied commit that has one: an applied commit without a place leaves what was proven as it was.
-    fn last_placed(&self, r: &ReconcilerRecord) -> Option<Place<'a>> {
-        let said = r.history.iter().filter(|s| !s.gone && s.commit != 0 && s.endpoint == r.now.endpoint);
-        said.filter_map(|s| self.place(if s.applied != 0 { s.applied } else { s.commit })).last()
+    /// Whether a success on a commit counts for this range: it is placed there or later, and is not of a version that was here before.
+    fn counts(&self, commit: u32) -> bool {
+        self.place(commit).is_some_and(|p| self.first.is_some_and(|f| p >= f)) && !self.was_before(commit)
     }
+
+    /// When a reconciler first succeeded at the range or past it, if it ever did.
+    pub fn succeeded_at(&self, words: &[Word], endpoint: u32) -> Option<Micros> {
+        let mut first = Micros::MAX;
+        for w in words.iter().filter(|w| w.endpoint == endpoint) {
+            if w.succeeded_at < first && self.counts(w.commit) {
+                first = w.succeeded_at;
+            }
+        }
+        (first != Micros::MAX).then_some(first)
+    }
+}
+
+/// The endpoint whose subscribers an assignment is about: the one in force, else its own.
+pub fn subscribed(target: &TargetRecord, index: usize) -> u32 {
+    target.assignments.in_force().map_or(target.assignments.list[index].endpoint, |(_, a)| a.endpoint)
 }
 
 fn unproven(status: Status) -> Bucket {

@@ -1,26 +1,30 @@
 //! Answers a question: which targets are meant, what the buckets hold, and what follows from the policy.
+//!
+//! Invariant: what an answer costs does not grow with the hosts. Reconcilers are judged by groups that stand alike, and only
+//! the few that are named are looked at one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashSet;
 
 use crate::model::{ManifestsSaid, Micros};
 use crate::normalize;
-use crate::state::target::TargetRecord;
 use crate::state::walk::Walk;
 use crate::state::{State, Tables};
 
-use super::bucket::Range;
-use super::{
-    Answer, Asked, Bucket, Buckets, Freshness, HoldsUp, Policy, Question, SilentPolicy, TargetAnswer, Verdict,
-};
+use super::bucket::{Range, Stand};
+use super::{Answer, Asked, Bucket, Buckets, Freshness, HoldsUp, Policy, Question, TargetAnswer, Verdict};
 
 /// Hosts and targets named in an answer.
 const NAMED: usize = 100;
 
 /// The span in which a report counts as fresh.
-const FRESH_SECONDS: u64 = 300;
+const FRESH: i64 = 300 * 1_000_000;
 
 /// The state of a rollout.
 pub fn status(state: &State, question: &Question, policy: &Policy, now: Micros) -> Answer {
     let mut answer =
-        Answering { state, policy, now, walk: Walk::default(), hosts: Vec::new(), heard: 0, oldest: Micros::MAX };
+        Answering { state, policy, now, walk: Walk::default(), held: Vec::new(), heard: 0, oldest: Micros::MAX };
     let targets = matching(state, question);
     if targets.is_empty() {
         return answer.nothing(Verdict::NoTargets, no_targets(question));
@@ -44,10 +48,6 @@ pub fn status(state: &State, question: &Question, policy: &Policy, now: Micros) 
     let verdict = per_target.iter().map(|t| t.verdict).min().unwrap_or(Verdict::NoTargets);
     let reason = reason_of(&per_target, verdict, &buckets);
     per_target.truncate(NAMED);
-    answer
-        .hosts
-        .sort_by(|a, b| (rank(a.bucket), &a.host, &a.reconciler).cmp(&(rank(b.bucket), &b.host, &b.reconciler)));
-    answer.hosts.truncate(NAMED);
     let total = buckets.total();
     Answer {
         verdict,
@@ -55,7 +55,7 @@ pub fn status(state: &State, question: &Question, policy: &Policy, now: Micros) 
         total,
         buckets,
         freshness: answer.freshness(total),
-        hosts: answer.hosts,
+        hosts: answer.named(),
         policy: policy.clone(),
         targets: per_target,
     }
@@ -88,23 +88,27 @@ fn plural(n: usize, what: &str) -> String {
 
 /// Living targets that the selectors mean.
 fn matching(state: &State, q: &Question) -> Vec<u32> {
-    let t = state.view();
-    let text = |want: &Option<String>, id: u32| want.as_deref().is_none_or(|w| t.text(id) == w);
-    let endpoint = q.manifests_endpoint.as_deref().map(|raw| endpoints(state, raw));
-    let at = |record: &TargetRecord| {
-        let Some(wanted) = &endpoint else { return true };
-        record.assignments.in_force().is_some_and(|(_, a)| wanted.contains(&a.endpoint))
+    let (t, index) = (state.view(), state.index());
+    // A name that was never seen matches nothing.
+    let id = |want: &Option<String>| want.as_deref().map(|name| index.name(t, name).unwrap_or(u32::MAX));
+    let wanted = [&q.environment, &q.workload, &q.deployment_target, &q.application, &q.workspace].map(id);
+    let endpoints = q.manifests_endpoint.as_deref().map(|raw| endpoints(state, raw));
+    let mut candidates: Vec<u32> = match (&wanted, &endpoints) {
+        ([Some(environment), Some(workload), ..], _) => index.targets_of(*workload, *environment).to_vec(),
+        (_, Some(endpoints)) => endpoints.iter().flat_map(|e| index.targets_at(*e)).copied().collect(),
+        _ => (0..t.targets.len() as u32).collect(),
     };
-    let wanted = |r: &TargetRecord| {
-        r.assignments.in_force().is_some()
-            && text(&q.environment, r.environment)
-            && text(&q.workload, r.workload)
-            && text(&q.deployment_target, r.name)
-            && text(&q.application, r.application)
-            && text(&q.workspace, r.workspace)
-            && at(r)
-    };
-    t.targets.iter().filter(|(_, r)| wanted(r)).map(|(id, _)| id).collect()
+    candidates.retain(|id| {
+        t.targets.get(*id).is_some_and(|r| {
+            let names = [r.environment, r.workload, r.name, r.application, r.workspace];
+            let at = r.assignments.in_force().map(|(_, a)| a.endpoint);
+            wanted.iter().zip(names).all(|(want, is)| want.is_none_or(|w| w == is))
+                && at.is_some_and(|at| endpoints.as_ref().is_none_or(|e| e.contains(&at)))
+        })
+    });
+    candidates.sort_unstable();
+    candidates.dedup();
+    candidates
 }
 
 /// The endpoints a spelling can mean, of any storage type.
@@ -181,12 +185,19 @@ struct Answering<'a> {
     policy: &'a Policy,
     now: Micros,
     walk: Walk,
-    hosts: Vec<HoldsUp>,
+    held: Vec<Held<'a>>,
     heard: u64,
     oldest: Micros,
 }
 
-impl Answering<'_> {
+/// Some that hold a rollout up: reconcilers that stand alike, or hosts that never reported.
+struct Held<'a> {
+    bucket: Bucket,
+    note: Option<&'static str>,
+    ids: Box<dyn Iterator<Item = u32> + 'a>,
+}
+
+impl<'a> Answering<'a> {
     fn nothing(self, verdict: Verdict, reason: String) -> Answer {
         Answer {
             verdict,
@@ -204,9 +215,9 @@ impl Answering<'_> {
         Freshness {
             heard: self.heard,
             of,
-            within_seconds: FRESH_SECONDS,
+            within_seconds: FRESH as u64 / 1_000_000,
             oldest_reported_at: (self.oldest != Micros::MAX).then(|| self.oldest.to_string()),
-            text: format!("{} of {of} heard from in the last {} min", self.heard, FRESH_SECONDS / 60),
+            text: format!("{} of {of} heard from in the last {} min", self.heard, FRESH / 60_000_000),
         }
     }
 
@@ -219,38 +230,38 @@ impl Answering<'_> {
             target.assignments.in_force().expect("only targets with something in force are asked about");
         let mut buckets = Buckets::default();
         let mut changed = range.assignment().start;
-        let mut success_hosts: Vec<u32> = Vec::new();
-        for &r in state.index().subscribers(current.endpoint) {
-            let Some(record) = t.reconcilers.get(r).filter(|r| r.now.endpoint == current.endpoint) else { continue };
-            let (bucket, note) = range.stand(r, record, &mut self.walk);
-            buckets.add(bucket);
-            if bucket == Bucket::Retired {
-                continue;
-            }
-            changed = changed.max(record.now.since);
-            self.heard += u64::from(self.now.since(record.now.reported_at) <= FRESH_SECONDS as i64 * 1_000_000);
-            self.oldest = self.oldest.min(record.now.reported_at);
-            if bucket == Bucket::Success {
-                success_hosts.push(record.host);
-            } else {
-                self.hold_up(t, r, bucket, note);
-            }
-        }
-        for host in missing(state, target, current.endpoint) {
-            buckets.add(Bucket::NeverReported);
-            if self.hosts.len() < NAMED * 10 {
-                self.hosts.push(HoldsUp {
-                    host: t.host_name(host).to_owned(),
-                    contact: contact(t, host),
-                    ..never_reported()
-                });
+        let mut succeeded: Vec<&'a BTreeSet<u32>> = Vec::new();
+        let mut one_by_one = Vec::new();
+        if let Some(subscribers) = state.index().current(current.endpoint) {
+            changed = subscribers.last_change().map_or(changed, |at| at.max(changed));
+            self.heard += subscribers.heard_since(self.now.plus(-FRESH));
+            self.oldest = subscribers.oldest_report().map_or(self.oldest, |at| at.min(self.oldest));
+            for (standing, ids) in subscribers.groups() {
+                match range.stand(standing) {
+                    Some((bucket, note)) => {
+                        buckets.add(bucket, ids.len() as u64);
+                        match bucket {
+                            Bucket::Success => succeeded.push(ids),
+                            Bucket::Retired => {}
+                            _ => self.held.push(Held { bucket, note, ids: Box::new(ids.iter().copied()) }),
+                        }
+                    }
+                    None => one_by_one.extend(ids),
+                }
             }
         }
-        success_hosts.sort_unstable();
-        success_hosts.dedup();
-        let verdict = self.verdict(&buckets, success_hosts.len() as u64, in_force != index, changed);
+        let by_history = self.one_by_one(&range, one_by_one, &mut buckets);
+        let missing = state.index().expectations().missing(id);
+        if missing.len() > 0 {
+            buckets.add(Bucket::NeverReported, missing.len() as u64);
+            self.held.push(Held { bucket: Bucket::NeverReported, note: None, ids: Box::new(missing) });
+        }
+        let success_hosts =
+            hosts_up_to(t, succeeded.into_iter().flatten().copied().chain(by_history), self.policy.min_hosts);
+        let verdict = self.policy.verdict(&buckets, success_hosts, in_force != index, self.now.since(changed));
         let a = range.assignment();
-        let commit = from.or((a.commit != 0).then_some(a.commit));
+        let began = from.or((a.commit != 0).then_some(a.commit));
+        let commit = began.map(|c| t.text(c)).or(range.first.map(|p| p.commit));
         TargetAnswer {
             workspace: t.text(target.workspace).to_owned(),
             application: t.text(target.application).to_owned(),
@@ -258,7 +269,7 @@ impl Answering<'_> {
             environment: t.text(target.environment).to_owned(),
             deployment_target: t.text(target.name).to_owned(),
             version: Some(t.version_text(a.version).to_owned()),
-            commit: commit.map(|c| t.text(c).to_owned()),
+            commit: commit.map(str::to_owned),
             verdict,
             reason: self.reason(verdict, &buckets, t.version_text(current.version)),
             total: buckets.total(),
@@ -267,47 +278,45 @@ impl Answering<'_> {
         }
     }
 
-    fn hold_up(&mut self, t: &Tables, id: u32, bucket: Bucket, note: Option<&'static str>) {
-        // The list is sorted and cut later; a bound keeps an answer about a whole fleet small.
-        if self.hosts.len() >= NAMED * 10 && rank(bucket) > 0 {
-            return;
+    /// Judges by their histories those whose standings do not tell; gives those that succeeded.
+    fn one_by_one(&mut self, range: &Range<'_>, ids: Vec<u32>, buckets: &mut Buckets) -> Vec<u32> {
+        let t = self.state.view();
+        let mut succeeded = Vec::new();
+        let mut held: BTreeMap<Stand, Vec<u32>> = BTreeMap::new();
+        for id in ids {
+            let Some(r) = t.reconcilers.get(id) else { continue };
+            let stand = range.stand_of(id, r, &mut self.walk);
+            buckets.add(stand.0, 1);
+            match stand.0 {
+                Bucket::Success => succeeded.push(id),
+                _ => held.entry(stand).or_default().push(id),
+            }
         }
-        let Some(r) = t.reconcilers.get(id) else { return };
-        let now = &r.now;
-        self.hosts.push(HoldsUp {
-            host: t.host_name(r.host).to_owned(),
-            reconciler: Some(t.text(r.name).to_owned()),
-            bucket,
-            note,
-            commit: t.some(now.applied).map(str::to_owned),
-            attempted_commit: t.some(now.attempted).map(str::to_owned),
-            status: Some(now.status.as_str()),
-            message: t.some(now.message).map(str::to_owned),
-            reported_at: Some(now.reported_at.to_string()),
-            contact: contact(t, r.host),
-        });
+        for ((bucket, note), ids) in held {
+            self.held.push(Held { bucket, note, ids: Box::new(ids.into_iter()) });
+        }
+        succeeded
     }
 
-    fn verdict(&self, b: &Buckets, success_hosts: u64, superseded: bool, changed: Micros) -> Verdict {
-        let p = self.policy;
-        let (mut total, mut failures) = (b.total(), b.failure);
-        match p.silent {
-            SilentPolicy::Block => {}
-            SilentPolicy::Ignore => total -= b.silent,
-            SilentPolicy::Fail => failures += b.silent,
+    /// Those that hold it up, the worst first. Of those alike the longest known are named.
+    fn named(&mut self) -> Vec<HoldsUp> {
+        let t = self.state.view();
+        self.held.sort_by_key(|h| rank(h.bucket));
+        let mut named: Vec<HoldsUp> = Vec::new();
+        for alike in std::mem::take(&mut self.held).chunk_by_mut(|a, b| a.bucket == b.bucket) {
+            let left = NAMED - named.len();
+            let mut ids: Vec<(u32, Bucket, Option<&'static str>)> = Vec::new();
+            for Held { bucket, note, ids: group } in alike {
+                ids.extend(group.take(left).map(|id| (id, *bucket, *note)));
+            }
+            ids.sort_unstable();
+            ids.truncate(left);
+            let mut named_here: Vec<HoldsUp> =
+                ids.into_iter().filter_map(|(id, b, note)| hold_up(t, id, b, note)).collect();
+            named_here.sort_by(|a, b| (&a.host, &a.reconciler).cmp(&(&b.host, &b.reconciler)));
+            named.append(&mut named_here);
         }
-        let enough = total > 0 && b.success as f64 * 100.0 >= p.min_success_percent * total as f64;
-        if enough && b.success > 0 && failures <= p.max_failures && success_hosts >= p.min_hosts {
-            Verdict::Complete
-        } else if superseded {
-            Verdict::Superseded
-        } else if failures > p.max_failures {
-            Verdict::Failed
-        } else if b.total() > 0 && self.now.since(changed) >= p.stall_after {
-            Verdict::Stalled
-        } else {
-            Verdict::InProgress
-        }
+        named
     }
 
     fn reason(&self, verdict: Verdict, b: &Buckets, current: &str) -> String {
@@ -338,33 +347,51 @@ impl Answering<'_> {
     }
 }
 
-fn never_reported() -> HoldsUp {
-    HoldsUp {
-        host: String::new(),
-        reconciler: None,
-        bucket: Bucket::NeverReported,
-        note: None,
-        commit: None,
-        attempted_commit: None,
-        status: None,
-        message: None,
-        reported_at: None,
-        contact: None,
+/// One that holds it up; `id` is that of a reconciler, or of a host that never reported.
+fn hold_up(t: &Tables, id: u32, bucket: Bucket, note: Option<&'static str>) -> Option<HoldsUp> {
+    if bucket == Bucket::NeverReported {
+        return Some(HoldsUp {
+            host: t.host_name(id).to_owned(),
+            reconciler: None,
+            bucket,
+            note,
+            commit: None,
+            attempted_commit: None,
+            status: None,
+            message: None,
+            reported_at: None,
+            contact: contact(t, id),
+        });
     }
+    let r = t.reconcilers.get(id)?;
+    let now = &r.now;
+    Some(HoldsUp {
+        host: t.host_name(r.host).to_owned(),
+        reconciler: Some(t.text(r.name).to_owned()),
+        bucket,
+        note,
+        commit: t.some(now.applied).map(str::to_owned),
+        attempted_commit: t.some(now.attempted).map(str::to_owned),
+        status: Some(now.status.as_str()),
+        message: t.some(now.message).map(str::to_owned),
+        reported_at: Some(now.reported_at.to_string()),
+        contact: contact(t, r.host),
+    })
+}
+
+/// How many hosts these reconcilers are on; no more than `enough` are counted.
+fn hosts_up_to(t: &Tables, ids: impl Iterator<Item = u32>, enough: u64) -> u64 {
+    let mut hosts: HashSet<u32> = HashSet::new();
+    for r in ids.filter_map(|id| t.reconcilers.get(id)) {
+        if hosts.len() as u64 >= enough {
+            break;
+        }
+        hosts.insert(r.host);
+    }
+    hosts.len() as u64
 }
 
 fn contact(t: &Tables, host: u32) -> Option<String> {
     let declared = t.hosts.get(host)?.declared.as_ref()?;
     t.some(declared.contact).map(str::to_owned)
-}
-
-/// Hosts that are expected on a target and never reported for its endpoint.
-fn missing(state: &State, target: &TargetRecord, endpoint: u32) -> Vec<u32> {
-    let t = state.view();
-    let wanted = (target.workload, target.environment, target.name);
-    let reported = |host: u32| {
-        let subscribers = state.index().subscribers(endpoint);
-        state.index().reconcilers_of(host).iter().any(|r| subscribers.binary_search(r).is_ok())
-    };
-    t.hosts.iter().filter(|(id, h)| t.expects(*id, h).contains(&wanted) && !reported(*id)).map(|(id, _)| id).collect()
 }

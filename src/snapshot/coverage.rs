@@ -91,6 +91,14 @@ impl Shared {
         self.assigned.get_or_init(|| assigned(&self.tables))
     }
 
+    /// The commit at which an assignment began; the first one it covers where its declaration named none. 0 when neither is known.
+    pub(super) fn first_commit(&self, row: (u32, u32)) -> u32 {
+        match self.assignment(row).commit {
+            0 => self.assigned().ends(row).map_or(0, |e| e.commit),
+            commit => commit,
+        }
+    }
+
     pub(super) fn target(&self, target: u32) -> &TargetRecord {
         self.tables.targets.get(target).expect("rows are made from the targets there are")
     }
@@ -254,10 +262,7 @@ impl Rows for Assignments {
             },
             "sequence" => |_, r| Cell::Number(i64::from(r.1) + 1),
             "version" => |s, r| Cell::Text(s.0.tables.version_text(s.0.assignment(*r).version)),
-            "commit" => |s, r| {
-                let ends = s.0.assigned().ends(*r);
-                ends.map_or(Cell::Null, |e| Cell::Text(s.0.tables.text(e.commit)))
-            },
+            "commit" => |s, r| Cell::some(s.0.tables.text(s.0.first_commit(*r))),
             "storage_type" => |s, r| s.0.storage_type(s.0.assignment(*r).endpoint),
             "manifests_endpoint" => |s, r| Cell::Text(s.0.tables.endpoint_text(s.0.assignment(*r).endpoint)),
             "author" => |s, r| s.0.version_detail(s.0.assignment(*r).version, |v| v.author),
@@ -299,7 +304,7 @@ impl Dated for Assignments {
             u64::from(row.0) << 32 | u64::from(row.1),
             u64::from(a.version) << 32 | u64::from(a.endpoint),
             a.start.0 as u64 ^ (a.end.0 as u64).rotate_left(32),
-            u64::from(a.contact) << 32 | u64::from(ends.map_or(0, |e| e.commit)),
+            u64::from(a.contact) << 32 | u64::from(self.0.first_commit(*row)),
             ends.map_or(0, |e| e.last) as u64,
             version.map_or(0, |v| u64::from(v.author) << 32 | u64::from(v.pull_request)),
         ])

@@ -88,7 +88,7 @@ impl Generation {
             Scan::of(coverage::RunningCommits(s())),
             Scan::of(rollouts::RolloutStates(s())),
             Scan::of(hosts::Hosts(s())),
-            Scan::of(hosts::HostTransitions(s())),
+            Scan::of(hosts::HostTransitions::new(s())),
             Scan::of(hosts::Expectations::new(s())),
             Scan::of(reconcilers::Reconcilers(s())),
             Scan::of(reconcilers::ReconcilerSources(s())),

@@ -9,6 +9,7 @@ use super::ids::id;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::model::{Liveness, Micros};
+use crate::state::ObjectKind;
 use crate::state::host::{HostDeclared, HostRecord};
 
 /// Label sets (name id of their JSON) to cluster type, ring and region.
@@ -23,7 +24,8 @@ fn label_sets(s: &Shared) -> LabelSets {
     sets
 }
 
-fn known_labels(json: &str) -> [Option<String>; 3] {
+/// Cluster type, ring and region among a host's labels.
+pub(super) fn known_labels(json: &str) -> [Option<String>; 3] {
     let labels: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
     let find = |names: &[&str]| {
         let value = names.iter().find_map(|n| labels.get(*n))?;
@@ -87,7 +89,7 @@ impl Rows for Hosts {
             "class" => |s, r| s.declared(*r, |d| d.class),
             "contact" => |s, r| s.declared(*r, |d| d.contact),
             "liveness" => |s, r| Cell::Text(s.0.liveness(*r)),
-            "liveness_since" => |s, r| stretches(s.host(*r)).last().map_or(Cell::Null, |t| Cell::time(t.1)),
+            "liveness_since" => |s, r| stretches(s.host(*r), &[]).last().map_or(Cell::Null, |t| Cell::time(t.1)),
             "first_heard_at" => |s, r| Cell::time(s.host(*r).first_seen_at),
             "last_heard_at" => |s, r| Cell::time(s.host(*r).heard_at),
             "retired_at" => |s, r| Cell::time(*s.host(*r).retired_at),
@@ -105,10 +107,19 @@ impl Rows for Hosts {
     }
 }
 
-/// Stretches of one liveness: (liveness, start, end).
-fn stretches(host: &HostRecord) -> Vec<(Liveness, Micros, Micros)> {
-    let mut changes = vec![(Liveness::Online, host.first_seen_at)];
-    changes.extend(host.silences.iter().filter(|e| e.at < *host.retired_at).map(|e| (e.liveness, e.at)));
+/// Stretches of one liveness: (liveness, start, end). `dead` are the times without life, as far as they are over.
+fn stretches(host: &HostRecord, dead: &[(Micros, Micros)]) -> Vec<(Liveness, Micros, Micros)> {
+    let mut heard = vec![(Liveness::Online, host.first_seen_at)];
+    heard.extend(host.silences.iter().filter(|e| e.at < *host.retired_at).map(|e| (e.liveness, e.at)));
+    let mut changes = heard.clone();
+    for &(from, to) in dead.iter().filter(|d| d.1 < *host.retired_at) {
+        changes.retain(|c| c.1 < from || to <= c.1);
+        changes.push((Liveness::Retired, from));
+        let back = heard.iter().rev().find(|c| c.1 <= to).map_or(Liveness::Online, |c| c.0);
+        changes.retain(|c| c.1 != to);
+        changes.push((back, to));
+    }
+    changes.sort_by_key(|c| c.1);
     if *host.retired_at != Micros::MAX {
         changes.push((Liveness::Retired, *host.retired_at));
     }
@@ -118,7 +129,39 @@ fn stretches(host: &HostRecord) -> Vec<(Liveness, Micros, Micros)> {
 
 /// The table `host_transitions`.
 #[derive(Debug)]
-pub(super) struct HostTransitions(pub(super) Arc<Shared>);
+pub(super) struct HostTransitions {
+    shared: Arc<Shared>,
+    dead: std::sync::OnceLock<HashMap<u32, Vec<(Micros, Micros)>>>,
+}
+
+impl HostTransitions {
+    pub(super) fn new(shared: Arc<Shared>) -> HostTransitions {
+        HostTransitions { shared, dead: std::sync::OnceLock::new() }
+    }
+}
+
+/// The times without life of the hosts that had any.
+fn dead(s: &Shared) -> HashMap<u32, Vec<(Micros, Micros)>> {
+    let t = &s.tables;
+    let left = |id: u32, h: &HostRecord| {
+        let stays = |c: &u32| t.carriers.get(*c).is_some_and(|c| c.only_ever(ObjectKind::Host, id));
+        !h.retirements.is_empty() || !h.carriers.iter().all(stays)
+    };
+    let mut members: HashMap<u32, Vec<u32>> =
+        t.hosts.iter().filter(|(id, h)| left(*id, h)).map(|(id, _)| (id, Vec::new())).collect();
+    for (id, r) in t.reconcilers.iter() {
+        if !members.contains_key(&r.host) && !t.dead_times(id, r).is_empty() {
+            members.insert(r.host, Vec::new());
+        }
+    }
+    for (id, r) in t.reconcilers.iter() {
+        if let Some(members) = members.get_mut(&r.host) {
+            members.push(id);
+        }
+    }
+    let dead = |(id, members): (u32, Vec<u32>)| Some((id, t.host_dead_times(id, t.hosts.get(id)?, &members)));
+    members.into_iter().filter_map(dead).collect()
+}
 
 impl Rows for HostTransitions {
     type Row = (u32, Liveness, Micros, Micros);
@@ -128,20 +171,20 @@ impl Rows for HostTransitions {
     }
 
     fn chunks(&self) -> usize {
-        self.0.tables.hosts.len().div_ceil(CHUNK)
+        self.shared.tables.hosts.len().div_ceil(CHUNK)
     }
 
     fn chunk(&self, chunk: usize) -> Vec<Self::Row> {
-        let hosts =
-            chunk_of(self.0.tables.hosts.len(), chunk).filter_map(|i| Some((i, self.0.tables.hosts.get(i as u32)?)));
-        hosts
-            .flat_map(|(i, h)| stretches(h).into_iter().map(move |(l, start, end)| (i as u32, l, start, end)))
-            .collect()
+        let all = &self.shared.tables.hosts;
+        let dead = self.dead.get_or_init(|| dead(&self.shared));
+        let hosts = chunk_of(all.len(), chunk).filter_map(|i| Some((i as u32, all.get(i as u32)?)));
+        let of = |id: u32| dead.get(&id).map_or(&[][..], Vec::as_slice);
+        hosts.flat_map(|(id, h)| stretches(h, of(id)).into_iter().map(move |(l, a, b)| (id, l, a, b))).collect()
     }
 
     fn reader(column: &str) -> Option<Reader<Self>> {
         Some(match column {
-            "host" => |s, r| Cell::Text(s.0.tables.host_name(r.0)),
+            "host" => |s, r| Cell::Text(s.shared.tables.host_name(r.0)),
             "liveness" => |_, r| Cell::Text(r.1.as_str()),
             "started_at" => |_, r| Cell::time(r.2),
             "ended_at" => |_, r| Cell::time(r.3),
@@ -155,7 +198,7 @@ impl Rows for HostTransitions {
     }
 
     fn shared(&self) -> &Shared {
-        &self.0
+        &self.shared
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-pub use views::{VIEWS, View};
+pub use views::{HOST_STATE, VIEWS, View};
 
 /// The type of a column as the tables show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

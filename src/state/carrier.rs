@@ -1,9 +1,8 @@
 //! What a carrier declared over time: which object, or nothing any more (design §3.14).
 //!
 //! Invariants: statements are ordered by (time, departure last, object). Equal neighbours are one run with a first and a last
-//! time, but for targets: of what declares a target every statement is kept, as the gate must not depend on the order of arrival.
-//! An object lives while the newest
-//! statement of any of its carriers names it.
+//! time, but for departures and targets: of what declares a target every statement is kept, as the gate must not depend on the
+//! order of arrival. An object lives while the newest statement of any of its carriers names it.
 
 use crate::ledger::record::{Decode, Encode};
 
@@ -85,9 +84,9 @@ fn is_content(identity: u64) -> bool {
     identity & 1 == 1
 }
 
-/// Whether equal neighbours are kept as one run.
+/// Whether equal neighbours are kept as one run; departures never are, for what comes late may stand between them.
 fn is_run(object: Option<Object>) -> bool {
-    object.is_none_or(|o| o.kind != ObjectKind::Target)
+    object.is_some_and(|o| o.kind != ObjectKind::Target)
 }
 
 /// How many statements without a time of their own are known again.
@@ -172,7 +171,7 @@ impl CarrierRecord {
                 }
                 return !same;
             }
-            Some(n) if n.object == object && n.first <= at => {
+            Some(n) if n.object == object && n.starts() <= new.starts() => {
                 if let (Some(o), Some(new), true) = (&mut n.object, object, n.last == at) {
                     o.rank = o.rank.max(new.rank);
                 }
@@ -181,12 +180,13 @@ impl CarrierRecord {
             Some(_) => {}
         }
         let mut all: Vec<_> = self.claims().collect();
-        if all.iter().any(|c| c.object == object && c.first <= at && at <= c.last) {
+        let stands = new.starts();
+        if all.iter().any(|c| c.object == object && c.starts() <= stands && stands <= c.ends()) {
             return false;
         }
-        let next = all.partition_point(|c| c.starts() < new.starts());
+        let next = all.partition_point(|c| c.starts() < stands);
         // What comes late is kept apart from its neighbours, so that a departure that comes later still finds its place.
-        let inside = next > 0 && all[next - 1].ends() > new.starts();
+        let inside = next > 0 && all[next - 1].ends() > stands;
         if inside {
             let p = all[next - 1];
             all.splice(next - 1..next, [p.starting(), new, p.ending()]);
@@ -196,6 +196,15 @@ impl CarrierRecord {
         self.newest = all.pop();
         self.earlier = all;
         true
+    }
+
+    /// The same with further times at which it named an object.
+    pub fn with(&self, said: &[(Micros, Object)]) -> CarrierRecord {
+        let mut all = self.clone();
+        for (at, object) in said {
+            all.claim(*at, Some(*object), &[]);
+        }
+        all
     }
 
     /// Cuts runs of an object that go across this time into their first and their last statement.
@@ -297,6 +306,30 @@ mod tests {
         assert_eq!(spans(&c, 1), [(3, 5)]);
         c.claim(Micros(6), object(1), &[]);
         assert!(c.object().is_some());
+    }
+
+    #[test]
+    fn of_one_time_another_object_stands_between_two_words_about_one() {
+        let ranked = |id, rank| Some(Object { kind: ObjectKind::Reconciler, id, rank });
+        let told = [(7, ranked(1, 1)), (6, ranked(1, 1)), (6, ranked(1, 3)), (6, ranked(2, 2))];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]] {
+            let mut c = CarrierRecord::new(CarrierKey(1), 0);
+            for i in order {
+                c.claim(Micros(told[i].0), told[i].1, &[]);
+            }
+            let of = |id| c.spans(ObjectKind::Reconciler, id).iter().map(|s| (s.from.0, s.to.0)).collect::<Vec<_>>();
+            assert_eq!((of(1), of(2)), (vec![(6, 6), (6, i64::MAX)], vec![(6, 6)]), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_late_finds_its_place_between_departures() {
+        let mut c = CarrierRecord::new(CarrierKey(1), 0);
+        for at in [2, 5, 9] {
+            c.claim(Micros(at), None, &[]);
+        }
+        c.claim(Micros(3), object(1), &[]);
+        assert_eq!(spans(&c, 1), [(3, 5)]);
     }
 
     #[test]

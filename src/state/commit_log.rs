@@ -4,6 +4,7 @@
 //! earliest time at which any watcher saw it for the n-th time. Every distinct sighting is kept, so places do not depend on the
 //! order of arrival.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::ledger::record::{Decode, Derived, Encode};
@@ -22,6 +23,15 @@ pub struct Watcher {
 
 /// The visits of a commit: the time of its first, second … appearance.
 pub type Visits = Vec<Micros>;
+
+/// What a sighting changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Commits that had no place before.
+    pub placed: Vec<u32>,
+    /// Commits that had a place stand in another order now.
+    pub reordered: bool,
+}
 
 /// A commit log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -42,8 +52,8 @@ impl LogRecord {
         LogRecord { repo, branch, ..LogRecord::default() }
     }
 
-    /// Files a sighting; true when a place changed. `later` breaks ties between commits seen by one watcher at one time.
-    pub fn sight(&mut self, watcher: u32, at: Micros, commit: u32, later: impl Fn(u32, u32) -> bool) -> bool {
+    /// Files a sighting. `later` breaks ties between commits of one time.
+    pub fn sight(&mut self, watcher: u32, at: Micros, commit: u32, later: impl Fn(u32, u32) -> bool) -> Moved {
         let w = match self.watchers.iter().position(|w| w.id == watcher) {
             Some(i) => &mut self.watchers[i],
             None => {
@@ -52,21 +62,25 @@ impl LogRecord {
             }
         };
         if w.sightings.contains(&(at, commit)) {
-            return false;
+            return Moved::default();
         }
         let in_order = w.sightings.last().is_none_or(|s| s.0 < at);
         if in_order {
             let returns = w.sightings.last().is_none_or(|s| s.1 != commit);
             w.sightings.push((at, commit));
             if !returns {
-                return false;
+                return Moved::default();
             }
-            let visits = w.sightings.chunk_by(|a, b| a.1 == b.1).filter(|run| run[0].1 == commit).count();
-            return Self::visit(Arc::make_mut(&mut self.places), commit, visits, at);
+            let nth = w.sightings.chunk_by(|a, b| a.1 == b.1).filter(|run| run[0].1 == commit).count();
+            let before = self.place(commit);
+            Self::visit(Arc::make_mut(&mut self.places), commit, nth, at);
+            return self.moved(commit, before, later);
         }
         let next = w.sightings.partition_point(|s| s.0 < at || (s.0 == at && s.1 != commit && later(commit, s.1)));
         w.sightings.insert(next, (at, commit));
-        self.rebuild()
+        let before = Arc::clone(&self.places);
+        self.rebuild();
+        self.moved_since(&before, later)
     }
 
     /// Whether this very sighting is filed.
@@ -74,23 +88,42 @@ impl LogRecord {
         self.watchers.iter().any(|w| w.id == watcher && w.sightings.contains(&(at, commit)))
     }
 
-    fn visit(places: &mut HashMap<u32, Visits>, commit: u32, nth: usize, at: Micros) -> bool {
+    fn visit(places: &mut HashMap<u32, Visits>, commit: u32, nth: usize, at: Micros) {
         let visits = places.entry(commit).or_default();
         match visits.get_mut(nth - 1) {
-            Some(v) if *v <= at => false,
-            Some(v) => {
-                *v = at;
-                true
-            }
-            None => {
-                visits.push(at);
-                true
-            }
+            Some(v) => *v = at.min(*v),
+            None => visits.push(at),
         }
     }
 
-    /// Recomputes the places from the sightings; true when they changed.
-    pub fn rebuild(&mut self) -> bool {
+    /// What follows when one commit had another place before, or none.
+    fn moved(&self, commit: u32, before: Option<Micros>, later: impl Fn(u32, u32) -> bool) -> Moved {
+        let Some(before) = before else { return Moved { placed: vec![commit], reordered: false } };
+        let after = self.place(commit).unwrap_or(before);
+        let passed = |other: u32, at: Micros| {
+            let is_later = |than: Micros| at > than || (at == than && later(other, commit));
+            is_later(before) != is_later(after)
+        };
+        let others = self.commits().filter(|(c, _)| *c != commit && before != after);
+        let reordered = others.filter_map(|(c, visits)| Some((c, *visits.last()?))).any(|(c, at)| passed(c, at));
+        Moved { placed: Vec::new(), reordered }
+    }
+
+    fn moved_since(&self, before: &HashMap<u32, Visits>, later: impl Fn(u32, u32) -> bool) -> Moved {
+        let order = |a: &(Micros, u32), b: &(Micros, u32)| {
+            a.0.cmp(&b.0).then_with(|| if a.1 == b.1 { Ordering::Equal } else { later(a.1, b.1).cmp(&later(b.1, a.1)) })
+        };
+        let mut known: Vec<(Micros, u32)> = before.iter().filter_map(|(c, v)| Some((*v.last()?, *c))).collect();
+        known.sort_unstable_by(order);
+        let now: Vec<(Micros, u32)> = known.iter().filter_map(|(_, c)| Some((self.place(*c)?, *c))).collect();
+        Moved {
+            placed: self.places.keys().filter(|c| !before.contains_key(*c)).copied().collect(),
+            reordered: now.len() < known.len() || !now.is_sorted_by(|a, b| order(a, b) == Ordering::Less),
+        }
+    }
+
+    /// Recomputes the places from the sightings.
+    pub fn rebuild(&mut self) {
         let mut places: HashMap<u32, Visits> = HashMap::new();
         for w in &self.watchers {
             let mut seen: HashMap<u32, usize> = HashMap::new();
@@ -101,9 +134,7 @@ impl LogRecord {
                 Self::visit(&mut places, commit, *nth, at);
             }
         }
-        let changed = places != **self.places;
         *self.places = Arc::new(places);
-        changed
     }
 
     /// The time of a commit's newest return: its place.

@@ -1,24 +1,20 @@
 //! Applies facts to the tables: one function per kind of fact.
 //!
 //! Invariant: whatever a fact touches, the derived fields (`now`, `assignments`, `retired_at`, places) of all objects that
-//! depend on it are recomputed before `apply` returns.
-
-use std::sync::Arc;
-
-use crate::ledger::record::Derived;
+//! depend on it are recomputed before `apply` returns, by [`super::derive`].
 
 use super::carrier::{CarrierRecord, Object, ObjectKind};
-use super::commit_log::LogRecord;
+use super::commit_log::{LogRecord, Moved};
 use super::history::{Inserted, Statement};
 use super::host::{HostDeclared, HostRecord};
 use super::index::add;
 use super::rank::rank;
 use super::tables::{EndpointRecord, ReconcilerRecord, SourceRecord, SourceWord, VersionRecord};
-use super::target::{Declared, TargetRecord, assignments};
+use super::target::{Declared, TargetRecord};
 use super::{State, Touched, tie};
 use crate::model::{Body, Clock, Declaration, Endpoint, Fact, HostDeclaration, LivenessChange, Micros, Report, Sighting};
 
-const WHY: &str = "the id came from the index, which names existing records only";
+pub(super) const WHY: &str = "the id came from the index, which names existing records only";
 
 impl State {
     /// Folds a (resolved) fact in; `seq` is the sequence that makes it durable.
@@ -84,7 +80,10 @@ impl State {
             return *id;
         }
         let raw = self.intern(&e.raw, seq);
-        let id = self.tables.endpoints.push(EndpointRecord { storage_type, canonical, raw }, seq);
+        let id = self
+            .tables
+            .endpoints
+            .push(EndpointRecord { storage_type, canonical, raw, ..EndpointRecord::default() }, seq);
         self.index.endpoints.insert((storage_type, canonical), id);
         id
     }
@@ -99,30 +98,41 @@ impl State {
         log
     }
 
-    fn intern_host(&mut self, name: &str, at: Micros, seq: u64) -> u32 {
+    fn intern_host(&mut self, name: &str, fact: &Fact, seq: u64) -> u32 {
         let name = self.intern(name, seq);
         if let Some(id) = self.index.hosts.get(&name) {
             return *id;
         }
-        let id = self.tables.hosts.push(HostRecord::new(name, at), seq);
+        let id = self.tables.hosts.push(HostRecord::new(name, fact.at), seq);
         self.index.hosts.insert(name, id);
+        self.known_since.insert(id, fact.received_at);
         id
     }
 
     /// Files what a carrier names, and recomputes all objects it ever named when that changed.
     fn claim(&mut self, seq: u64, fact: &Fact, carrier: u32, object: Option<Object>, barriers: &[Micros]) -> Touched {
+        let moved = self.file(seq, fact, carrier, object, barriers);
+        self.derive_named(seq, carrier, object, moved)
+    }
+
+    /// Files what a carrier names; true when other objects it named may be concerned.
+    fn file(&mut self, seq: u64, fact: &Fact, carrier: u32, object: Option<Object>, barriers: &[Micros]) -> bool {
         let record = self.tables.carriers.get_mut(carrier, seq).expect(WHY);
-        let moved = record.claim(fact.at, object, barriers);
+        let moved = record.claim(fact.at, object, barriers) && (record.claims().count() > 1 || object.is_none());
+        if moved {
+            self.mark_departures(seq, carrier, fact.received_at);
+        }
+        moved
+    }
+
+    fn derive_named(&mut self, seq: u64, carrier: u32, object: Option<Object>, moved: bool) -> Touched {
         let mut touched: Touched = object.into_iter().collect();
-        if moved && (record.claims().count() > 1 || object.is_none()) {
-            for claim in record.claims() {
-                if let Some(o) = claim.object
-                    && !touched.contains(&o)
-                {
+        if moved {
+            for o in self.tables.carriers.get(carrier).expect(WHY).claims().filter_map(|c| c.object) {
+                if !touched.contains(&o) {
                     touched.push(o);
                 }
             }
-            self.mark_departures(seq, carrier, fact.received_at);
         }
         for o in touched.clone() {
             self.derive(seq, o, &mut touched);
@@ -137,6 +147,7 @@ impl State {
         for pair in claims.windows(2) {
             if let Some(o) = pair[0].object
                 && o.kind == ObjectKind::Reconciler
+                && pair[1].object != Some(o)
             {
                 self.mark_departure(seq, o.id, pair[1].first, received_at);
             }
@@ -160,7 +171,7 @@ impl State {
     }
 
     fn apply_report(&mut self, seq: u64, fact: &Fact, carrier: u32, source: u32, report: &Report) -> Touched {
-        let host = self.intern_host(&report.host, fact.at, seq);
+        let host = self.intern_host(&report.host, fact, seq);
         let name = self.intern(&report.reconciler, seq);
         let kind = self.intern(&report.reconciler_type, seq);
         let known = self.index.reconcilers.get(&(host, name)).copied();
@@ -172,10 +183,26 @@ impl State {
             id
         });
         let endpoint = self.intern_endpoint(&report.endpoint, seq);
-        add(&mut self.index.subscribers, endpoint, id);
+        let subscribes = add(&mut self.index.subscribers, endpoint, id);
         let new = self.statement(fact, report, endpoint, source, seq);
-        let inserted = self.insert_statement(seq, id, new);
         let retirements = self.tables.hosts.get(host).expect(WHY).retirements.clone();
+        let object = Object {
+            kind: ObjectKind::Reconciler,
+            id,
+            rank: rank(report.status as u64, &report.commit, &[&report.host, &report.reconciler]),
+        };
+        // A departure that is known already ends the life that a late word began: it must stand before the word is merged.
+        let late = self.tables.carriers.get(carrier).and_then(CarrierRecord::newest).is_some_and(|c| c.last >= fact.at);
+        let filed = late.then(|| self.file(seq, fact, carrier, Some(object), &retirements));
+        let r = self.tables.reconcilers.get(id).expect(WHY);
+        if carrier != r.carrier || !r.more_carriers.is_empty() {
+            // Before a run takes the word in and with it the word of another source.
+            self.hear_source(seq, id, &new);
+        }
+        // At one time a failure outweighs what else was said; as soon as the rest is said again, it is the last word.
+        let newest = self.tables.reconcilers.get(id).and_then(|r| r.history.newest());
+        let outgrows = newest.is_some_and(|n| n.applied != 0 && n.first == n.last);
+        let inserted = self.insert_statement(seq, id, new);
         if known.is_none() {
             for at in &retirements {
                 self.mark_departure(seq, id, *at, fact.received_at);
@@ -185,28 +212,32 @@ impl State {
         if carrier != r.carrier && !r.more_carriers.contains(&carrier) {
             r.more_carriers.push(carrier);
         }
-        if r.history.newest().is_some_and(|n| n.last == fact.at) {
+        if r.history.newest().is_some_and(|n| n.last == fact.at && n.same(&new)) {
             r.kind = kind;
-        }
-        let several = !r.more_carriers.is_empty();
-        if several || self.tables.carriers.get(r.carrier).is_none_or(|c| c.source != source) {
-            self.hear_source(seq, id, &new);
         }
         let labels = self.intern(&report.labels, seq);
         let h = self.tables.hosts.get_mut(host, seq).expect(WHY);
-        h.hear(fact.at);
-        if labels != 0 && h.reported_labels.0 <= fact.at {
+        let back = h.hear(fact.at);
+        let text = |id: u32| super::names::text(&self.tables.names, id);
+        let (at, before) = h.reported_labels;
+        if labels != 0 && (at, text(before)) <= (fact.at, text(labels)) {
             h.reported_labels = (fact.at, labels);
         }
-        let object = Object {
-            kind: ObjectKind::Reconciler,
-            id,
-            rank: rank(report.status as u64, &report.commit, &[&report.host, &report.reconciler]),
-        };
-        if inserted == Inserted::Confirmed && retirements.is_empty() && self.confirm(seq, fact, carrier, object) {
+        if back {
+            self.derive_silence(host);
+        }
+        if subscribes {
+            self.derive_expectations(host, &[]);
+        }
+        if inserted == Inserted::Confirmed
+            && !outgrows
+            && retirements.is_empty()
+            && self.confirm(seq, fact, carrier, object)
+        {
             return vec![object];
         }
-        self.claim(seq, fact, carrier, Some(object), &retirements)
+        let moved = filed.unwrap_or_else(|| self.file(seq, fact, carrier, Some(object), &retirements));
+        self.derive_named(seq, carrier, Some(object), moved)
     }
 
     /// A later word that says the same moves the time of the last report and nothing else; false when there is more to it.
@@ -218,7 +249,8 @@ impl State {
         if !(repeats && lives) {
             return false;
         }
-        r.now.reported_at = fact.at;
+        let before = std::mem::replace(&mut r.now.reported_at, fact.at);
+        self.index.at(r.now.endpoint).heard(before, fact.at);
         self.tables.carriers.get_mut(carrier, seq).expect(WHY).claim(fact.at, Some(object), &[]);
         true
     }
@@ -229,24 +261,6 @@ impl State {
         let raw = self.intern(&report.raw_status, seq);
         let message = self.intern(&report.message, seq);
         said(fact, report, [endpoint, commit, applied, raw, message, source])
-    }
-
-    /// The statement a report makes, when all its words were seen before; `None` means it certainly changes something.
-    pub(super) fn find_statement(&self, fact: &Fact, report: &Report) -> Option<(u32, Statement)> {
-        let t = &self.tables;
-        let name = |text: &str| self.index.name(t, text);
-        let some = |text: &Option<String>| text.as_deref().map_or(Some(0), name);
-        let id = self.index.reconciler(t, &report.host, &report.reconciler)?;
-        let endpoint = self.index.endpoint(t, &report.endpoint.storage_type, &report.endpoint.canonical)?;
-        let ids = [
-            endpoint,
-            some(&report.commit)?,
-            some(&report.applied)?,
-            name(&report.raw_status)?,
-            name(&report.message)?,
-            name(&fact.source)?,
-        ];
-        Some((id, said(fact, report, ids)))
     }
 
     /// Keeps the last word of each source once a reconciler has more than one.
@@ -265,7 +279,7 @@ impl State {
             r.sources.push(word(&other));
         }
         match r.sources.iter_mut().find(|w| w.source == new.source) {
-            Some(w) if w.at <= new.first => *w = word(new),
+            Some(w) if (w.at, w.status) <= (new.first, new.status) => *w = word(new),
             Some(_) => {}
             None => r.sources.push(word(new)),
         }
@@ -282,6 +296,7 @@ impl State {
                     TargetRecord { workspace, application, workload, environment, name, ..TargetRecord::default() };
                 let id = self.tables.targets.push(record, seq);
                 self.index.targets.insert(key_ids, id);
+                self.index.targets_of.entry((workload, environment)).or_default().push(id);
                 id
             }
         };
@@ -305,13 +320,22 @@ impl State {
         let names = &self.tables.names;
         let text = |id: u32| super::names::text(names, id);
         let versions = &self.tables.versions;
-        let content =
-            |d: &Declared| (text(d.commit), text(versions.get(d.version).map_or(0, |v| v.version)), d.carrier);
+        let (endpoints, carriers) = (&self.tables.endpoints, &self.tables.carriers);
+        // No id of this store decides, so that every store breaks ties alike.
+        let content = |d: &Declared| {
+            let endpoint = text(endpoints.get(d.endpoint).map_or(0, |e| e.canonical));
+            let version = text(versions.get(d.version).map_or(0, |v| v.version));
+            let carrier = carriers.get(d.carrier).map_or(0, |c| c.key.0);
+            (text(d.commit), version, endpoint, text(d.contact), text(d.labels), carrier)
+        };
         self.tables.targets.get_mut(id, seq).expect(WHY).declare(declared, |a, b| content(a) > content(b));
-        if declared.commit != 0 {
-            let sighted = self.tables.logs.get_mut(log, seq).expect(WHY);
-            sighted.sight(carrier, fact.at, declared.commit, |a, b| text(a) > text(b));
-        }
+        let sighted = self.tables.logs.get_mut(log, seq).expect(WHY);
+        let moved = match declared.commit {
+            0 => Moved::default(),
+            commit => sighted.sight(carrier, fact.at, commit, |a, b| text(a) > text(b)),
+        };
+        self.derive_home(endpoint, log);
+        self.derive_moved(log, &moved);
         let rank = rank(0, &d.commit, &key.map(String::as_str));
         self.claim(seq, fact, carrier, Some(Object { kind: ObjectKind::Target, id, rank }), &[])
     }
@@ -322,7 +346,9 @@ impl State {
         let commit = self.intern(&s.commit, seq);
         let names = &self.tables.names;
         let text = |id: u32| super::names::text(names, id);
-        self.tables.logs.get_mut(log, seq).expect(WHY).sight(carrier, fact.at, commit, |a, b| text(a) > text(b));
+        let sighted = self.tables.logs.get_mut(log, seq).expect(WHY);
+        let moved = sighted.sight(carrier, fact.at, commit, |a, b| text(a) > text(b));
+        self.derive_moved(log, &moved);
         Touched::new()
     }
 
@@ -366,73 +392,29 @@ impl State {
             texts.map(|t| self.intern_some(t, seq));
         let v = self.tables.versions.get_mut(id, seq).expect(WHY);
         v.first_seen_at = v.first_seen_at.min(fact.at);
-        if v.at <= fact.at {
-            *v = VersionRecord {
-                at: fact.at,
-                source_repo,
-                source_branch,
-                source_path,
-                source_commit,
-                build,
-                build_time: d.build_time,
-                image_digest,
-                author,
-                pull_request,
-                ..*v
-            };
+        let names = &self.tables.names;
+        let content = |v: &VersionRecord| v.details().map(|d| super::names::text(names, d).to_owned());
+        let new = VersionRecord {
+            at: fact.at,
+            source_repo,
+            source_branch,
+            source_path,
+            source_commit,
+            build,
+            build_time: d.build_time,
+            image_digest,
+            author,
+            pull_request,
+            ..*v
+        };
+        if v.at < fact.at || (v.at == fact.at && (content(v), v.build_time) < (content(&new), new.build_time)) {
+            *v = new;
         }
         id
     }
 
-    /// The declaration a fact makes, when all its words were seen before.
-    pub(super) fn find_declaration(&self, carrier: u32, fact: &Fact, d: &Declaration) -> Option<(u32, Declared)> {
-        let t = &self.tables;
-        let name = |text: &str| self.index.name(t, text);
-        let some = |text: &Option<String>| text.as_deref().map_or(Some(0), name);
-        let (w, a, l) = (name(&d.workspace)?, name(&d.application)?, name(&d.workload)?);
-        let key = (w, a, l, name(&d.environment)?, name(&d.deployment_target)?);
-        let target = *self.index.targets.get(&key)?;
-        let declared = Declared {
-            at: fact.at,
-            received_at: fact.received_at,
-            carrier,
-            version: *self.index.versions.get(&(w, a, l, name(&d.version)?))?,
-            endpoint: self.index.endpoint(t, &d.endpoint.storage_type, &d.endpoint.canonical)?,
-            log: *self.index.logs.get(&(name(&d.repo)?, name(&d.branch)?))?,
-            commit: some(&d.commit)?,
-            contact: some(&d.contact)?,
-            labels: name(&d.labels)?,
-            source: name(&fact.source)?,
-            future: fact.clock == Clock::Future,
-        };
-        Some((target, declared))
-    }
-
-    /// Whether the details of a version would stay as they are.
-    pub(super) fn version_known(&self, fact: &Fact, d: &Declaration) -> bool {
-        let t = &self.tables;
-        let name = |text: &str| self.index.name(t, text);
-        let find = || {
-            let key = (name(&d.workspace)?, name(&d.application)?, name(&d.workload)?, name(&d.version)?);
-            t.versions.get(*self.index.versions.get(&key)?)
-        };
-        let same = |text: &Option<String>, id: u32| t.text(id) == text.as_deref().unwrap_or_default();
-        find().is_some_and(|v| {
-            v.at > fact.at
-                || (same(&d.source_repo, v.source_repo)
-                    && same(&d.source_branch, v.source_branch)
-                    && same(&d.source_path, v.source_path)
-                    && same(&d.source_commit, v.source_commit)
-                    && same(&d.build, v.build)
-                    && same(&d.image_digest, v.image_digest)
-                    && same(&d.author, v.author)
-                    && same(&d.pull_request, v.pull_request)
-                    && d.build_time == v.build_time)
-        })
-    }
-
     fn apply_host(&mut self, seq: u64, fact: &Fact, carrier: u32, h: &HostDeclaration) -> Touched {
-        let id = self.intern_host(&h.name, fact.at, seq);
+        let id = self.intern_host(&h.name, fact, seq);
         let texts = [&h.external_id, &h.host_type, &h.class, &h.contact];
         let [external_id, host_type, class, contact] = texts.map(|t| self.intern_some(t, seq));
         let labels = self.intern(&h.labels, seq);
@@ -448,12 +430,11 @@ impl State {
                 .collect::<Vec<_>>()
         });
         let record = self.tables.hosts.get_mut(id, seq).expect(WHY);
+        let expected_before = record.declared.as_ref().map(|d| d.expects.clone()).unwrap_or_default();
         if !record.carriers.contains(&carrier) {
             record.carriers.push(carrier);
         }
-        if h.heartbeat {
-            record.hear(fact.at);
-        }
+        let back = h.heartbeat && record.hear(fact.at);
         if h.retired {
             if let Err(at) = record.retirements.binary_search(&fact.at) {
                 record.retirements.insert(at, fact.at);
@@ -495,6 +476,10 @@ impl State {
             }
             self.derive_host(seq, id);
         }
+        if back {
+            self.derive_silence(id);
+        }
+        self.derive_expectations(id, &expected_before);
         touched
     }
 
@@ -504,92 +489,19 @@ impl State {
             let Some(id) = self.index.host(&self.tables, &c.host) else { continue };
             if self.tables.hosts.get_mut(id, seq).expect(WHY).turn(c.liveness, c.at, c.heard_at) {
                 touched.push(Object { kind: ObjectKind::Host, id, rank: 0 });
+                self.derive_silence(id);
             }
         }
         touched
     }
-
-    fn derive(&mut self, seq: u64, object: Object, touched: &mut Touched) {
-        match object.kind {
-            ObjectKind::Target => self.derive_target(seq, object.id),
-            ObjectKind::Reconciler => {
-                self.derive_reconciler(seq, object.id);
-                let host = self.tables.reconcilers.get(object.id).expect(WHY).host;
-                if self.derive_host(seq, host) {
-                    touched.push(Object { kind: ObjectKind::Host, id: host, rank: 0 });
-                }
-            }
-            ObjectKind::Host => {
-                self.derive_host(seq, object.id);
-            }
-        }
-    }
-
-    fn derive_target(&mut self, seq: u64, id: u32) {
-        let target = self.tables.targets.get(id).expect(WHY);
-        let spans = self.tables.spans(ObjectKind::Target, id, target.carriers.iter().copied());
-        let derived = Arc::new(assignments(&target.declarations, &spans));
-        self.tables.targets.get_mut(id, seq).expect(WHY).assignments = Derived(derived);
-    }
-
-    fn derive_reconciler(&mut self, seq: u64, id: u32) {
-        let mut walk = std::mem::take(&mut self.walk);
-        self.tables.walk(id, &mut walk);
-        self.tables.reconcilers.get_mut(id, seq).expect(WHY).now = Derived(walk.now);
-        self.walk = walk;
-    }
-
-    /// A host is retired when that was declared after everything else that was said of it, or when all that spoke of it is gone.
-    fn derive_host(&mut self, seq: u64, id: u32) -> bool {
-        let h = self.tables.hosts.get(id).expect(WHY);
-        let carried = |c: &u32| {
-            self.tables
-                .carriers
-                .get(*c)
-                .and_then(|c| c.object())
-                .is_some_and(|o| o.kind == ObjectKind::Host && o.id == id)
-        };
-        let declared = h.retirements.last().copied().filter(|at| *at >= h.newest_statement());
-        let mut gone = Micros::MIN;
-        let mut lives = h.carriers.iter().any(carried);
-        if !lives {
-            let spans = self.tables.spans(ObjectKind::Host, id, h.carriers.iter().copied());
-            gone = spans.iter().map(|(_, s)| s.to).max().unwrap_or(Micros::MIN);
-        }
-        for r in self.index.reconcilers_of(id) {
-            let now = &self.tables.reconcilers.get(*r).expect(WHY).now;
-            lives |= now.alive();
-            if lives {
-                break;
-            }
-            gone = gone.max(now.retired_at);
-        }
-        let retired_at = declared.unwrap_or(if lives || gone == Micros::MIN { Micros::MAX } else { gone });
-        if *h.retired_at == retired_at {
-            return false;
-        }
-        self.tables.hosts.get_mut(id, seq).expect(WHY).retired_at = Derived(retired_at);
-        true
-    }
-
-    /// Recomputes everything derived, after the tables were restored.
-    pub(super) fn derive_all(&mut self) {
-        for id in 0..self.tables.logs.len() as u32 {
-            self.tables.logs.get_mut(id, 0).expect(WHY).rebuild();
-        }
-        for id in 0..self.tables.targets.len() as u32 {
-            self.derive_target(0, id);
-        }
-        for id in 0..self.tables.reconcilers.len() as u32 {
-            self.derive_reconciler(0, id);
-        }
-        for id in 0..self.tables.hosts.len() as u32 {
-            self.derive_host(0, id);
-        }
-    }
 }
 
-fn said(fact: &Fact, report: &Report, [endpoint, commit, applied, raw, message, source]: [u32; 6]) -> Statement {
+/// The statement that a report makes.
+pub(super) fn said(
+    fact: &Fact,
+    report: &Report,
+    [endpoint, commit, applied, raw, message, source]: [u32; 6],
+) -> Statement {
     Statement {
         first: fact.at,
         last: fact.at,

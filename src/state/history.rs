@@ -65,7 +65,8 @@ impl Statement {
         self.same(other) && !self.gone && self.commit != 0
     }
 
-    fn same(&self, other: &Statement) -> bool {
+    /// Whether the two say the same.
+    pub fn same(&self, other: &Statement) -> bool {
         (self.endpoint, self.commit, self.applied, self.status, self.gone, self.raw, self.message)
             == (other.endpoint, other.commit, other.applied, other.status, other.gone, other.raw, other.message)
     }

@@ -90,7 +90,11 @@ impl HostRecord {
             return false;
         }
         self.silence = Liveness::Online;
-        self.silences.push(LivenessEntry { at, liveness: Liveness::Online });
+        // What was concluded of a time after this word is void.
+        self.silences.retain(|e| e.at <= at);
+        if self.silences.last().is_some_and(|e| e.liveness != Liveness::Online) {
+            self.silences.push(LivenessEntry { at, liveness: Liveness::Online });
+        }
         true
     }
 
@@ -139,7 +143,7 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// What a host must turn at `now`, and since when.
+    /// What a host must turn at `now`, and since when; `listening_since` is when the hub began to listen to it.
     pub fn overdue(&self, host: &HostRecord, listening_since: Micros, now: Micros) -> Option<(Liveness, Micros)> {
         let base = host.newest_statement().max(listening_since);
         let quiet = now.since(base);
@@ -165,6 +169,18 @@ mod tests {
         assert_eq!(beat.overdue(&h, Micros(100), Micros(105)), None);
         assert_eq!(beat.overdue(&h, Micros(100), Micros(110)), Some((Liveness::Late, Micros(110))));
         assert_eq!(beat.overdue(&h, Micros(100), Micros(125)), Some((Liveness::Silent, Micros(120))));
+    }
+
+    #[test]
+    fn a_late_word_takes_back_what_was_concluded_of_the_time_after_it() {
+        let mut h = HostRecord::new(1, Micros(0));
+        h.hear(Micros(0));
+        assert!(h.turn(Liveness::Late, Micros(15), Micros(0)) && h.turn(Liveness::Silent, Micros(60), Micros(0)));
+        assert!(h.hear(Micros(30)));
+        let seen = |h: &HostRecord| h.silences.iter().map(|e| (e.at.0, e.liveness)).collect::<Vec<_>>();
+        assert_eq!(seen(&h), [(15, Liveness::Late), (30, Liveness::Online)]);
+        assert!(h.turn(Liveness::Late, Micros(45), Micros(30)) && h.hear(Micros(40)));
+        assert_eq!(seen(&h), [(15, Liveness::Late), (30, Liveness::Online)]);
     }
 
     #[test]

@@ -2,9 +2,13 @@
 //!
 //! Invariant: an index names only records that exist, and lists that say "ever" only grow.
 
+use std::collections::BTreeSet;
+
 use hashbrown::HashMap;
 
+use super::expectations::Expectations;
 use super::names::NameIndex;
+use super::subscribers::Subscribers;
 use super::tables::Tables;
 use crate::model::CarrierKey;
 
@@ -26,10 +30,17 @@ pub struct Index {
     pub(super) subscribers: Vec<Vec<u32>>,
     pub(super) targets_at: Vec<Vec<u32>>,
     pub(super) host_reconcilers: Vec<Vec<u32>>,
+    /// Targets by workload and environment.
+    pub(super) targets_of: HashMap<(u32, u32), Vec<u32>>,
+    /// Reconcilers that are at an endpoint now.
+    pub(super) current: Vec<Subscribers>,
+    /// Commits without a place, and the reconcilers that spoke of them.
+    pub(super) unplaced: HashMap<u32, BTreeSet<u32>>,
+    pub(super) expectations: Expectations,
 }
 
 impl Index {
-    /// Indexes stored tables.
+    /// Indexes stored tables; what depends on derived fields is filled in when those are.
     pub fn rebuild(t: &Tables) -> Index {
         let mut index = Index { names: NameIndex::rebuild(&t.names), ..Index::default() };
         index.carriers.extend(t.carriers.iter().map(|(id, c)| (c.key, id)));
@@ -51,6 +62,7 @@ impl Index {
             index
                 .targets
                 .insert((target.workspace, target.application, target.workload, target.environment, target.name), id);
+            index.targets_of.entry((target.workload, target.environment)).or_default().push(id);
             for d in &target.declarations {
                 add(&mut index.targets_at, d.endpoint, id);
             }
@@ -88,6 +100,35 @@ impl Index {
         self.subscribers.get(endpoint as usize).map_or(&[], Vec::as_slice)
     }
 
+    /// Reconcilers that are at an endpoint now, the retired ones included.
+    pub fn current(&self, endpoint: u32) -> Option<&Subscribers> {
+        self.current.get(endpoint as usize)
+    }
+
+    pub(super) fn at(&mut self, endpoint: u32) -> &mut Subscribers {
+        let endpoint = endpoint as usize;
+        if self.current.len() <= endpoint {
+            self.current.resize(endpoint + 1, Subscribers::default());
+        }
+        &mut self.current[endpoint]
+    }
+
+    /// Whether any reconciler of a host ever reported for an endpoint.
+    pub fn ever_reported(&self, host: u32, endpoint: u32) -> bool {
+        let subscribers = self.subscribers(endpoint);
+        self.reconcilers_of(host).iter().any(|r| subscribers.binary_search(r).is_ok())
+    }
+
+    /// Who is expected where and never came.
+    pub fn expectations(&self) -> &Expectations {
+        &self.expectations
+    }
+
+    /// Targets of a workload in an environment, of every application and workspace.
+    pub fn targets_of(&self, workload: u32, environment: u32) -> &[u32] {
+        self.targets_of.get(&(workload, environment)).map_or(&[], Vec::as_slice)
+    }
+
     /// Targets that ever were at an endpoint.
     pub fn targets_at(&self, endpoint: u32) -> &[u32] {
         self.targets_at.get(endpoint as usize).map_or(&[], Vec::as_slice)
@@ -99,14 +140,18 @@ impl Index {
     }
 }
 
-/// Adds an id to the list of a key; the newest one is looked for first, the rest by a full scan of a short list.
-pub(super) fn add(lists: &mut Vec<Vec<u32>>, key: u32, id: u32) {
+/// Adds an id to the sorted list of a key; false when it was there.
+pub(super) fn add(lists: &mut Vec<Vec<u32>>, key: u32, id: u32) -> bool {
     let key = key as usize;
     if lists.len() <= key {
         lists.resize(key + 1, Vec::new());
     }
     let list = &mut lists[key];
-    if let Err(at) = list.binary_search(&id) {
-        list.insert(at, id);
+    match list.binary_search(&id) {
+        Ok(_) => false,
+        Err(at) => {
+            list.insert(at, id);
+            true
+        }
     }
 }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use crate::ledger::record::{Decode, Derived, Encode};
 
 use super::blocks::{Block, Blocks};
-use super::carrier::{self, CarrierRecord, ObjectKind, Span};
+use super::carrier::{self, CarrierRecord, Object, ObjectKind, Span};
 use super::commit_log::LogRecord;
-use super::history::History;
+use super::history::{History, Statement};
 use super::host::HostRecord;
 use super::names;
+use super::rank::rank;
+use super::standing::Standing;
 use super::target::{Assignments, TargetRecord};
 use super::walk::{Now, Walk};
 use crate::ledger::record::{self, RecordError};
@@ -27,6 +29,8 @@ pub struct EndpointRecord {
     pub canonical: u32,
     /// As first spelled (name id).
     pub raw: u32,
+    /// The log in which its commits are placed, once it is described; derived.
+    pub log: Derived<Option<u32>>,
 }
 
 /// A workload version.
@@ -64,6 +68,22 @@ pub struct VersionRecord {
     pub pull_request: u32,
 }
 
+impl VersionRecord {
+    /// What was declared of it last (name ids).
+    pub fn details(&self) -> [u32; 8] {
+        [
+            self.source_repo,
+            self.source_branch,
+            self.source_path,
+            self.source_commit,
+            self.build,
+            self.image_digest,
+            self.author,
+            self.pull_request,
+        ]
+    }
+}
+
 /// The last word of one source on a reconciler that has several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SourceWord {
@@ -98,6 +118,8 @@ pub struct ReconcilerRecord {
     pub history: History,
     /// What is so now; derived.
     pub now: Derived<Now>,
+    /// Where it stands; derived.
+    pub standing: Derived<Standing>,
 }
 
 impl ReconcilerRecord {
@@ -250,6 +272,18 @@ impl Tables {
         Some(Place { at, commit: self.text(commit) })
     }
 
+    /// The log in which the commits of an endpoint are placed; `None` while nobody described it.
+    pub fn home_log(&self, endpoint: u32) -> Option<u32> {
+        *self.endpoints.get(endpoint)?.log
+    }
+
+    /// The place in a log of the last applied commit that has one, of those a reconciler reported at an endpoint: an applied
+    /// commit without a place leaves what was proven as it was.
+    pub fn last_placed(&self, log: u32, endpoint: u32, r: &ReconcilerRecord) -> Option<Place<'_>> {
+        let said = r.history.iter().filter(|s| !s.gone && s.commit != 0 && s.endpoint == endpoint);
+        said.filter_map(|s| self.place(log, if s.applied != 0 { s.applied } else { s.commit })).last()
+    }
+
     /// The assignment of a target that covers a commit of a log.
     pub fn cover(&self, assignments: &Assignments, log: u32, commit: u32) -> Option<usize> {
         if commit == 0 {
@@ -289,18 +323,46 @@ impl Tables {
         if simple && retirements.is_empty() {
             return Vec::new();
         }
-        let mut spans = Vec::new();
-        for carrier in r.carriers().filter_map(|c| self.carriers.get(c)) {
-            for span in carrier.spans(ObjectKind::Reconciler, id) {
-                let next = |at| carrier.next_claim(at, ObjectKind::Reconciler, id);
-                cut(&mut spans, span, retirements, next);
+        let mut dead = without_life(id, r.carriers().filter_map(|c| self.carriers.get(c)), retirements);
+        if let Some(carrier) = self.carriers.get(r.carrier).filter(|_| r.more_carriers.is_empty()) {
+            // A run of claims keeps its first and its last time. Where a departure came into it late, what its only carrier said in
+            // between stands in the history of the reconciler, and says that it lived then.
+            let hidden = |at: Micros| dead.iter().any(|(from, to)| *from <= at && at < *to);
+            let names = [self.host_name(r.host), self.text(r.name)];
+            let ranked = |s: &Statement| rank(s.status as u64, &self.some(s.commit).map(str::to_owned), &names);
+            let named = |s: &Statement| Object { kind: ObjectKind::Reconciler, id, rank: ranked(s) };
+            let said = r.history.iter().filter(|s| !s.gone && (hidden(s.first) || hidden(s.last)));
+            let between: Vec<_> = said.flat_map(|s| [(s.first, named(&s)), (s.last, named(&s))]).collect();
+            if !between.is_empty() {
+                dead = without_life(id, std::iter::once(&carrier.with(&between)), retirements);
             }
         }
-        let mut dead = carrier::gaps(spans);
         // Whatever else is known, what comes after a declared retirement is a first word.
         dead.extend(retirements.iter().map(|at| (*at, *at)));
         dead.sort_unstable();
         dead
+    }
+
+    /// Times between the first and the last word about a host in which nothing named it, and after the last.
+    pub fn host_dead_times(&self, id: u32, host: &HostRecord, reconcilers: &[u32]) -> Vec<(Micros, Micros)> {
+        let mut spans = Vec::new();
+        for carrier in host.carriers.iter().filter_map(|c| self.carriers.get(*c)) {
+            for span in carrier.spans(ObjectKind::Host, id) {
+                let next = |at| carrier.next_claim(at, ObjectKind::Host, id);
+                cut(&mut spans, span, &host.retirements, next);
+            }
+        }
+        for (id, r) in reconcilers.iter().filter_map(|id| Some((*id, self.reconcilers.get(*id)?))) {
+            let Some(mut from) = r.history.iter().find(|s| !s.gone).map(|s| s.first) else { continue };
+            for (end, again) in self.dead_times(id, r).into_iter().filter(|(end, again)| end < again) {
+                spans.push((from, end));
+                from = again;
+            }
+            if from != Micros::MAX {
+                spans.push((from, Micros::MAX));
+            }
+        }
+        carrier::gaps(spans)
     }
 
     /// Reads a reconciler's history into `walk`.
@@ -309,6 +371,22 @@ impl Tables {
             walk.read(r.history.iter(), &self.dead_times(id, r));
         }
     }
+}
+
+/// Times in which none of these carriers named a reconciler.
+fn without_life<'a>(
+    id: u32,
+    carriers: impl Iterator<Item = &'a CarrierRecord>,
+    retirements: &[Micros],
+) -> Vec<(Micros, Micros)> {
+    let mut spans = Vec::new();
+    for carrier in carriers {
+        for span in carrier.spans(ObjectKind::Reconciler, id) {
+            let next = |at| carrier.next_claim(at, ObjectKind::Reconciler, id);
+            cut(&mut spans, span, retirements, next);
+        }
+    }
+    carrier::gaps(spans)
 }
 
 /// A declared retirement of the host ends what a carrier claims, until that carrier speaks again.

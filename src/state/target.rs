@@ -59,7 +59,7 @@ pub struct Assignment {
     pub endpoint: u32,
     /// Commit log id.
     pub log: u32,
-    /// The first commit recorded for it; 0 while unknown.
+    /// The commit it began at, whatever that commit came to stand for later; 0 when nobody named one.
     pub commit: u32,
     /// Start.
     pub start: Micros,
@@ -268,9 +268,6 @@ impl Assignments {
             Some(d) if open.is_some_and(|a| (a.version, a.endpoint) == d.wanted()) => {
                 let a = self.list.last_mut().expect("an open assignment is the last one");
                 (a.contact, a.labels) = (d.contact, d.labels);
-                if a.commit == 0 {
-                    a.commit = d.commit;
-                }
                 if std::mem::replace(&mut a.carrier, d.carrier) != d.carrier {
                     self.name(at, &d);
                 }

@@ -70,7 +70,7 @@ pub struct Word {
     pub last: Micros,
     /// Message of the last word.
     pub message: u32,
-    /// Time of the first word of success; `Micros::MAX` when there is none.
+    /// Time of the first word of success since it came to this commit last; `Micros::MAX` when there is none.
     pub succeeded_at: Micros,
 }
 
@@ -195,11 +195,14 @@ impl Walk {
         let subject = if s.commit != 0 { s.commit } else { applied };
         self.transition(s, subject, applied, fresh);
         self.deployment(s, attempted, fresh);
+        let before = self.now;
+        let stays = |c| !fresh && before.endpoint == s.endpoint && (before.attempted == c || before.applied == c);
         if subject != 0 {
-            self.word(s, subject, s.status);
+            self.word(s, subject, (s.status, s.message), stays(subject));
         }
         if s.applied != 0 && s.applied != s.commit {
-            self.word(s, s.applied, Status::Success);
+            // The message is about the commit attempted.
+            self.word(s, s.applied, (Status::Success, 0), stays(s.applied));
         }
         self.now = Now {
             endpoint: s.endpoint,
@@ -278,12 +281,17 @@ impl Walk {
         false
     }
 
-    fn word(&mut self, s: &Statement, commit: u32, status: Status) {
+    fn word(&mut self, s: &Statement, commit: u32, (status, message): (Status, u32), stays: bool) {
         let succeeded = if status == Status::Success { s.first } else { Micros::MAX };
         match self.words.iter_mut().rev().find(|w| w.endpoint == s.endpoint && w.commit == commit) {
             Some(w) => {
-                (w.status, w.last, w.message) = (status, s.last, s.message);
-                w.succeeded_at = w.succeeded_at.min(succeeded);
+                // Of two words of one time the graver one is last, also where the other came with the report of another commit.
+                if w.last < s.last || w.status <= status {
+                    let keeps = message == 0 && w.status == status;
+                    (w.status, w.message) = (status, if keeps { w.message } else { message });
+                }
+                w.last = s.last;
+                w.succeeded_at = if stays { w.succeeded_at.min(succeeded) } else { succeeded };
             }
             None => self.words.push(Word {
                 endpoint: s.endpoint,
@@ -291,7 +299,7 @@ impl Walk {
                 status,
                 first: s.first,
                 last: s.last,
-                message: s.message,
+                message,
                 succeeded_at: succeeded,
             }),
         }
@@ -357,6 +365,34 @@ mod tests {
         assert_eq!(w.word_on(1, 7).unwrap().status, Success);
         assert_eq!((w.deployments.len(), w.transitions.len()), (1, 1));
         assert_eq!((w.now.applied, w.now.attempted), (7, 8));
+    }
+
+    #[test]
+    fn at_one_time_a_failure_outweighs_the_success_that_came_with_the_report_of_another_commit() {
+        let attempt = Statement { applied: 7, ..st(2, 8, Failure) };
+        let w = walk(&[st(2, 7, Failure), attempt], &[]);
+        assert_eq!(w.word_on(1, 7).unwrap().status, Failure);
+        let w = walk(&[st(1, 7, Failure), attempt], &[]);
+        assert_eq!(w.word_on(1, 7).unwrap().status, Success);
+    }
+
+    #[test]
+    fn a_success_counts_since_the_last_return_to_its_commit() {
+        let w = walk(&[st(1, 7, Success), st(2, 8, Success), st(3, 7, InProgress), st(4, 7, Success)], &[]);
+        let at = |commit| w.word_on(1, commit).unwrap().succeeded_at;
+        assert_eq!((at(7), at(8)), (Micros(4), Micros(2)));
+        let attempt = Statement { applied: 7, ..st(2, 8, Failure) };
+        let w = walk(&[st(1, 7, Success), attempt, st(3, 7, Success)], &[]);
+        assert_eq!(w.word_on(1, 7).unwrap().succeeded_at, Micros(1), "it never ran anything else");
+    }
+
+    #[test]
+    fn the_message_of_an_attempt_is_not_the_message_of_what_runs() {
+        let said = |message, s: Statement| Statement { message, ..s };
+        let w = walk(&[said(5, st(1, 7, Success)), said(6, Statement { applied: 7, ..st(2, 8, Failure) })], &[]);
+        assert_eq!((w.word_on(1, 7).unwrap().message, w.word_on(1, 8).unwrap().message), (5, 6));
+        let w = walk(&[said(5, st(1, 7, Failure)), said(6, Statement { applied: 7, ..st(2, 8, Failure) })], &[]);
+        assert_eq!(w.word_on(1, 7).unwrap().message, 0, "what was said of its failure is over");
     }
 
     #[test]

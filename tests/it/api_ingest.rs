@@ -108,6 +108,82 @@ fn what_was_acknowledged_survives_a_crash_and_a_resent_batch_changes_nothing() {
     assert_eq!(before.len(), 2);
 }
 
+/// Guards against: a confirmation that is acknowledged, waits to be journaled, and takes more with it than seconds of a last-heard
+/// time when the process is killed.
+#[test]
+fn a_crash_costs_seconds_of_a_last_heard_time_and_nothing_else() {
+    let hub = TestHub::spawn();
+    let now = jiff::Timestamp::now();
+    let at = |seconds_ago: i64| format!("{:.3}", now - jiff::SignedDuration::from_secs(seconds_ago));
+    let say = |hub: &TestHub, status: &str, seconds_ago: i64| {
+        let mut said: serde_json::Value = serde_json::from_str(&report("h1", "dev", &commit('a'), status)).unwrap();
+        said["reported_at"] = json!(at(seconds_ago));
+        let answer = hub.post("/api/v1/ingest/reconcilers", "application/json", said.to_string());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let tables = ["transitions", "deployments", "reconcilers"];
+    let shown = |hub: &TestHub| tables.map(|t| hub.get(&format!("/api/v1/{t}?fresh=true")).rows());
+    for seconds_ago in [7_200, 3_000, 1_800, 120] {
+        say(&hub, "success", seconds_ago);
+    }
+    // Late words: a change inside the run, and repetitions on either side of it.
+    say(&hub, "failure", 2_400);
+    say(&hub, "success", 2_000);
+    say(&hub, "success", 6_000);
+    let before = shown(&hub);
+    assert_eq!(before[0].len(), 3, "{before:?}");
+    assert_eq!(before[0][2]["last_confirmed_at"], at(120));
+
+    let hub = hub.crash_and_restart();
+    assert_eq!(shown(&hub), before, "what was said late comes once, so it is kept at once");
+
+    assert_eq!(say(&hub, "success", 0)["unchanged"], 1, "a heartbeat");
+    let hub = hub.crash_and_restart();
+    let mut after = shown(&hub);
+    let heard = |rows: &mut [Vec<serde_json::Value>; 3]| {
+        let last = |row: Option<&mut serde_json::Value>, column: &str| row.map(|row| row[column].take());
+        let [transitions, deployments, reconcilers] = rows;
+        [
+            last(transitions.last_mut(), "last_confirmed_at"),
+            last(deployments.last_mut(), "reported_at"),
+            last(reconcilers.last_mut(), "reported_at"),
+        ]
+    };
+    let mut before = before;
+    heard(&mut before);
+    for time in heard(&mut after).into_iter().flatten() {
+        assert!([json!(at(120)), json!(at(0))].contains(&time), "{time}");
+    }
+    assert_eq!(after, before);
+}
+
+#[test]
+fn each_source_shows_its_own_last_word_and_the_freshest_prevails() {
+    let hub = TestHub::spawn();
+    let say = |source: &str, status: &str, at: &str| {
+        let mut said: serde_json::Value = serde_json::from_str(&report("h1", "dev", &commit('a'), status)).unwrap();
+        said["reported_at"] = json!(at);
+        let path = format!("/api/v1/ingest/reconcilers?source={source}");
+        assert_eq!(hub.post(&path, "application/json", said.to_string()).status, 200);
+    };
+    let shown = || {
+        let sql = "SELECT s.source, s.prevails, s.status, s.reported_at, r.source AS freshest FROM reconciler_sources s \
+                   JOIN reconcilers r ON r.reconciler_no = s.reconciler_no ORDER BY s.source";
+        let answer = hub.post("/api/v1/sql?fresh=true", "text/plain", sql);
+        let words = ["source", "prevails", "status", "reported_at", "freshest"];
+        answer.rows().iter().map(|row| json!(words.map(|w| row[w].clone()))).collect::<Vec<_>>()
+    };
+    let (at1, at3, at5) = ("2026-01-01T00:01:00.000Z", "2026-01-01T00:03:00.000Z", "2026-01-01T00:05:00.000Z");
+    say("one", "success", at1);
+    // The same words by another source: one run, two sources.
+    say("two", "success", at5);
+    let two = json!(["two", true, "success", at5, "two"]);
+    assert_eq!(shown(), [json!(["one", false, "success", at1, "two"]), two.clone()]);
+    say("one", "failure", at3);
+    assert_eq!(shown(), [json!(["one", false, "failure", at3, "two"]), two]);
+}
+
 #[test]
 fn a_client_that_expects_to_be_asked_is_asked() {
     let hub = TestHub::spawn();

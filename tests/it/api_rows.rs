@@ -71,6 +71,36 @@ fn filters_take_lists_in_every_spelling_and_hostile_values_as_values() {
 }
 
 #[test]
+fn a_question_about_a_few_hosts_is_answered_like_one_about_all() {
+    let hub = fleet();
+    let expects = r#"{"name":"h4","contact":"ops","labels":{"ring":"a","region":"eu"}}"#;
+    assert_eq!(hub.post("/api/v1/ingest/hosts", "application/x-ndjson", expects).status, 200);
+    let elsewhere =
+        report("h3", "nowhere", &commit('c'), "in_progress").replace(r#""reconciler":"web""#, r#""reconciler":"api""#);
+    assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/x-ndjson", elsewhere).status, 200);
+    for path in ["views/host-state", "hosts", "reconcilers"] {
+        let all = hub.get(&format!("/api/v1/{path}?fresh=true")).rows();
+        assert_eq!(all.len(), 4, "{path}: {all:?}");
+        // A filter that every row passes, and which keeps the question from being about a few hosts only.
+        let everybody: Vec<String> = (0..60).map(|n| format!("h{n}")).collect();
+        assert_eq!(hub.get(&format!("/api/v1/{path}?host={}", everybody.join(","))).rows(), all, "{path}");
+        assert_eq!(hub.get(&format!("/api/v1/{path}?host=h4,h3,h2,h1,nobody")).rows(), all, "{path}");
+        for host in ["h1", "h2", "h3", "h4", "h5"] {
+            let own: Vec<Value> = all.iter().filter(|r| r["host"] == host).cloned().collect();
+            assert_eq!(hub.get(&format!("/api/v1/{path}?host={host}")).rows(), own, "{path} of {host}");
+        }
+        let first = hub.get(&format!("/api/v1/{path}?host=h1,h2,h3,h4&limit=2"));
+        assert_eq!(first.rows(), all[..2], "{path}");
+    }
+    let next = hub.get("/api/v1/hosts?host=h1,h2,h3,h4&limit=3").header("link").unwrap().to_owned();
+    let path = next.trim_start_matches('<').split('>').next().unwrap().to_owned();
+    assert_eq!(column(&hub.get(&path).rows(), "host"), ["h4"]);
+    let of_h3 = |filter: &str| hub.get(&format!("/api/v1/views/host-state?host=h3&{filter}")).rows().len();
+    assert_eq!((of_h3("environment=null"), of_h3("environment=prod"), of_h3("environment=dev")), (1, 1, 0));
+    assert_eq!((of_h3("rolled_back=false"), of_h3("rolled_back=true"), of_h3("status=failure,in_progress")), (2, 0, 1));
+}
+
+#[test]
 fn pages_follow_each_other_without_gaps_and_a_cursor_is_no_use_elsewhere() {
     let hub = TestHub::spawn();
     let lines: Vec<String> = (0..25).map(|n| report(&format!("h{n:02}"), "dev", &commit('a'), "success")).collect();

@@ -194,7 +194,7 @@ async fn what_is_known_is_unchanged_and_moves_no_sequence() {
     assert_eq!(again, Receipt { seq: first.seq, changed: 0, unchanged: 20 });
     let twice = [fleet(20), fleet(20)].concat();
     let mixed = ledger.append(twice).await.unwrap();
-    assert_eq!(mixed.changed + mixed.unchanged, 80);
+    assert_eq!((mixed.changed, mixed.unchanged), (20, 60), "also what repeats news of its own batch");
     assert_eq!(hosts(&ledger).len(), 20);
 }
 
@@ -294,4 +294,23 @@ async fn hosts_that_fall_silent_are_recorded_once_and_stay_so_over_a_restart() {
     assert_eq!(ledger.seq(), seq, "one record per change");
     let killed = Ledger::open(Store::backend(Disk::with(disk.bytes())), options).unwrap();
     assert_eq!(silence(&killed), [Liveness::Late]);
+}
+
+#[tokio::test]
+async fn what_is_imported_is_no_silence_before_one_interval_of_listening() {
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let now = Arc::clone(&now);
+        move || Micros(now.load(Ordering::Relaxed) * SECOND)
+    };
+    let ledger = Ledger::open(Store::memory(), Options { clock: Arc::new(clock), ..still() }).unwrap();
+    let silence = |ledger: &Ledger| ledger.tables().1.hosts.iter().map(|(_, h)| h.silence).collect::<Vec<_>>();
+    // The hub has listened for ten hours when it is told of a host that was heard nine hours ago.
+    let old = Fact { received_at: Micros(36_000 * SECOND), ..host("h", 3_600) };
+    ledger.append(vec![old]).await.unwrap();
+    for (at, expected) in [(36_000, Liveness::Online), (36_899, Liveness::Online), (36_900, Liveness::Late)] {
+        now.store(at, Ordering::Relaxed);
+        ledger.sweep().await.unwrap();
+        assert_eq!(silence(&ledger), [expected], "at {at}");
+    }
 }

@@ -5,6 +5,8 @@
 //!
 //! Invariant: a view is a function of the accepted statements in order of receipt and of nothing else.
 
+pub mod fold;
+pub mod from_scratch;
 pub mod gate;
 pub mod in_process;
 pub mod input;

@@ -121,7 +121,8 @@ const ENVIRONMENT_STATE: View = View {
     sql: include_str!("../../../schema/views/environment_state.sql"),
 };
 
-const HOST_STATE: View = View {
+/// The view `host_state`.
+pub const HOST_STATE: View = View {
     schema: TableSchema {
         name: "host_state",
         doc: "One row per living reconciler and target it serves, now; target columns are null when nobody described \

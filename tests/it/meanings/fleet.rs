@@ -155,3 +155,35 @@ fn meaning_12_no_secrets_are_kept() {
         }
     });
 }
+
+#[test]
+fn meaning_16_the_retirement_of_a_host_has_an_end_when_it_comes_back() {
+    each(|hub| {
+        if hub.name().contains("reference") {
+            return;
+        }
+        hub.ingest(&[
+            said("h1", 'a', "success", 1),
+            json!({"name": "h1", "retired": true, "reported_at": t(5)}),
+            said("h1", 'a', "success", 9),
+            said("h2", 'a', "success", 1),
+            forgotten("h2", 5),
+            said("h2", 'a', "success", 7),
+            forgotten("h2", 9),
+        ]);
+        shows(
+            hub,
+            "host_transitions",
+            "host liveness started_at ended_at",
+            &[
+                json!(["h1", "online", t(1), t(5)]),
+                json!(["h1", "retired", t(5), t(9)]),
+                json!(["h1", "online", t(9), null]),
+                json!(["h2", "online", t(1), t(5)]),
+                json!(["h2", "retired", t(5), t(7)]),
+                json!(["h2", "online", t(7), t(9)]),
+                json!(["h2", "retired", t(9), null]),
+            ],
+        );
+    });
+}

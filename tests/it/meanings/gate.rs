@@ -165,3 +165,25 @@ fn an_applied_commit_nobody_can_place_leaves_what_was_proven_as_it_was() {
         answers(hub, "version=1.0", "in_progress", &[("success", 1), ("behind", 1)]);
     });
 }
+
+#[test]
+fn a_rollout_is_complete_when_the_last_of_its_reconcilers_is_there_and_not_before_it_began() {
+    each(|hub| {
+        if hub.name().contains("reference") {
+            return;
+        }
+        hub.ingest(&[
+            wanted("web", "1.0", 'a', 0),
+            wanted("web", "2.0", 'b', 10),
+            said("h1", 'a', "success", 1),
+            said("h1", 'b', "success", 9),
+        ]);
+        // The host was faster than the descriptor.
+        shows(hub, "rollouts", "version completed_at", &[json!(["1.0", t(1)]), json!(["2.0", t(10)])]);
+        hub.ingest(&[wanted("web", "1.0", 'a', 20), said("h1", 'a', "success", 25), said("h2", 'a', "success", 1)]);
+        // h2 never left a; h1 came back to it.
+        let expected = [json!(["1.0", 0, null]), json!(["2.0", 10, null]), json!(["1.0", 20, t(25)])];
+        let expected = expected.map(|row| json!([row[0], t(row[1].as_u64().expect("a minute") as u32), row[2]]));
+        shows(hub, "rollouts", "version started_at completed_at", &expected);
+    });
+}

@@ -424,3 +424,102 @@ fn meaning_15_a_status_without_a_commit_is_about_the_applied_one() {
         answers(hub, "version=2.0", "in_progress", &[("in_progress", 1)]);
     });
 }
+
+#[test]
+fn meaning_15_at_one_time_a_failure_outweighs_the_success_that_another_report_implies() {
+    each(|hub| {
+        hub.ingest(&[
+            wanted("web", "1.0", 'a', 0),
+            pushed("h1", 'a', "failure", 5),
+            attempts("h1", 'b', 'a', "failure", 5),
+        ]);
+        shows(hub, "environment_history", "commit success failure", &[json!([c('a'), 0, 1])]);
+        answers(hub, "version=1.0", "failed", &[("failure", 1)]);
+        hub.ingest(&[attempts("h1", 'b', 'a', "failure", 6)]);
+        answers(hub, "version=1.0", "complete", &[("success", 1)]);
+    });
+}
+
+#[test]
+fn meaning_15_a_report_that_names_one_commit_twice_says_what_one_that_names_it_once_says() {
+    each(|hub| {
+        let twice = |minute| attempts("h1", 'a', 'a', "success", minute);
+        let once = |minute| {
+            let mut report = twice(minute);
+            report.as_object_mut().expect("an object").remove("applied_commit");
+            report
+        };
+        hub.ingest(&[once(0), twice(10), once(14), pushed("h1", 'b', "success", 1)]);
+        shows(
+            hub,
+            "deployments",
+            "commit started_at ended_at",
+            &[json!([c('a'), t(0), t(1)]), json!([c('b'), t(1), t(14)]), json!([c('a'), t(14), null])],
+        );
+    });
+}
+
+#[test]
+fn meaning_06_what_was_said_between_two_deletions_that_came_late_was_said_by_the_living() {
+    each(|hub| {
+        hub.ingest(&[
+            said("h1", 'a', "unknown", 0),
+            said("h1", 'a', "in_progress", 3),
+            said("h1", 'a', "unknown", 7),
+            forgotten("h1", 2),
+            forgotten("h1", 4),
+        ]);
+        shows(
+            hub,
+            "deployments",
+            "started_at ended_at",
+            &[json!([t(0), t(2)]), json!([t(3), t(4)]), json!([t(7), null])],
+        );
+        shows(hub, "transitions", "status", &[json!(["unknown"]), json!(["in_progress"]), json!(["unknown"])]);
+    });
+}
+
+#[test]
+fn meaning_07_what_only_repeats_a_run_is_no_departure_however_late_it_comes() {
+    each(|hub| {
+        hub.ingest(&[
+            pushed("h1", 'b', "success", 12),
+            pushed("h1", 'a', "unknown", 0),
+            pushed("h1", 'b', "success", 13),
+            pushed("h1", 'b', "success", 0),
+            pushed("h1", 'a', "unknown", 1),
+        ]);
+        // Of b from 0 to 13 the first and the last time were kept when a came into it.
+        shows(
+            hub,
+            "transitions",
+            "commit reported_at last_confirmed_at",
+            &[
+                json!([c('a'), t(0), t(0)]),
+                json!([c('b'), t(0), t(0)]),
+                json!([c('a'), t(1), t(1)]),
+                json!([c('b'), t(13), t(13)]),
+            ],
+        );
+    });
+}
+
+#[test]
+fn meaning_14_a_carrier_that_names_another_and_returns_at_one_time_never_let_go() {
+    each(|hub| {
+        let roaming = |host: &str, status: &str, minute: u32| {
+            let commit = if host == "h1" { String::new() } else { c('a') };
+            let mut report = said_of(host, DEV, &commit, status, minute);
+            report["metadata"]["name"] = json!("roaming");
+            report
+        };
+        // Of one time, unknown comes before failure: h2 is named, then h1, then h2 again.
+        hub.ingest(&[
+            roaming("h2", "unknown", 0),
+            roaming("h2", "unknown", 15),
+            roaming("h2", "failure", 14),
+            roaming("h1", "unknown", 14),
+        ]);
+        shows(hub, "deployments", "host started_at ended_at", &[json!(["h2", t(0), null])]);
+    });
+}

@@ -325,3 +325,34 @@ fn meaning_16_state_has_intervals_also_after_late_data() {
         );
     });
 }
+
+#[test]
+fn meaning_07_a_late_declaration_ends_at_the_first_of_the_deletions_after_it() {
+    each(|hub| {
+        hub.ingest(&[unwanted("web", 0), unwanted("web", 3), unwanted("web", 4), wanted("web", "1.0", 'a', 1)]);
+        shows(hub, "assignments", "version started_at ended_at", &[json!(["1.0", t(1), t(3)])]);
+    });
+}
+
+#[test]
+fn meaning_16_an_assignment_shows_the_commit_it_began_at_also_after_the_branch_came_back_to_it() {
+    each(|hub| {
+        hub.ingest(&[wanted("web", "1.0", 'a', 0), wanted("web", "2.0", 'b', 10), wanted("web", "3.0", 'a', 20)]);
+        let began = [json!(["1.0", c('a')]), json!(["2.0", c('b')]), json!(["3.0", c('a')])];
+        shows(hub, "assignments", "version commit", &began);
+        shows(hub, "rollouts", "version commit", &began);
+        shows(hub, "environment_state", "desired_version desired_commit", &[json!(["3.0", c('a')])]);
+    });
+}
+
+#[test]
+fn meaning_16_an_assignment_that_began_without_a_commit_shows_the_first_one_it_covers() {
+    each(|hub| {
+        let mut unknown = wanted("web", "1.0", 'a', 0);
+        unknown["metadata"]["annotations"].as_object_mut().expect("an object").remove("hub.kalypso.io/gitops-revision");
+        hub.ingest(&[unknown]);
+        shows(hub, "environment_state", "desired_version desired_commit", &[json!(["1.0", null])]);
+        hub.ingest(&[wanted("web", "1.0", 'b', 2), wanted("web", "1.0", 'd', 4)]);
+        shows(hub, "environment_state", "desired_version desired_commit", &[json!(["1.0", c('b')])]);
+    });
+}

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use futures::TryStreamExt;
 use koh::ledger::{Ledger, Options, Store};
-use koh::model::Micros;
+use koh::model::{Fact, Micros};
 use koh::query::{Engine, Format, Limits, Statement};
 use koh::rollout::{self, Asked, Policy, Question};
 use koh::snapshot::Generation;
@@ -16,8 +16,8 @@ use tokio::runtime::Runtime;
 use super::Row;
 use super::under_test::HubUnderTest;
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default()).unwrap());
+pub(super) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+pub(super) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default()).unwrap());
 
 /// A hub on a file of its own.
 pub struct InProcess {
@@ -50,8 +50,56 @@ fn form(line: &Value) -> Form {
     }
 }
 
+/// What lines say, in normal form.
+pub fn facts(lines: &[Value]) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    for line in lines {
+        let mut decoder = Decoder::new(form(line), "push".to_owned(), None);
+        let mut items = decoder.push(line.to_string().as_bytes());
+        items.extend(decoder.finish());
+        for item in items {
+            let observation = item.observation.unwrap_or_else(|r| panic!("{line} was not taken: {r:?}"));
+            facts.push(koh::normalize::fact(observation, Micros::now()).unwrap_or_else(|r| panic!("{line}: {r:?}")));
+        }
+    }
+    facts
+}
+
+/// Reads the query of the gate: selectors and policy clauses (§8).
+pub fn asked(query: &str) -> (Question, Policy) {
+    let mut policy = Policy::default();
+    let mut q = Question {
+        workspace: None,
+        application: None,
+        workload: None,
+        environment: None,
+        deployment_target: None,
+        manifests_endpoint: None,
+        asked: Asked::Version(String::new()),
+    };
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let text = Some(value.to_owned());
+        match name {
+            "workspace" => q.workspace = text,
+            "application" => q.application = text,
+            "workload" => q.workload = text,
+            "environment" => q.environment = text,
+            "deployment_target" => q.deployment_target = text,
+            "manifests_endpoint" => q.manifests_endpoint = text,
+            "version" => q.asked = Asked::Version(value.to_owned()),
+            "commit" => q.asked = Asked::Commit(value.to_owned()),
+            "source_commit" => q.asked = Asked::SourceCommit(value.to_owned()),
+            "min_success_percent" => policy.min_success_percent = value.parse().unwrap(),
+            "max_failures" => policy.max_failures = value.parse().unwrap(),
+            "min_hosts" => policy.min_hosts = value.parse().unwrap(),
+            _ => panic!("no such parameter: {name}"),
+        }
+    }
+    (q, policy)
+}
+
 impl InProcess {
-    fn ledger(&self) -> &Ledger {
+    pub(super) fn ledger(&self) -> &Ledger {
         self.ledger.as_ref().unwrap()
     }
 }
@@ -62,18 +110,7 @@ impl HubUnderTest for InProcess {
     }
 
     fn ingest(&mut self, lines: &[Value]) {
-        let mut facts = Vec::new();
-        for line in lines {
-            let mut decoder = Decoder::new(form(line), "push".to_owned(), None);
-            let mut items = decoder.push(line.to_string().as_bytes());
-            items.extend(decoder.finish());
-            for item in items {
-                let observation = item.observation.unwrap_or_else(|r| panic!("{line} was not taken: {r:?}"));
-                facts
-                    .push(koh::normalize::fact(observation, Micros::now()).unwrap_or_else(|r| panic!("{line}: {r:?}")));
-            }
-        }
-        RUNTIME.block_on(self.ledger().append_waiting(facts)).unwrap();
+        RUNTIME.block_on(self.ledger().append_waiting(facts(lines))).unwrap();
     }
 
     fn rows(&mut self, sql: &str) -> Vec<Row> {
@@ -88,34 +125,7 @@ impl HubUnderTest for InProcess {
     }
 
     fn gate(&mut self, query: &str) -> Value {
-        let mut policy = Policy::default();
-        let mut q = Question {
-            workspace: None,
-            application: None,
-            workload: None,
-            environment: None,
-            deployment_target: None,
-            manifests_endpoint: None,
-            asked: Asked::Version(String::new()),
-        };
-        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            let text = Some(value.to_owned());
-            match name {
-                "workspace" => q.workspace = text,
-                "application" => q.application = text,
-                "workload" => q.workload = text,
-                "environment" => q.environment = text,
-                "deployment_target" => q.deployment_target = text,
-                "manifests_endpoint" => q.manifests_endpoint = text,
-                "version" => q.asked = Asked::Version(value.to_owned()),
-                "commit" => q.asked = Asked::Commit(value.to_owned()),
-                "source_commit" => q.asked = Asked::SourceCommit(value.to_owned()),
-                "min_success_percent" => policy.min_success_percent = value.parse().unwrap(),
-                "max_failures" => policy.max_failures = value.parse().unwrap(),
-                "min_hosts" => policy.min_hosts = value.parse().unwrap(),
-                _ => panic!("no such parameter: {name}"),
-            }
-        }
+        let (q, policy) = asked(query);
         let answer = self.ledger().read(|state| rollout::status(state, &q, &policy, Micros::now()));
         serde_json::to_value(answer).unwrap()
     }

@@ -101,9 +101,10 @@ fn is_confirmation(kept: &[Statement], position: usize, ends: &[At]) -> bool {
     let (Said::Reports(a), Said::Reports(b), Said::Reports(c)) = (&before.said, &it.said, &after.said) else {
         return false;
     };
-    let names_a_commit = b.commit.is_some() || b.applied.is_some();
     let across = ends.iter().any(|end| before.at <= *end && *end < after.at);
-    names_a_commit && a == b && b == c && !across
+    // One commit alone is both (§3.15), so a report that names it twice says the same.
+    let said = |r: &Report| (r.endpoint.clone(), named(r), r.status, r.message.clone());
+    named(b).is_some() && said(a) == said(b) && said(b) == said(c) && !across
 }
 
 /// When carriers of the object went.

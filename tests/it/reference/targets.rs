@@ -9,6 +9,8 @@ use super::statements::{Life, Rank, Statement};
 #[derive(Clone, Debug)]
 pub struct Assignment {
     pub version: String,
+    /// The commit of the declaration that began it (§2 *assignment*: wanted as of a commit), whatever names that commit later.
+    pub began_at: Option<String>,
     /// The newest declaration that put or kept it in force.
     pub declared: Declaration,
     pub started_at: At,
@@ -59,6 +61,12 @@ impl TargetHistory {
         let mut commits = log.commits();
         commits.retain(|c| self.covering(log, endpoint, c) == Some(assignment));
         commits
+    }
+
+    /// The commit an assignment began at, else the first one it covers (§6 *desired_commit*).
+    pub fn first_commit(&self, model: &Model, assignment: usize) -> Option<String> {
+        let began_at = self.assignments[assignment].began_at.clone();
+        began_at.or_else(|| self.commits(model, assignment).into_iter().next())
     }
 
     /// Whether a version was on the target before an assignment began (§8).
@@ -163,6 +171,7 @@ impl Replay {
             self.close(at);
             self.history.assignments.push(Assignment {
                 version: wanted.latest.version.clone(),
+                began_at: wanted.latest.commit.clone(),
                 declared: wanted.latest.clone(),
                 started_at: at,
                 ended_at: None,

@@ -103,12 +103,12 @@ fn living(model: &Model) -> impl Iterator<Item = &Told> {
 fn environment_state(model: &Model) -> Vec<Row> {
     let mut rows = Vec::new();
     for current in current_targets(model) {
-        let commits = current.history.commits(model, current.in_force);
+        let commit = current.history.first_commit(model, current.in_force);
         let base = with(
             names(current.target),
             [
                 ("desired_version", json!(current.desired())),
-                ("desired_commit", json!(commits.first())),
+                ("desired_commit", json!(commit)),
                 ("assigned_at", time(current.history.assignments[current.in_force].started_at)),
             ],
         );
@@ -328,7 +328,7 @@ fn rollouts(model: &Model) -> Vec<Row> {
                 names(target),
                 [
                     ("version", json!(assignment.version)),
-                    ("commit", json!(range.first())),
+                    ("commit", json!(history.first_commit(model, index))),
                     ("verdict", json!(answer.verdict)),
                     ("started_at", time(assignment.started_at)),
                 ],
@@ -385,11 +385,12 @@ fn deployments(model: &Model) -> Vec<Row> {
 fn assignments(model: &Model) -> Vec<Row> {
     let mut rows = Vec::new();
     for (target, history) in model.targets() {
-        for it in &history.assignments {
+        for (index, it) in history.assignments.iter().enumerate() {
             rows.push(with(
                 names(target),
                 [
                     ("version", json!(it.version)),
+                    ("commit", json!(history.first_commit(model, index))),
                     ("manifests_endpoint", json!(it.declared.endpoint.canonical())),
                     ("started_at", time(it.started_at)),
                     ("ended_at", it.ended_at.map_or(Value::Null, time)),
