@@ -247,13 +247,13 @@ pub struct HoldsUp {
 /// How fresh the answer is.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Freshness {
-    /// Reconcilers that reported in the last five minutes.
+    /// Reconcilers that reported in the last five minutes, to the second.
     pub heard: u64,
     /// Of so many.
     pub of: u64,
     /// The span in seconds.
     pub within_seconds: u64,
-    /// The oldest last report.
+    /// The oldest last report, to the second.
     pub oldest_reported_at: Option<String>,
     /// The same as a sentence.
     pub text: String,
@@ -299,7 +299,7 @@ pub struct Answer {
     pub total: u64,
     /// Reconcilers per bucket, summed over the targets.
     pub buckets: Buckets,
-    /// Those that hold it up, the worst first; at most 100.
+    /// Those that hold it up, the worst first; at most 100, of those alike the longest known.
     pub hosts: Vec<HoldsUp>,
     /// Freshness.
     pub freshness: Freshness,

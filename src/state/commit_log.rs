@@ -181,6 +181,28 @@ mod tests {
 
     proptest::proptest! {
         #[test]
+        fn a_sighting_tells_which_commits_got_a_place_and_whether_others_changed_their_order(
+            sightings in proptest::collection::vec((0u32..3, 0i64..12, 0u32..5), 0..25),
+        ) {
+            let mut log = LogRecord::new(0, 0);
+            for (watcher, at, commit) in sightings {
+                let order = |log: &LogRecord, known: &LogRecord| {
+                    let mut commits: Vec<u32> = known.commits().map(|(c, _)| c).collect();
+                    commits.sort_by_key(|c| (log.place(*c), *c));
+                    commits
+                };
+                let before = log.clone();
+                let moved = log.sight(watcher, Micros(at), commit, |a, b| a > b);
+                let mut placed: Vec<u32> = log.commits().map(|(c, _)| c).filter(|c| before.place(*c).is_none()).collect();
+                placed.sort_unstable();
+                let mut told = moved.placed.clone();
+                told.sort_unstable();
+                proptest::prop_assert_eq!(told, placed);
+                proptest::prop_assert_eq!(moved.reordered, order(&log, &before) != order(&before, &before));
+            }
+        }
+
+        #[test]
         fn places_do_not_depend_on_the_order_of_arrival(
             (s, shuffled) in proptest::collection::vec((0u32..3, 0i64..12, 0u32..4), 0..25)
                 .prop_flat_map(|v| (proptest::strategy::Just(v.clone()), proptest::strategy::Just(v).prop_shuffle())),
