@@ -167,7 +167,15 @@ fn the_gate_and_the_older_endpoint_answer_over_the_state_of_now() {
     let hub = fleet();
     let status = |query: &str| hub.get(&format!("/api/v1/rollouts/status?{query}")).json();
     assert_eq!(status("environment=prod&workload=web&version=1.0.0")["verdict"], "complete");
-    assert_eq!(status("environment=dev&workload=web&version=1.1.0")["verdict"], "failed");
+    let failed = status("environment=dev&workload=web&version=1.1.0");
+    assert_eq!(failed["verdict"], "failed");
+    assert_eq!(failed["freshness"]["text"], "2 of 2 heard from in the last 5 min");
+    assert_eq!(column(failed["hosts"].as_array().unwrap(), "host"), ["h2"]);
+    // Everybody is behind a version that nobody has; those alike come by their names.
+    hub.push(&descriptor("dev", "1.2.0", &commit('d')));
+    let behind = status("environment=dev&workload=web&version=1.2.0");
+    assert_eq!(column(behind["hosts"].as_array().unwrap(), "host"), ["h1", "h2"]);
+    assert_eq!(column(behind["hosts"].as_array().unwrap(), "bucket"), ["behind", "behind"]);
     assert_eq!(status("environment=dev&workload=web&version=9")["verdict"], "unknown_commit");
     assert_eq!(status("environment=mars&workload=web&version=9")["verdict"], "no_targets");
     let asked = json!({"manifests_endpoint": "https://git.example/shop/gitops/dev/./web", "commit_id": commit('b')});
