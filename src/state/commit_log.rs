@@ -147,6 +147,11 @@ impl LogRecord {
         self.places.get(&commit).and_then(|v| v.first()).copied()
     }
 
+    /// How many commits have a place.
+    pub fn placed(&self) -> usize {
+        self.places.len()
+    }
+
     /// All commits with their visits.
     pub fn commits(&self) -> impl Iterator<Item = (u32, &Visits)> {
         self.places.iter().map(|(c, v)| (*c, v))

@@ -99,7 +99,8 @@ impl State {
                 self.derive_reconciler(0, id);
             }
         }
-        if moved.reordered {
+        let all_new = !moved.placed.is_empty() && self.tables.logs.get(log).expect(WHY).placed() == moved.placed.len();
+        if moved.reordered || all_new {
             let endpoints = self.tables.endpoints.iter().filter(|(_, e)| *e.log == Some(log));
             for endpoint in endpoints.map(|(id, _)| id).collect::<Vec<_>>() {
                 self.derive_subscribers(endpoint);

@@ -55,7 +55,10 @@ impl Standing {
 
 fn proven(t: &Tables, r: &ReconcilerRecord, walk: &Walk, applied_word: Status, unplaced: &mut Vec<u32>) -> u32 {
     let now = &walk.now;
-    let Some(log) = t.home_log(now.endpoint) else { return 0 };
+    // A log that nobody watches places nothing; its first commit concerns everybody, so they need not be noted one by one.
+    let Some(log) = t.home_log(now.endpoint).filter(|log| t.logs.get(*log).is_some_and(|l| l.placed() > 0)) else {
+        return 0;
+    };
     let runs = if now.applied == 0 { None } else { t.place(log, now.applied) };
     if runs.is_some() && applied_word == Status::Success {
         return now.applied;
