@@ -99,7 +99,9 @@ impl Cluster {
                 .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer_port}"))
                 .arg(format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer_port}"))
                 .arg(format!("--initial-cluster=default=http://127.0.0.1:{peer_port}"))
-                .args(["--unsafe-no-fsync", "--log-level=error", "--quota-backend-bytes=4294967296"]),
+                .args(["--unsafe-no-fsync", "--log-level=error", "--quota-backend-bytes=4294967296"])
+                // Nobody lives longer than etcd here, so it takes the folder along.
+                .env("GOES", home.path()),
             &home.path().join("etcd.log"),
         );
         let apiserver = Mutex::new(apiserver(&assets, home.path(), port, etcd_port));
@@ -177,13 +179,8 @@ impl Cluster {
         let printed = Command::new(env!("CARGO_BIN_EXE_koh")).arg("crds").output().unwrap();
         assert!(printed.status.success());
         let mut definitions = documents(&String::from_utf8(printed.stdout).unwrap());
-        for name in ["kustomizations", "gitrepositories"] {
-            let text = fs::read_dir(self.assets.join("crds"))
-                .unwrap()
-                .filter_map(|entry| entry.ok().map(|e| e.path()))
-                .find(|path| path.to_string_lossy().contains(name))
-                .map(|path| fs::read_to_string(path).unwrap());
-            definitions.extend(documents(&text.unwrap_or_else(|| panic!("no definition of {name} among the assets"))));
+        for entry in fs::read_dir(self.assets.join("crds")).expect("the assets hold the definitions of Flux") {
+            definitions.extend(documents(&fs::read_to_string(entry.unwrap().path()).unwrap()));
         }
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         for definition in &definitions {
@@ -313,7 +310,7 @@ pub fn below_shell(program: &mut Command, log: &Path) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
     let mut shell = Command::new("sh");
     shell
-        .args(["-c", r#""$@" <&- & child=$!; cat; kill -9 "$child"; wait "$child" 2>/dev/null"#, "sh"])
+        .args(["-c", r#""$@" </dev/null & child=$!; cat; kill -9 "$child"; wait "$child" 2>/dev/null; rm -rf "$GOES""#, "sh"])
         .arg(program.get_program())
         .args(program.get_args())
         .envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))))
@@ -335,7 +332,7 @@ fn apiserver(assets: &Path, home: &Path, port: u16, etcd_port: u16) -> Child {
             .arg(format!("--tls-private-key-file={}", file("server.key")))
             .arg(format!("--client-ca-file={}", file("ca.crt")))
             .arg("--service-account-issuer=https://kubernetes.default.svc")
-            .arg(format!("--service-account-key-file={}", file("sa.key")))
+            .arg(format!("--service-account-key-file={}", file("sa.pub")))
             .arg(format!("--service-account-signing-key-file={}", file("sa.key")))
             .args(["--api-audiences=https://kubernetes.default.svc", "--authorization-mode=RBAC"])
             .args(["--disable-admission-plugins=ServiceAccount", "--enable-priority-and-fairness=false"])
@@ -370,5 +367,7 @@ fn certificates(home: &Path) {
     write("admin.key", &admin_key.serialize_pem());
 
     write("ca.crt", &ca);
-    write("sa.key", &KeyPair::generate().unwrap().serialize_pem());
+    let accounts = KeyPair::generate().unwrap();
+    write("sa.key", &accounts.serialize_pem());
+    write("sa.pub", &accounts.public_key_pem());
 }

@@ -117,7 +117,7 @@ async fn a_report_that_the_hub_cannot_take_says_so_in_its_status_and_as_an_event
         })
         .await;
     assert_eq!(condition["reason"], "Invalid");
-    assert!(condition["message"].as_str().unwrap().contains("hostName"), "{condition}");
+    assert!(condition["message"].as_str().unwrap().contains("host is empty"), "{condition}");
     hub.wait("there is an event", || async {
         let events = crate::cluster::resource(&client, &namespace, "events.k8s.io/v1", "Event");
         let all = events.list(&Default::default()).await.unwrap();

@@ -48,13 +48,17 @@ impl Branch {
 
         let kubeconfig = artifacts.join("kubeconfig");
         fs::write(&kubeconfig, cluster.admin_kubeconfig()).unwrap();
+        let scratch = artifacts.join("scratch");
+        fs::create_dir_all(&scratch).unwrap();
         let controller = below_shell(
             Command::new(cluster.asset("kustomize-controller"))
                 .env("RUNTIME_NAMESPACE", &namespace)
                 .env("KUBECONFIG", &kubeconfig)
-                .args(["--watch-all-namespaces=false", "--metrics-addr=127.0.0.1:0", "--health-addr=127.0.0.1:0"])
-                .args(["--requeue-dependency=2s", "--min-retry-delay=500ms", "--interval-jitter-percentage=0"])
-                .args(["--http-retry=1", "--no-remote-bases=true", "--log-level=info"]),
+                // At its start it clears away what other controllers left in the folder for temporary files.
+                .env("TMPDIR", &scratch)
+                .args(["--watch-all-namespaces=false", "--metrics-addr=0", "--health-addr=127.0.0.1:0"])
+                .args(["--requeue-dependency=2s", "--min-retry-delay=500ms", "--max-retry-delay=2s"])
+                .args(["--interval-jitter-percentage=0", "--http-retry=1", "--no-remote-bases=true", "--log-level=info"]),
             &cluster.home().join(format!("{namespace}-flux.log")),
         );
         let branch =
@@ -125,12 +129,11 @@ impl Branch {
         hub.wait("Flux has tried the commit", || async {
             let status = api.get(NAME).await.unwrap().data["status"].clone();
             let ready = status["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == "Ready").cloned();
-            let on = |key: &str| status[key].as_str().is_some_and(|revision| revision.ends_with(commit));
-            match ready.as_ref().map(|r| (&r["status"], &r["reason"])) {
-                Some((status, _)) if status == "True" && on("lastAppliedRevision") => Some(true),
-                Some((status, reason)) if status == "False" && (on("lastAttemptedRevision") || reason == "ArtifactFailed") => {
-                    Some(false)
-                }
+            let applied = status["lastAppliedRevision"].as_str().is_some_and(|revision| revision.ends_with(commit));
+            let handled = status["lastHandledReconcileAt"].as_str().is_some_and(|poke| commit.ends_with(poke));
+            match ready.as_ref().and_then(|r| r["status"].as_str()) {
+                Some("True") if applied => Some(true),
+                Some("False") if handled => Some(false),
                 _ => None,
             }
         })

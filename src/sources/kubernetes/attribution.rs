@@ -107,12 +107,22 @@ struct Owner {
 struct Settled {
     revision: Revision,
     resource_version: u64,
-    /// What the stream must have shown before the content is certain; `None` while the API server has not been asked.
-    until: Option<HashMap<ObjectName, u64>>,
+    certain: Certain,
+}
+
+/// When the content at a settled revision is certain, although the stream of descriptors is quiet.
+#[derive(Clone, Debug)]
+enum Certain {
+    /// Nobody knows: the API server must be asked.
+    Unknown,
+    /// It is being asked; a question asked earlier than the revision settled does not count.
+    Asked,
+    /// Once the stream has shown these.
+    Once(HashMap<ObjectName, u64>),
 }
 
 /// The two kinds put in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attribution {
     descriptors: HashMap<ObjectName, Descriptor>,
     by_owner: HashMap<ObjectName, HashSet<ObjectName>>,
@@ -122,8 +132,23 @@ pub(super) struct Attribution {
     branches: HashMap<ObjectName, (String, String)>,
     /// The stream of descriptors has shown everything up to this resource version.
     progress: u64,
-    /// What the progress will be when the list under way is complete.
+    /// What the progress will be when the list under way is complete; nothing is decided before that.
     listing: Option<u64>,
+}
+
+impl Default for Attribution {
+    fn default() -> Attribution {
+        Attribution {
+            descriptors: HashMap::new(),
+            by_owner: HashMap::new(),
+            owners: HashMap::new(),
+            open: BTreeSet::new(),
+            branches: HashMap::new(),
+            progress: 0,
+            // The first list is still to come.
+            listing: Some(0),
+        }
+    }
 }
 
 impl Attribution {
@@ -245,10 +270,8 @@ impl Attribution {
     pub(super) fn probed(&mut self, owner: &ObjectName, listed: Option<HashMap<ObjectName, u64>>) -> Vec<Step> {
         if let Some(owner) = self.owners.get_mut(owner) {
             owner.probing = false;
-            if let Some(listed) = listed {
-                for settled in owner.waiting.iter_mut().filter(|s| s.until.is_none()) {
-                    settled.until = Some(listed.clone());
-                }
+            for settled in owner.waiting.iter_mut().filter(|s| matches!(s.certain, Certain::Asked)) {
+                settled.certain = listed.clone().map_or(Certain::Unknown, Certain::Once);
             }
         }
         self.resolve_all()
@@ -362,12 +385,15 @@ impl Attribution {
             let Some(settled) = owner.waiting.front() else { return };
             let descriptors = &self.descriptors;
             let certain = self.progress >= settled.resource_version
-                || settled.until.as_ref().is_some_and(|until| {
-                    until.iter().all(|(name, version)| descriptors.get(name).is_some_and(|d| d.seen >= *version))
-                });
+                || matches!(&settled.certain, Certain::Once(shown) if shown
+                    .iter()
+                    .all(|(name, version)| descriptors.get(name).is_some_and(|d| d.seen >= *version)));
             if !certain {
-                if settled.until.is_none() && !owner.probing {
+                if matches!(settled.certain, Certain::Unknown) && !owner.probing {
                     owner.probing = true;
+                    for settled in owner.waiting.iter_mut().filter(|s| matches!(s.certain, Certain::Unknown)) {
+                        settled.certain = Certain::Asked;
+                    }
                     steps.push(Step::Probe { owner: name.clone() });
                 }
                 return;
@@ -417,14 +443,17 @@ impl Owner {
         if let Some(last) = self.waiting.back_mut()
             && last.revision.revision == revision.revision
         {
+            if last.resource_version == resource_version {
+                return;
+            }
             // The same revision, settled once more: what it is certain of is decided by the newer state.
-            *last = Settled { revision, resource_version, until: None };
+            *last = Settled { revision, resource_version, certain: Certain::Unknown };
             return;
         }
         if self.waiting.len() == MAX_WAITING {
             self.waiting.pop_front();
         }
-        self.waiting.push_back(Settled { revision, resource_version, until: None });
+        self.waiting.push_back(Settled { revision, resource_version, certain: Certain::Unknown });
     }
 
     /// Conditions count whole seconds; what the same Kustomization did later in one second is later.
