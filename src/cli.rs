@@ -29,7 +29,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the hub.
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Run one read-only SQL statement, against a hub or straight from a data directory.
     Sql(sql::SqlArgs),
     /// Ask about rollouts: is my commit live everywhere?

@@ -14,8 +14,7 @@ pub use fact::{
     Report, Sighting,
 };
 pub use observation::{
-    Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, SightingSaid,
-    When,
+    Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, SightingSaid, When,
 };
 pub use receipts::Receipts;
 pub use status::Status;

@@ -111,7 +111,8 @@ mod tests {
             read(&text, 7, transitions, &[])
         };
         assert!(forged(7.into(), "0a").is_ok());
-        for wrong in [forged((1u64 << 63).into(), "0a"), forged("7".into(), "0a"), forged(7.into(), &"h".repeat(5000))] {
+        for wrong in [forged((1u64 << 63).into(), "0a"), forged("7".into(), "0a"), forged(7.into(), &"h".repeat(5000))]
+        {
             assert_eq!(wrong.unwrap_err().title(), "the cursor is not one of this hub");
         }
     }

@@ -74,7 +74,11 @@ impl KubernetesArgs {
             lease_namespace: self.lease_namespace,
             lease_name: self.lease_name,
             // A second process of one name, or the same one restarted, must not take itself for the first.
-            identity: format!("{}_{:08x}", host.as_deref().unwrap_or("koh"), getrandom::u32().unwrap_or(std::process::id())),
+            identity: format!(
+                "{}_{:08x}",
+                host.as_deref().unwrap_or("koh"),
+                getrandom::u32().unwrap_or(std::process::id())
+            ),
         })
     }
 }

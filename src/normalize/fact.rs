@@ -6,8 +6,8 @@
 use super::{Rejection, commit, endpoint, keys, name, redact, repository, status};
 use crate::model::{
     Body, Carrier, CarrierKey, Clock, Declaration, DescriptorSaid, Expectation, FUTURE_TOLERANCE, Fact,
-    HostDeclaration, HostSaid, ManifestsSaid, Micros, Observation, Report, ReportSaid, Said, Sighting,
-    SightingSaid, When,
+    HostDeclaration, HostSaid, ManifestsSaid, Micros, Observation, Report, ReportSaid, Said, Sighting, SightingSaid,
+    When,
 };
 
 /// The most expectations one host may declare.

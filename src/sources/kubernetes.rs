@@ -67,10 +67,7 @@ impl ObjectName {
     }
 
     fn of(metadata: &ObjectMeta) -> ObjectName {
-        ObjectName::new(
-            metadata.namespace.as_deref().unwrap_or_default(),
-            metadata.name.as_deref().unwrap_or_default(),
-        )
+        ObjectName::new(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
     }
 }
 

@@ -12,7 +12,9 @@ use super::rank::rank;
 use super::tables::{EndpointRecord, ReconcilerRecord, SourceRecord, SourceWord, VersionRecord};
 use super::target::{Declared, TargetRecord};
 use super::{State, Touched, tie};
-use crate::model::{Body, Clock, Declaration, Endpoint, Fact, HostDeclaration, LivenessChange, Micros, Report, Sighting};
+use crate::model::{
+    Body, Clock, Declaration, Endpoint, Fact, HostDeclaration, LivenessChange, Micros, Report, Sighting,
+};
 
 pub(super) const WHY: &str = "the id came from the index, which names existing records only";
 

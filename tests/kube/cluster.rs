@@ -310,7 +310,11 @@ pub fn below_shell(program: &mut Command, log: &Path) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
     let mut shell = Command::new("sh");
     shell
-        .args(["-c", r#""$@" </dev/null & child=$!; cat; kill -9 "$child"; wait "$child" 2>/dev/null; rm -rf "$GOES""#, "sh"])
+        .args([
+            "-c",
+            r#""$@" </dev/null & child=$!; cat; kill -9 "$child"; wait "$child" 2>/dev/null; rm -rf "$GOES""#,
+            "sh",
+        ])
         .arg(program.get_program())
         .args(program.get_args())
         .envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))))

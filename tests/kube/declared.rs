@@ -33,8 +33,11 @@ async fn each_change_of_a_reconciler_is_a_report_and_its_deletion_retires_it() {
         apply(&client, &namespace, &reconciler("r", "h1", &commit('a'), status)).await;
         hub.until("SELECT status FROM host_state WHERE host = 'h1'", &[status]).await;
     }
-    hub.until("SELECT status FROM transitions WHERE host = 'h1' ORDER BY reported_at, seq", &["in_progress", "failure", "success"])
-        .await;
+    hub.until(
+        "SELECT status FROM transitions WHERE host = 'h1' ORDER BY reported_at, seq",
+        &["in_progress", "failure", "success"],
+    )
+    .await;
     ours(&client, &namespace, "Reconciler").delete("r", &DeleteParams::default()).await.unwrap();
     hub.until("SELECT host FROM host_state WHERE host = 'h1'", &[]).await;
     hub.until("SELECT count(*) FROM transitions WHERE host = 'h1'", &["3"]).await;

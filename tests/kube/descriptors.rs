@@ -35,9 +35,8 @@ pub async fn ready(client: &kube::Client, namespace: &str, kind: &str, name: &st
 
 /// Waits until the condition Ready of a descriptor is as expected.
 pub async fn until_ready(client: &kube::Client, namespace: &str, name: &str, expected: &str, hub: &Hub) {
-    let found = wait(|| async {
-        (ready(client, namespace, "DeploymentDescriptor", name).await == expected).then_some(())
-    });
+    let found =
+        wait(|| async { (ready(client, namespace, "DeploymentDescriptor", name).await == expected).then_some(()) });
     if found.await.is_none() {
         let is = ready(client, namespace, "DeploymentDescriptor", name).await;
         panic!("{name} should be {expected} and is {is}\n{}", hub.log());
@@ -106,7 +105,13 @@ async fn every_example_of_a_resource_is_accepted_and_becomes_ready() {
     for object in documents(include_str!("examples.yaml")) {
         apply(&client, &namespace, &object).await;
         let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());
-        let is_ready = wait(|| async { ready(&client, &namespace, kind, name).await.starts_with("True/").then_some(()) });
-        assert!(is_ready.await.is_some(), "{kind} {name}: {}\n{}", ready(&client, &namespace, kind, name).await, hub.log());
+        let is_ready =
+            wait(|| async { ready(&client, &namespace, kind, name).await.starts_with("True/").then_some(()) });
+        assert!(
+            is_ready.await.is_some(),
+            "{kind} {name}: {}\n{}",
+            ready(&client, &namespace, kind, name).await,
+            hub.log()
+        );
     }
 }

@@ -58,15 +58,23 @@ impl Branch {
                 .env("TMPDIR", &scratch)
                 .args(["--watch-all-namespaces=false", "--metrics-addr=0", "--health-addr=127.0.0.1:0"])
                 .args(["--requeue-dependency=2s", "--min-retry-delay=500ms", "--max-retry-delay=2s"])
-                .args(["--interval-jitter-percentage=0", "--http-retry=1", "--no-remote-bases=true", "--log-level=info"]),
+                .args([
+                    "--interval-jitter-percentage=0",
+                    "--http-retry=1",
+                    "--no-remote-bases=true",
+                    "--log-level=info",
+                ]),
             &cluster.home().join(format!("{namespace}-flux.log")),
         );
         let branch =
             Branch { _cluster: cluster, _controller: controller, client, namespace, artifacts, served, commits: 0 };
         apply(&branch.client, &branch.namespace, &branch.repository()).await;
         apply(&branch.client, &branch.namespace, &branch.kustomization()).await;
-        let hub =
-            Hub::ready(&account, &["--kubernetes-namespace", &branch.namespace, "--lease-namespace", &branch.namespace]).await;
+        let hub = Hub::ready(
+            &account,
+            &["--kubernetes-namespace", &branch.namespace, "--lease-namespace", &branch.namespace],
+        )
+        .await;
         Some((branch, hub))
     }
 
@@ -99,7 +107,8 @@ impl Branch {
         }
         fs::create_dir_all(&folder).unwrap();
         let file = format!("{commit}.tar.gz");
-        let packed = Command::new("tar").arg("-czf").arg(self.artifacts.join(&file)).arg("-C").arg(&folder).arg(".").status();
+        let packed =
+            Command::new("tar").arg("-czf").arg(self.artifacts.join(&file)).arg("-C").arg(&folder).arg(".").status();
         assert!(packed.unwrap().success());
         let sum = Command::new("sha256sum").arg(self.artifacts.join(&file)).output().unwrap().stdout;
         let digest = String::from_utf8(sum).unwrap().split_whitespace().next().unwrap().to_owned();

@@ -3,6 +3,7 @@
 //!
 //! The servers come from `tests/assets/build.sh` and are found through `KUBEBUILDER_ASSETS`; without them every test here says
 //! aloud that it is skipped. One API server serves the whole process, and every test has a namespace of its own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod cluster;
 mod declared;

@@ -25,10 +25,14 @@ impl Played {
         let account = cluster.service_account(&namespace, "koh").await;
         let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
         let played = Played { _cluster: cluster, client, namespace, hub };
-        apply(&played.client, &played.namespace, &json!({
-            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": NAME},
-            "spec": {"interval": "1m", "url": "https://git.example/shop/gitops", "ref": {"branch": "dev"}},
-        }))
+        apply(
+            &played.client,
+            &played.namespace,
+            &json!({
+                "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": NAME},
+                "spec": {"interval": "1m", "url": "https://git.example/shop/gitops", "ref": {"branch": "dev"}},
+            }),
+        )
         .await;
         apply(&played.client, &played.namespace, &played.kustomization()).await;
         Some(played)
@@ -72,7 +76,8 @@ impl Played {
 
     /// What is recorded at which commit, in order: `1.0@a 2.0@b`.
     async fn until_recorded(&self, expected: &[&str]) {
-        let statement = "SELECT concat(version, '@', substr(commit, 6, 1)) FROM assignment_commits ORDER BY place, version";
+        let statement =
+            "SELECT concat(version, '@', substr(commit, 6, 1)) FROM assignment_commits ORDER BY place, version";
         self.hub.until(statement, expected).await;
     }
 

@@ -92,8 +92,6 @@ struct Descriptor {
 #[derive(Debug, Default)]
 struct Owner {
     state: Kustomization,
-    /// The time handed out last, so that revisions told in one second keep their order.
-    last_at: Option<Micros>,
     /// The revision settled on last.
     settled: Option<String>,
     /// The revision filed last.
@@ -179,7 +177,8 @@ impl Attribution {
         }
         let descriptor = self.descriptors.entry(name.clone()).or_default();
         descriptor.seen = descriptor.seen.max(seen.resource_version);
-        let repeats = descriptor.versions.back().is_some_and(|v| v.generation == seen.generation && v.owner == seen.owner);
+        let repeats =
+            descriptor.versions.back().is_some_and(|v| v.generation == seen.generation && v.owner == seen.owner);
         let owner = seen.owner.clone();
         if fresh {
             descriptor.uid = seen.uid;
@@ -219,7 +218,9 @@ impl Attribution {
         let owner = self.owners.entry(name.clone()).or_default();
         let moved = state.settled.as_ref().is_some_and(|r| owner.settled.as_ref() != Some(&r.revision));
         let relevant = owned || state.has_descriptors;
-        if state.progressing && state.attempted.as_ref().map(|r| &r.revision) == owner.state.attempted.as_ref().map(|r| &r.revision) {
+        if state.progressing
+            && state.attempted.as_ref().map(|r| &r.revision) == owner.state.attempted.as_ref().map(|r| &r.revision)
+        {
             // A retry of what failed is neither recovery nor change.
             state.waiting_for.clone_from(&owner.state.waiting_for);
         }
@@ -343,7 +344,8 @@ impl Attribution {
         let at = owner.state.resource_version;
         let open = self.by_owner.get(name).into_iter().flatten().filter_map(|n| self.descriptors.get(n)).any(|d| {
             d.versions.iter().rev().find(|v| v.since <= at).is_some_and(|v| {
-                v.owner.as_ref() == Some(name) && d.recorded.as_ref().is_none_or(|r| r.0 != v.generation || r.1 != settled.revision)
+                v.owner.as_ref() == Some(name)
+                    && d.recorded.as_ref().is_none_or(|r| r.0 != v.generation || r.1 != settled.revision)
             })
         });
         if open {
@@ -355,13 +357,15 @@ impl Attribution {
     /// Files what a Kustomization is on under the branch its source follows.
     fn sight(&mut self, name: &ObjectName, steps: &mut Vec<Step>) {
         let Some(owner) = self.owners.get_mut(name) else { return };
-        let Some((repo, branch)) = owner.state.source.as_ref().and_then(|source| self.branches.get(source)) else { return };
+        let Some((repo, branch)) = owner.state.source.as_ref().and_then(|source| self.branches.get(source)) else {
+            return;
+        };
         let tried = owner.state.settled.as_ref().or(owner.state.attempted.as_ref());
-        let Some(Revision { revision, at }) = tried.filter(|r| owner.sighted.as_ref() != Some(&r.revision)).cloned() else {
+        let Some(Revision { revision, at }) = tried.filter(|r| owner.sighted.as_ref() != Some(&r.revision)).cloned()
+        else {
             return;
         };
         owner.sighted = Some(revision.clone());
-        let at = owner.in_order(at);
         steps.push(Step::Sight { owner: name.clone(), repo: repo.clone(), branch: branch.clone(), revision, at });
     }
 
@@ -399,17 +403,16 @@ impl Attribution {
                 return;
             }
             let Some(settled) = owner.waiting.pop_front() else { return };
-            let at = owner.in_order(settled.revision.at);
             let mut names: Vec<ObjectName> = self.by_owner.get(name).into_iter().flatten().cloned().collect();
             names.sort();
             for descriptor in names {
-                steps.extend(self.record(&descriptor, name, &settled, at));
+                steps.extend(self.record(&descriptor, name, &settled));
             }
         }
     }
 
     /// Records one descriptor as it was when its Kustomization was settled.
-    fn record(&mut self, name: &ObjectName, owner: &ObjectName, settled: &Settled, at: Option<Micros>) -> Option<Step> {
+    fn record(&mut self, name: &ObjectName, owner: &ObjectName, settled: &Settled) -> Option<Step> {
         let descriptor = self.descriptors.get_mut(name)?;
         let index = descriptor.versions.iter().rposition(|v| v.since <= settled.resource_version)?;
         // Revisions are settled in order: nobody asks for what was before this one any more.
@@ -431,7 +434,7 @@ impl Attribution {
             since: version.since,
             said: version.said.clone(),
             revision: Some(settled.revision.revision.clone()),
-            at,
+            at: settled.revision.at,
         })))
     }
 }
@@ -454,14 +457,6 @@ impl Owner {
             self.waiting.pop_front();
         }
         self.waiting.push_back(Settled { revision, resource_version, certain: Certain::Unknown });
-    }
-
-    /// Conditions count whole seconds; what the same Kustomization did later in one second is later.
-    fn in_order(&mut self, at: Option<Micros>) -> Option<Micros> {
-        let at = at?;
-        let at = self.last_at.filter(|last| *last >= at).map_or(at, |last| Micros(last.0 + 1));
-        self.last_at = Some(at);
-        Some(at)
     }
 }
 

@@ -4,6 +4,11 @@
 //! read from an object is decided by [`resource`](crate::sources::resource), the same for the API server, files and pushes;
 //! these types only say to an API server which fields there are.
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each column is an attribute of its own; the lint compares parts of them"
+)]
+
 mod cluster;
 mod descriptor;
 mod graph;

@@ -318,9 +318,11 @@ fn observation(recording: Recording, source: &str) -> Observation {
 
 fn explain(waiting: &Waiting) -> String {
     match waiting {
-        Waiting::NoOwner => "no Flux Kustomization applied it, and spec.deploymentTarget.manifests.commit is not set: set \
+        Waiting::NoOwner => {
+            "no Flux Kustomization applied it, and spec.deploymentTarget.manifests.commit is not set: set \
                              it, or let Flux deliver the descriptor"
-            .to_owned(),
+                .to_owned()
+        }
         Waiting::OwnerUnseen(owner) => format!("its Kustomization {owner} is not there, or the hub may not see it"),
         Waiting::Unsettled(why) => why.clone(),
     }

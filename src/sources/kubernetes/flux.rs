@@ -15,6 +15,9 @@ const OWNER_NAME: &str = "kustomize.toolkit.fluxcd.io/name";
 /// The same: its namespace.
 const OWNER_NAMESPACE: &str = "kustomize.toolkit.fluxcd.io/namespace";
 
+/// In microseconds: no time is moved further than the second it was rounded down to is likely to be off.
+const HALF_A_SECOND: u64 = 500_000;
+
 /// How an inventory entry of a descriptor ends: `<namespace>_<name>_<group>_<kind>`.
 const DESCRIPTOR_ENTRY: &str = "_hub.kalypso.io_DeploymentDescriptor";
 
@@ -104,9 +107,12 @@ pub(super) fn kustomization(object: &DynamicObject) -> Kustomization {
     let source = (spec.source_ref.kind == "GitRepository")
         .then(|| ObjectName::new(spec.source_ref.namespace.as_deref().unwrap_or(own_namespace), &spec.source_ref.name));
     let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
-    let at = ready.map(|c| Micros(c.last_transition_time.0.as_microsecond()));
+    let resource_version = super::resource_version(&object.metadata);
+    let at = ready.map(|c| in_order(c.last_transition_time.0.as_microsecond(), resource_version));
     let current = status.observed_generation.is_some() && status.observed_generation == object.metadata.generation;
-    let is_ready = ready.is_some_and(|c| c.status == "True" && c.observed_generation.is_none_or(|g| Some(g) == object.metadata.generation));
+    let is_ready = ready.is_some_and(|c| {
+        c.status == "True" && c.observed_generation.is_none_or(|g| Some(g) == object.metadata.generation)
+    });
     let applied = status.last_applied_revision.filter(|revision| !revision.is_empty());
     let attempted = status.last_attempted_revision.filter(|revision| !revision.is_empty());
     // Of an artifact from a registry the revision is a digest; the commit it was made from stands beside it.
@@ -130,8 +136,15 @@ pub(super) fn kustomization(object: &DynamicObject) -> Kustomization {
         has_descriptors: status.inventory.unwrap_or_default().entries.iter().any(|e| e.id.ends_with(DESCRIPTOR_ENTRY)),
         waiting_for,
         progressing: ready.is_some_and(|c| c.status == "Unknown"),
-        resource_version: super::resource_version(&object.metadata),
+        resource_version,
     }
+}
+
+/// Conditions count whole seconds, in which a Kustomization may settle twice; the resourceVersion tells what came first, to every
+/// hub alike and after every restart.
+fn in_order(second: i64, resource_version: u64) -> Micros {
+    let fraction = i64::try_from(resource_version % HALF_A_SECOND).unwrap_or_default();
+    Micros(second + fraction)
 }
 
 /// The branch that a GitRepository follows; `None` for a tag, a commit or a range of versions, which have no order of commits.

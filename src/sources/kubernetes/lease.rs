@@ -59,15 +59,24 @@ pub(super) async fn hold(client: Client, options: Options, leads: watch::Sender<
     loop {
         match tokio::time::timeout(holder.options.duration / 2, holder.turn()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, lease = holder.options.name, "the lease could not be looked after"),
-            Err(_) => tracing::warn!(lease = holder.options.name, "the API server did not answer about the lease in time"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, lease = holder.options.name, "the lease could not be looked after")
+            }
+            Err(_) => {
+                tracing::warn!(lease = holder.options.name, "the API server did not answer about the lease in time")
+            }
         }
         // Two thirds: we step down before the lease runs out for the others.
         let ours = holder.renewed.is_some_and(|at| at.elapsed() < holder.options.duration * 2 / 3);
         leads.send_if_modified(|leads| {
             let changed = *leads != ours;
             if changed {
-                tracing::info!(lease = holder.options.name, identity = holder.options.identity, leader = ours, "leadership changed");
+                tracing::info!(
+                    lease = holder.options.name,
+                    identity = holder.options.identity,
+                    leader = ours,
+                    "leadership changed"
+                );
             }
             *leads = ours;
             changed
@@ -114,7 +123,8 @@ impl Holder {
                 Ok(())
             }
             Decision::Take | Decision::Renew => {
-                let written = self.api.replace(&self.options.name, &PostParams::default(), &self.mine(Some(&lease))).await;
+                let written =
+                    self.api.replace(&self.options.name, &PostParams::default(), &self.mine(Some(&lease))).await;
                 self.wrote(written.map(|_| ()), asked)
             }
         }
@@ -137,7 +147,8 @@ impl Holder {
         let now = MicroTime(Timestamp::now());
         let old = current.and_then(|lease| lease.spec.as_ref());
         let renews = old.is_some_and(|spec| spec.holder_identity.as_deref() == Some(self.options.identity.as_str()));
-        let transitions = old.and_then(|spec| spec.lease_transitions).unwrap_or_default() + i32::from(old.is_some() && !renews);
+        let transitions =
+            old.and_then(|spec| spec.lease_transitions).unwrap_or_default() + i32::from(old.is_some() && !renews);
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.options.name.clone()),
@@ -158,7 +169,9 @@ impl Holder {
 
     async fn release(&self) -> Result<(), kube::Error> {
         let Some(mut lease) = self.api.get_opt(&self.options.name).await? else { return Ok(()) };
-        if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.options.identity)) {
+        if let Some(spec) =
+            lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.options.identity))
+        {
             spec.holder_identity = None;
             self.api.replace(&self.options.name, &PostParams::default(), &lease).await?;
         }

@@ -24,9 +24,9 @@ pub(super) fn stated(kind: ResourceKind, object: &DynamicObject, source: &str) -
     }))
     .map_err(|error| Rejection::new(format!("cannot be read: {error}"), "apply the resource again"))?;
     let mut said = resource::decode(&text, source)?;
-    let mut observation = said.pop().unwrap_or_else(|| {
-        Err(Rejection::new("says nothing", "give the resource a spec as the README shows"))
-    })?;
+    let mut observation = said
+        .pop()
+        .unwrap_or_else(|| Err(Rejection::new("says nothing", "give the resource a spec as the README shows")))?;
     observation.when.object_version = Some(version(object));
     Ok(observation)
 }

@@ -76,7 +76,9 @@ impl Shown {
             && self.commit == desired.commit
             && self.since == desired.since
             && self.ready.as_ref().is_some_and(|c| {
-                c.status == status_word(desired.ready) && c.reason == desired.reason && c.message == cut(&desired.message)
+                c.status == status_word(desired.ready)
+                    && c.reason == desired.reason
+                    && c.message == cut(&desired.message)
             })
     }
 }
@@ -214,12 +216,17 @@ impl Writer {
     }
 
     async fn tell(&self, kind: &str, name: &ObjectName, shown: &Shown, desired: &Desired) {
-        let known = shown.ready.as_ref().is_some_and(|c| c.reason == desired.reason && c.message == cut(&desired.message));
+        let known =
+            shown.ready.as_ref().is_some_and(|c| c.reason == desired.reason && c.message == cut(&desired.message));
         if !desired.event || known {
             return;
         }
         let event = Event {
-            type_: if desired.ready || desired.reason == reason::AWAITING { EventType::Normal } else { EventType::Warning },
+            type_: if desired.ready || desired.reason == reason::AWAITING {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            },
             reason: desired.reason.to_owned(),
             note: Some(cut(&desired.message)),
             action: "Observe".to_owned(),

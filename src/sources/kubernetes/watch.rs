@@ -76,11 +76,7 @@ pub(super) struct Pump {
 }
 
 /// Watches until cancelled; begins once `after` is listed or out of reach.
-pub(super) async fn run(
-    mut pump: Pump,
-    after: Option<watch::Receiver<Health>>,
-    cancel: CancellationToken,
-) {
+pub(super) async fn run(mut pump: Pump, after: Option<watch::Receiver<Health>>, cancel: CancellationToken) {
     let work = async {
         if let Some(mut after) = after {
             // A watch that is gone was cancelled.
@@ -189,7 +185,11 @@ impl Pump {
             Health::Starting => {}
             Health::Watching => tracing::info!(kind, "watching"),
             Health::NotServed => {
-                tracing::warn!(kind, "the API server does not serve {kind}: {}; looking again from time to time", self.kind.advice());
+                tracing::warn!(
+                    kind,
+                    "the API server does not serve {kind}: {}; looking again from time to time",
+                    self.kind.advice()
+                );
             }
             Health::Forbidden(reason) => tracing::warn!(
                 kind,

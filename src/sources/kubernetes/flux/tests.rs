@@ -32,9 +32,15 @@ fn a_revision_is_settled_when_it_is_ready_current_and_the_attempted_one() {
     });
     let read = kustomization(&object(status));
     assert_eq!(read.settled.as_ref().map(|r| r.revision.as_str()), Some("main@sha1:a"));
-    assert_eq!(read.settled.and_then(|r| r.at), Some(Micros(1_795_233_377_000_000)));
+    assert_eq!(read.settled.and_then(|r| r.at), Some(Micros(1_795_233_377_000_077)));
     assert_eq!(read.source, Some(ObjectName::new("flux-system", "app")));
     assert_eq!((read.resource_version, read.waiting_for.as_str()), (77, ""));
+}
+
+#[test]
+fn what_happened_in_one_second_keeps_its_order() {
+    assert!(in_order(1_000_000, 41_000) < in_order(1_000_000, 41_009));
+    assert!(in_order(1_000_000, 499_999) < in_order(2_000_000, 500_000));
 }
 
 #[test]
@@ -85,10 +91,13 @@ fn what_never_reported_or_has_another_shape_says_nothing() {
 #[test]
 fn only_a_branch_has_an_order_of_commits() {
     let repository = |reference: serde_json::Value| {
-        branch(&serde_json::from_value(serde_json::json!({
-            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": "x"},
-            "spec": {"url": "https://x/r", "ref": reference},
-        })).unwrap())
+        branch(
+            &serde_json::from_value(serde_json::json!({
+                "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": "x"},
+                "spec": {"url": "https://x/r", "ref": reference},
+            }))
+            .unwrap(),
+        )
         .map(|(_, branch)| branch)
     };
     assert_eq!(repository(serde_json::json!({"branch": "dev"})).as_deref(), Some("dev"));
