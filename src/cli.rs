@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
     logging.init(matches!(command, Command::Serve(_)));
     let outcome = match command {
         Command::Serve(args) => {
-            allocator::without_huge_pages();
+            allocator::settle();
             args.run()
         }
         Command::Sql(args) => args.run(),

@@ -38,7 +38,7 @@ pub use feed::{Change, FEED_LENGTH, Feed, Since};
 pub use options::Options;
 pub use store::{OpenError, Store};
 
-use crate::model::Fact;
+use crate::model::{Fact, Micros};
 use crate::state::{State, Tables};
 use record::Packer;
 use writer::{Message, Pending, Writer};
@@ -108,7 +108,7 @@ impl Ledger {
         let opened = store::open(store, options.cache_bytes)?;
         let mut state = checkpoint::load(&opened.db, opened.checkpoint)?;
         state.set_heartbeat(options.heartbeat);
-        options.watched_sources.iter().for_each(|source| state.watch_source(source));
+        options.watched_sources.iter().for_each(|source| state.watch_source(source, None));
         let seq = journal::replay(&opened.db, opened.checkpoint, |seq, fact| {
             state.apply(seq, fact);
         })?;
@@ -195,6 +195,11 @@ impl Ledger {
     /// The store epoch: sequences of another epoch mean nothing here.
     pub fn epoch(&self) -> u64 {
         self.0.shared.epoch
+    }
+
+    /// The watch of a source broke at that time, or is whole again: whether its silence means nothing.
+    pub fn watching(&self, source: &str, broken_since: Option<Micros>) {
+        self.0.shared.state.write().watch_source(source, broken_since);
     }
 
     /// Why the ledger takes nothing any more, if its store failed.

@@ -55,7 +55,7 @@ pub struct State {
     tables: Tables,
     index: Index,
     heartbeat: Heartbeat,
-    watched_sources: Vec<String>,
+    watched: Vec<WatchedSource>,
     /// The first receipt of what was said of each host since this state was made.
     known_since: HashMap<u32, Micros>,
     walk: walk::Walk,
@@ -80,9 +80,10 @@ impl State {
         self.heartbeat = heartbeat;
     }
 
-    /// A source that watches its objects: as long as it does, what it carries counts as heard.
-    pub fn watch_source(&mut self, source: &str) {
-        self.watched_sources.push(source.to_owned());
+    /// A source watches its objects: until the watch breaks, what it carries counts as heard.
+    pub fn watch_source(&mut self, source: &str, broken_since: Option<Micros>) {
+        self.watched.retain(|w| w.source != source);
+        self.watched.push(WatchedSource { source: source.to_owned(), broken_since });
     }
 
     /// An immutable snapshot.
@@ -197,37 +198,44 @@ impl State {
         }
     }
 
-    /// Hosts that turned late or silent: none before one full interval of listening to it, however old what it said.
+    /// Hosts that turned late or silent, and those that a watch hears again. None turns before one full interval of listening
+    /// to it, however old what it said.
     pub fn overdue(&self, now: Micros, listening_since: Micros) -> Vec<LivenessChange> {
         let mut changes = Vec::new();
         for (id, h) in self.tables.hosts.iter() {
             if *h.retired_at != Micros::MAX {
                 continue;
             }
-            let listening_since = self.known_since.get(&id).map_or(listening_since, |at| listening_since.max(*at));
-            let Some((liveness, at)) = self.heartbeat.overdue(h, listening_since, now) else { continue };
-            if self.is_watched(id, h) {
+            let since = self.known_since.get(&id).map_or(listening_since, |at| listening_since.max(*at));
+            let overdue = self.heartbeat.overdue(h, since, now);
+            if overdue.is_none() && h.silence == Liveness::Online {
                 continue;
             }
+            let turned = match self.heard_by_watch(id, h, now) {
+                Some(at) if at == now && h.silence != Liveness::Online => Some((Liveness::Online, now)),
+                Some(at) => self.heartbeat.overdue(h, since.max(at), now),
+                None => overdue,
+            };
+            let Some((liveness, at)) = turned else { continue };
             let host = self.tables.text(h.name).to_owned();
             changes.push(LivenessChange { host, liveness, at, heard_at: h.heard_at });
         }
         changes
     }
 
-    fn is_watched(&self, id: u32, host: &host::HostRecord) -> bool {
-        let watched = |c: u32| {
-            self.tables.carriers.get(c).is_some_and(|c| {
-                c.object().is_some() && self.watched_sources.iter().any(|s| s == self.tables.text(c.source))
-            })
+    /// Until when a watch stands for the word of a host: a resource that names no time counts as heard while it is watched.
+    fn heard_by_watch(&self, id: u32, host: &host::HostRecord, now: Micros) -> Option<Micros> {
+        if self.watched.is_empty() {
+            return None;
+        }
+        let until = |c: u32| {
+            let carrier = self.tables.carriers.get(c).filter(|c| c.object().is_some() && c.is_untimed())?;
+            let source = self.tables.text(carrier.source);
+            let watched = self.watched.iter().find(|w| w.source == source)?;
+            Some(watched.broken_since.unwrap_or(now))
         };
-        !self.watched_sources.is_empty()
-            && (host.carriers.iter().any(|c| watched(*c))
-                || self
-                    .index
-                    .reconcilers_of(id)
-                    .iter()
-                    .any(|r| self.tables.reconcilers.get(*r).is_some_and(|r| r.carriers().any(watched))))
+        let of_reconcilers = self.index.reconcilers_of(id).iter().filter_map(|r| self.tables.reconcilers.get(*r));
+        host.carriers.iter().copied().chain(of_reconcilers.flat_map(|r| r.carriers())).filter_map(until).max()
     }
 
     /// Carriers of a source that still name something (of a kind): what a complete listing did not show must be told gone.
@@ -237,6 +245,13 @@ impl State {
         };
         self.tables.carriers.iter().filter(|(_, c)| living(c)).map(|(_, c)| c.key).collect()
     }
+}
+
+/// A source whose watch stands for the words of what it carries.
+#[derive(Clone, Debug)]
+struct WatchedSource {
+    source: String,
+    broken_since: Option<Micros>,
 }
 
 /// How far a word may lie behind its receipt and still be a heartbeat, whose loss in a crash the next one mends. What is older

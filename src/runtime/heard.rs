@@ -26,6 +26,8 @@ pub enum SourceKind {
     Push,
     /// The hub watches a folder.
     Directory,
+    /// The hub watches an API server.
+    Kubernetes,
 }
 
 impl SourceKind {
@@ -33,6 +35,7 @@ impl SourceKind {
         match self {
             SourceKind::Push => "push",
             SourceKind::Directory => "directory",
+            SourceKind::Kubernetes => "kubernetes",
         }
     }
 }

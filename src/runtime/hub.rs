@@ -169,6 +169,11 @@ impl Hub {
         self.unheard.lock().iter().cloned().collect()
     }
 
+    /// The watch of a source broke at that time, or is whole again.
+    pub(super) fn watching(&self, source: &str, broken_since: Option<Micros>) {
+        self.ledger.watching(source, broken_since);
+    }
+
     /// Says that a source must be heard before the hub is ready.
     pub(super) fn await_source(&self, source: &str) {
         self.unheard.lock().insert(source.to_owned());

@@ -3,20 +3,22 @@
 //! Invariant: what the API server showed in an earlier life of the hub and does not show now is told gone, per kind, and only
 //! after a complete list of that kind.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kube::Client;
 use kube::config::{KubeConfigOptions, KubeconfigError};
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
+use super::heard::SourceKind;
 use super::hub::Hub;
 use super::manifests::retire_absent;
 use crate::model::{CarrierKey, Micros, Observation, ResourceKind};
 use crate::normalize::{self, Rejection};
-use crate::sources::kubernetes::{self, Taker, lease};
+use crate::sources::kubernetes::{self, Health, Taker, lease};
 use crate::state::ObjectKind;
 
 /// Without renewal another hub takes the lease after this long.
@@ -73,7 +75,7 @@ pub(super) async fn watch(hub: &Arc<Hub>, options: Options, tasks: &TaskTracker)
         namespace,
         lease: lease::Options { namespace: home, name: lease_name, identity, duration: LEASE },
     };
-    let taker = Arc::new(Sink { hub: Arc::clone(hub), source: source.clone() });
+    let taker = Arc::new(Sink { hub: Arc::clone(hub), source: source.clone(), broken: Mutex::default() });
     let listed = kubernetes::start(client, options, taker, tasks, hub.stopping().clone());
     let hub = Arc::clone(hub);
     tasks.spawn(async move {
@@ -87,9 +89,35 @@ pub(super) async fn watch(hub: &Arc<Hub>, options: Options, tasks: &TaskTracker)
 struct Sink {
     hub: Arc<Hub>,
     source: String,
+    /// The kinds whose watch is broken, and since when.
+    broken: Mutex<BTreeMap<&'static str, Micros>>,
 }
 
 impl Taker for Sink {
+    fn watch(&self, kind: &'static str, health: &Health) {
+        let now = Micros::now();
+        let trouble = match health {
+            Health::Starting | Health::Watching => None,
+            Health::NotServed => Some(format!("{kind} is not served by the API server")),
+            Health::Forbidden(reason) => Some(format!("{kind} may not be seen: {reason}")),
+            Health::Failing(reason) => Some(format!("the watch of {kind} is interrupted: {reason}")),
+        };
+        if let Some(trouble) = &trouble {
+            self.hub.sources().refused(&self.source, SourceKind::Kubernetes, 0, trouble, now);
+        }
+        // What reports and declares hosts is heard through these two.
+        if kind != ResourceKind::Reconciler.as_str() && kind != ResourceKind::Cluster.as_str() {
+            return;
+        }
+        let mut broken = self.broken.lock();
+        if trouble.is_some() {
+            broken.entry(kind).or_insert(now);
+        } else {
+            broken.remove(kind);
+        }
+        self.hub.watching(&self.source, broken.values().min().copied());
+    }
+
     fn take(&self, observations: Vec<Observation>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Rejection>>>> {
         Box::pin(async move {
             let received_at = Micros::now();
@@ -104,7 +132,14 @@ impl Taker for Sink {
                     Err(rejection) => rejected.push(Some(rejection)),
                 }
             }
-            self.hub.append(facts).await?;
+            let receipt = self.hub.append(facts).await?;
+            self.hub.sources().taken(&self.source, SourceKind::Kubernetes, &receipt, received_at);
+            let refused: Vec<&Rejection> = rejected.iter().flatten().collect();
+            if let Some(last) = refused.last() {
+                let why = format!("{}: {}", last.title, last.detail);
+                let count = refused.len() as u64;
+                self.hub.sources().refused(&self.source, SourceKind::Kubernetes, count, &why, received_at);
+            }
             Ok(rejected)
         })
     }

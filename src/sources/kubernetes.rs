@@ -48,6 +48,9 @@ pub trait Taker: Send + Sync + 'static {
     /// Stores observations; answers for each what was wrong with it. An error means that nothing is certain: say it again.
     fn take(&self, observations: Vec<Observation>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Rejection>>>>;
 
+    /// The watch of a kind fares otherwise than before.
+    fn watch(&self, kind: &'static str, health: &Health);
+
     /// The list of a kind is complete: what it does not show is gone. Answers how many were.
     fn listed(&self, kind: ResourceKind, shown: HashSet<CarrierKey>) -> BoxFuture<'_, anyhow::Result<usize>>;
 }
@@ -124,6 +127,7 @@ pub fn start<T: Taker>(
             events,
             health: tell,
             again: again.clone(),
+            taker: Arc::clone(&taker),
         };
         tasks.spawn(watch::run(pump, after, cancel.clone()));
         (received, health)

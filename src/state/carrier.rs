@@ -136,6 +136,11 @@ impl CarrierRecord {
         self.identities.iter().find(|(i, _)| *i == identity).map(|(_, at)| *at)
     }
 
+    /// Whether the latest that was received named no time of its own.
+    pub fn is_untimed(&self) -> bool {
+        self.identities.iter().any(|(identity, _)| *identity == self.latest)
+    }
+
     /// Notes what was received last; what is filed before something known is not the latest word.
     pub fn received(&mut self, identity: u64, at: Micros) {
         if self.newest.is_none_or(|c| c.last <= at) {

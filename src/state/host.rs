@@ -98,9 +98,11 @@ impl HostRecord {
         true
     }
 
-    /// The hub concluded that the host turned late or silent after `heard_at`; void when it was heard since.
+    /// The hub concluded that the host turned late or silent after `heard_at`, or that a watch hears it again; void when it was
+    /// heard since.
     pub fn turn(&mut self, liveness: Liveness, at: Micros, heard_at: Micros) -> bool {
-        if self.heard_at != heard_at || self.silence >= liveness {
+        let back = liveness == Liveness::Online;
+        if self.heard_at != heard_at || self.silence == liveness || (self.silence > liveness && !back) {
             return false;
         }
         self.silence = liveness;

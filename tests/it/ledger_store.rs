@@ -314,3 +314,33 @@ async fn what_is_imported_is_no_silence_before_one_interval_of_listening() {
         assert_eq!(silence(&ledger), [expected], "at {at}");
     }
 }
+
+#[tokio::test]
+async fn what_names_no_time_counts_as_heard_while_its_watch_is_whole() {
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let now = Arc::clone(&now);
+        move || Micros(now.load(Ordering::Relaxed) * SECOND)
+    };
+    let fact = untimed(report("h", "c1", Status::Success, 10), 1);
+    let options = Options { clock: Arc::new(clock), watched_sources: vec![fact.source.clone()], ..still() };
+    let source = fact.source.clone();
+    let ledger = Ledger::open(Store::memory(), options).unwrap();
+    ledger.append(vec![fact]).await.unwrap();
+    let silence = |ledger: &Ledger| ledger.tables().1.hosts.iter().map(|(_, h)| h.silence).collect::<Vec<_>>();
+    let hour = 3_600;
+    for (at, broken_since, expected) in [
+        (2 * hour, None, Liveness::Online),
+        // The watch stood for its word until it broke.
+        (2 * hour + 60, Some(2 * hour), Liveness::Online),
+        (2 * hour + 900, Some(2 * hour), Liveness::Late),
+        (3 * hour, Some(2 * hour), Liveness::Silent),
+        (3 * hour + 1, None, Liveness::Online),
+        (9 * hour, None, Liveness::Online),
+    ] {
+        now.store(at, Ordering::Relaxed);
+        ledger.watching(&source, broken_since.map(|at| Micros(at * SECOND)));
+        ledger.sweep().await.unwrap();
+        assert_eq!(silence(&ledger), [expected], "at {at}");
+    }
+}

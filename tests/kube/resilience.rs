@@ -72,6 +72,11 @@ async fn a_kind_that_may_not_be_seen_holds_up_no_other() {
     // Ready, although one list is refused.
     let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
     assert!(hub.log().contains("the hub may not see Kustomization"), "{}", hub.log());
+    hub.until(
+        "SELECT last_error LIKE 'Kustomization may not be seen%' FROM system.sources WHERE kind = 'kubernetes'",
+        &["true"],
+    )
+    .await;
     apply(&client, &namespace, &reconciler("r", "h", &commit('a'), "success")).await;
     hub.until("SELECT host FROM host_state", &["h"]).await;
     apply(&client, &namespace, &descriptor("web", "dev", "1.0", Some(&commit('a')))).await;

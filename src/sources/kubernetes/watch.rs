@@ -2,6 +2,7 @@
 //!
 //! Invariant: events of one kind arrive in order, and every break is followed by a new complete list (`Init` … `InitDone`).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -13,7 +14,7 @@ use kube::{Api, Client};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Health;
+use super::{Health, Taker};
 
 /// The most objects of one page of a list.
 const PAGE: u32 = 500;
@@ -65,7 +66,8 @@ impl Kind {
 }
 
 /// What the watch of a kind works with.
-pub(super) struct Pump {
+pub(super) struct Pump<T> {
+    pub(super) taker: Arc<T>,
     pub(super) kind: Kind,
     pub(super) client: Client,
     pub(super) namespace: Option<String>,
@@ -76,7 +78,11 @@ pub(super) struct Pump {
 }
 
 /// Watches until cancelled; begins once `after` is listed or out of reach.
-pub(super) async fn run(mut pump: Pump, after: Option<watch::Receiver<Health>>, cancel: CancellationToken) {
+pub(super) async fn run<T: Taker>(
+    mut pump: Pump<T>,
+    after: Option<watch::Receiver<Health>>,
+    cancel: CancellationToken,
+) {
     let work = async {
         if let Some(mut after) = after {
             // A watch that is gone was cancelled.
@@ -105,7 +111,7 @@ pub(super) async fn run(mut pump: Pump, after: Option<watch::Receiver<Health>>, 
 /// Nobody listens any more.
 struct Closed;
 
-impl Pump {
+impl<T: Taker> Pump<T> {
     /// Follows a served kind until the server says that it does not serve it any more.
     async fn follow(&mut self, resource: &ApiResource) -> Result<(), Closed> {
         let api: Api<DynamicObject> = match &self.namespace {
@@ -181,6 +187,7 @@ impl Pump {
         if !changed {
             return;
         }
+        self.taker.watch(kind, &health);
         match health {
             Health::Starting => {}
             Health::Watching => tracing::info!(kind, "watching"),
