@@ -189,7 +189,7 @@ impl State {
         }
         if !same || *record.retired_at != Micros::MAX {
             Novelty::Changed
-        } else if fact.at <= declared.at && (!h.heartbeat || fact.at <= record.heard_at) {
+        } else if fact.at <= declared.at && (!h.heartbeat || fact.at <= record.heard_at) && record.covers(h, fact.at) {
             Novelty::Known
         } else if record.silence == Liveness::Online && is_live(fact) {
             Novelty::Confirmed

@@ -454,19 +454,23 @@ impl State {
             let declared = record
                 .declared
                 .get_or_insert_with(|| Box::new(HostDeclared { at: Micros::MIN, ..HostDeclared::default() }));
-            if declared.at <= fact.at {
-                let keep = |new: u32, old: u32| if new == 0 { old } else { new };
-                declared.at = fact.at;
-                declared.external_id = keep(external_id, declared.external_id);
-                declared.host_type = keep(host_type, declared.host_type);
-                declared.class = keep(class, declared.class);
-                declared.contact = keep(contact, declared.contact);
-                declared.labels = keep(labels, declared.labels);
+            declared.at = declared.at.max(fact.at);
+            let text = |id: u32| super::names::text(&self.tables.names, id);
+            let said = [external_id, host_type, class, contact, labels];
+            for ((known, at), new) in declared.details().into_iter().zip(&mut record.detailed_at).zip(said) {
+                // At one time the greater text counts, so that the order of arrival does not.
+                if new != 0 && (*at, text(*known)) <= (fact.at, text(new)) {
+                    (*known, *at) = (new, fact.at);
+                }
             }
-            if let Some(expects) = expects
-                && declared.expects_at.is_none_or(|at| at <= fact.at)
-            {
-                (declared.expects_at, declared.expects) = (Some(fact.at), expects);
+            if let Some(expects) = expects {
+                let texts = |list: &[(u32, u32, u32)]| -> Vec<_> {
+                    list.iter().map(|e| (text(e.0), text(e.1), text(e.2))).collect()
+                };
+                let known = (declared.expects_at, texts(&declared.expects));
+                if known <= (Some(fact.at), texts(&expects)) {
+                    (declared.expects_at, declared.expects) = (Some(fact.at), expects);
+                }
             }
         }
         let object = Object { kind: ObjectKind::Host, id, rank: rank(0, &None, &[&h.name]) };

@@ -5,12 +5,12 @@
 
 use crate::ledger::record::{Decode, Derived, Encode};
 
-use crate::model::{Liveness, Micros};
+use crate::model::{HostDeclaration, Liveness, Micros};
 
-/// What was declared, by the newest declaration.
+/// What was declared: of each detail the newest word, for a declaration may name some and leave others alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct HostDeclared {
-    /// Event time of the declaration.
+    /// Event time of the newest declaration.
     pub at: Micros,
     /// External id (name id).
     pub external_id: u32,
@@ -27,6 +27,16 @@ pub struct HostDeclared {
     /// (workload, environment, deployment target) as name ids.
     pub expects: Vec<(u32, u32, u32)>,
 }
+
+impl HostDeclared {
+    /// The details in one order: external id, host type, class, contact, labels.
+    pub(super) fn details(&mut self) -> [&mut u32; DETAILS] {
+        [&mut self.external_id, &mut self.host_type, &mut self.class, &mut self.contact, &mut self.labels]
+    }
+}
+
+/// How many details a declaration of a host may name, besides what it is expected to run.
+pub(super) const DETAILS: usize = 5;
 
 /// A change of liveness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -58,8 +68,44 @@ pub struct HostRecord {
     pub silence: Liveness,
     /// History of silence.
     pub silences: Vec<LivenessEntry>,
+    /// Event times of the details that were declared.
+    pub(super) detailed_at: [Micros; DETAILS],
     /// Declared retired, or all that spoke of it is gone; `Micros::MAX` while it lives. Derived.
     pub retired_at: Derived<Micros>,
+}
+
+/// A host as files of record version 1 hold it: one time for all that was declared.
+#[derive(Decode)]
+#[cfg_attr(test, derive(Encode))]
+pub(super) struct HostRecordV1 {
+    name: u32,
+    declared: Option<Box<HostDeclared>>,
+    reported_labels: (Micros, u32),
+    heard_at: Micros,
+    first_seen_at: Micros,
+    retirements: Vec<Micros>,
+    carriers: Vec<u32>,
+    silence: Liveness,
+    silences: Vec<LivenessEntry>,
+}
+
+impl From<HostRecordV1> for HostRecord {
+    fn from(old: HostRecordV1) -> HostRecord {
+        let at = old.declared.as_ref().map_or(Micros::MIN, |d| d.at);
+        HostRecord {
+            name: old.name,
+            declared: old.declared,
+            reported_labels: old.reported_labels,
+            heard_at: old.heard_at,
+            first_seen_at: old.first_seen_at,
+            retirements: old.retirements,
+            carriers: old.carriers,
+            silence: old.silence,
+            silences: old.silences,
+            detailed_at: [at; DETAILS],
+            retired_at: Derived(Micros::MAX),
+        }
+    }
 }
 
 impl HostRecord {
@@ -75,6 +121,7 @@ impl HostRecord {
             carriers: Vec::new(),
             silence: Liveness::Online,
             silences: Vec::new(),
+            detailed_at: [Micros::MIN; DETAILS],
             retired_at: Derived(Micros::MAX),
         }
     }
@@ -108,6 +155,20 @@ impl HostRecord {
         self.silence = liveness;
         self.silences.push(LivenessEntry { at, liveness });
         true
+    }
+
+    /// Whether all that a declaration of this time says was said at this time or later.
+    pub(super) fn covers(&self, said: &HostDeclaration, at: Micros) -> bool {
+        let named = [
+            said.external_id.is_some(),
+            said.host_type.is_some(),
+            said.class.is_some(),
+            said.contact.is_some(),
+            !said.labels.is_empty(),
+        ];
+        let expected_at = self.declared.as_ref().and_then(|d| d.expects_at);
+        named.into_iter().zip(self.detailed_at).all(|(named, known)| !named || known >= at)
+            && (said.expects.is_none() || expected_at >= Some(at))
     }
 
     /// What is so now.
@@ -162,6 +223,30 @@ impl Heartbeat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_of_an_older_file_keeps_its_details_and_their_time() {
+        let declared = HostDeclared { at: Micros(7), class: 3, ..HostDeclared::default() };
+        let old = HostRecordV1 {
+            name: 1,
+            declared: Some(Box::new(declared.clone())),
+            reported_labels: (Micros::MIN, 0),
+            heard_at: Micros(9),
+            first_seen_at: Micros(5),
+            retirements: Vec::new(),
+            carriers: vec![4],
+            silence: Liveness::Late,
+            silences: vec![LivenessEntry { at: Micros(9), liveness: Liveness::Late }],
+        };
+        let bytes = crate::ledger::record::encode(1, &(11_u64, vec![old]));
+        let mut tables = crate::state::Tables::default();
+        tables.restore(2, &bytes).unwrap();
+        let host = tables.hosts.get(0).unwrap();
+        assert_eq!((host.declared.as_deref(), host.detailed_at), (Some(&declared), [Micros(7); DETAILS]));
+        assert_eq!((host.silence, host.heard_at), (Liveness::Late, Micros(9)));
+        let written: Vec<u8> = tables.blocks(0).iter().filter(|b| b.table == 2).map(|b| b.encode()[0]).collect();
+        assert_eq!(written, [2], "it is written in the new shape");
+    }
 
     #[test]
     fn time_in_which_the_hub_did_not_listen_is_no_silence() {

@@ -11,7 +11,7 @@ use super::blocks::{Block, Blocks};
 use super::carrier::{self, CarrierRecord, Object, ObjectKind, Span};
 use super::commit_log::LogRecord;
 use super::history::{History, Statement};
-use super::host::HostRecord;
+use super::host::{HostRecord, HostRecordV1};
 use super::names;
 use super::rank::rank;
 use super::standing::Standing;
@@ -165,8 +165,10 @@ pub struct Tables {
     pub sources: Blocks<SourceRecord>,
 }
 
-/// The stored version of each table's records.
+/// The stored version of the records of most tables.
 const RECORD_VERSION: u8 = 1;
+/// That of hosts: in version 1 the details of a declaration had one time.
+const HOST_VERSION: u8 = 2;
 
 /// A block that a checkpoint may have to write: a snapshot of its own.
 pub struct BlockRef {
@@ -193,11 +195,12 @@ impl BlockRef {
 }
 
 fn refs<T: Clone + Encode + Send + Sync + 'static>(table: u8, blocks: &Blocks<T>, since: u64) -> Vec<BlockRef> {
+    let version = if table == 2 { HOST_VERSION } else { RECORD_VERSION };
     let all = blocks.blocks().iter().enumerate();
     all.filter(|(_, b)| b.changed_at > since)
         .map(|(i, b)| {
             let (block, changed_at, b) = (i as u32, b.changed_at, Arc::clone(b));
-            let encode = move || record::encode(RECORD_VERSION, &(b.changed_at, &b.records));
+            let encode = move || record::encode(version, &(b.changed_at, &b.records));
             BlockRef { table, block, changed_at, encode: Box::new(encode) }
         })
         .collect()
@@ -205,6 +208,18 @@ fn refs<T: Clone + Encode + Send + Sync + 'static>(table: u8, blocks: &Blocks<T>
 
 fn restored<T: Decode<()>>(bytes: &[u8]) -> Result<Block<T>, RecordError> {
     let (changed_at, records) = record::decode::<(u64, Vec<T>)>(bytes, RECORD_VERSION)?;
+    Ok(Block { changed_at, records })
+}
+
+fn restored_hosts(bytes: &[u8]) -> Result<Block<HostRecord>, RecordError> {
+    if record::version(bytes)? == RECORD_VERSION {
+        let old = restored::<HostRecordV1>(bytes)?;
+        return Ok(Block {
+            changed_at: old.changed_at,
+            records: old.records.into_iter().map(HostRecord::from).collect(),
+        });
+    }
+    let (changed_at, records) = record::decode::<(u64, Vec<HostRecord>)>(bytes, HOST_VERSION)?;
     Ok(Block { changed_at, records })
 }
 
@@ -228,7 +243,7 @@ impl Tables {
         match table {
             0 => self.names.restore(restored(bytes)?),
             1 => self.carriers.restore(restored(bytes)?),
-            2 => self.hosts.restore(restored(bytes)?),
+            2 => self.hosts.restore(restored_hosts(bytes)?),
             3 => self.reconcilers.restore(restored(bytes)?),
             4 => self.endpoints.restore(restored(bytes)?),
             5 => self.logs.restore(restored(bytes)?),

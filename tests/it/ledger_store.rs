@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use koh::ledger::tables::{FORMAT, META};
 use koh::ledger::{AppendError, Ledger, OpenError, Options, Receipt, Since, Store};
-use koh::model::{Fact, Liveness, Micros, Status};
+use koh::model::{Body, Fact, HostDeclaration, Liveness, Micros, Status};
 use koh::state::ObjectKind;
 
 use crate::ledger_disk::Disk;
@@ -342,5 +342,34 @@ async fn what_names_no_time_counts_as_heard_while_its_watch_is_whole() {
         ledger.watching(&source, broken_since.map(|at| Micros(at * SECOND)));
         ledger.sweep().await.unwrap();
         assert_eq!(silence(&ledger), [expected], "at {at}");
+    }
+}
+
+#[tokio::test]
+async fn partial_declarations_of_a_host_mean_the_same_in_every_order() {
+    let said = |at: i64, change: fn(&mut HostDeclaration)| {
+        let mut fact = host("h", at);
+        let Body::Host(declared) = &mut fact.body else { panic!("a host") };
+        declared.heartbeat = false;
+        (declared.contact, declared.labels) = (None, String::new());
+        change(declared);
+        fact
+    };
+    let facts = [
+        said(5, |h| h.class = Some("edge".into())),
+        said(6, |h| h.class = Some("core".into())),
+        said(7, |h| h.class = Some("edge".into())),
+        said(7, |h| h.class = Some("attic".into())),
+        said(9, |h| h.contact = Some("ops".into())),
+    ];
+    let orders = [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [4, 0, 2, 1, 3], [2, 4, 1, 0, 3], [3, 4, 2, 0, 1]];
+    for order in orders {
+        let ledger = Ledger::open(Store::memory(), still()).unwrap();
+        for i in order {
+            ledger.append(vec![facts[i].clone()]).await.unwrap();
+        }
+        let (_, tables) = ledger.tables();
+        let declared = tables.hosts.get(0).unwrap().declared.clone().unwrap();
+        assert_eq!((tables.text(declared.class), tables.text(declared.contact)), ("edge", "ops"), "{order:?}");
     }
 }

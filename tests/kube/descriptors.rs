@@ -75,6 +75,28 @@ async fn what_waits_for_its_revision_is_recorded_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_descriptor_that_was_deleted_while_the_hub_was_down_is_retired_and_its_namesake_elsewhere_is_not() {
+    let Some(cluster) = cluster().await else { return };
+    let (client, one, two) = (cluster.admin().await, cluster.namespace().await, cluster.namespace().await);
+    let account = cluster.service_account(&one, "koh").await;
+    let hub = Hub::ready(&account, &["--lease-namespace", &one]).await;
+    // One name in two namespaces, for two environments of this test's own.
+    for (namespace, environment) in [(&one, format!("{one}-env")), (&two, format!("{two}-env"))] {
+        let mut object = descriptor("web", &environment, "1.0", Some(&commit('a')));
+        object["metadata"]["name"] = json!("web");
+        apply(&client, namespace, &object).await;
+    }
+    let wanted =
+        format!("SELECT environment FROM environment_state WHERE environment IN ('{one}-env', '{two}-env') ORDER BY 1");
+    hub.until(&wanted, &[&format!("{one}-env"), &format!("{two}-env")]).await;
+    let stopped = hub.stop();
+    ours(&client, &one, "DeploymentDescriptor").delete("web", &DeleteParams::default()).await.unwrap();
+    let hub = stopped.start();
+    hub.until_ready().await;
+    hub.until(&wanted, &[&format!("{two}-env")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_status_is_written_once_and_left_alone() {
     let Some(cluster) = cluster().await else { return };
     let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
