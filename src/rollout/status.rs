@@ -194,6 +194,7 @@ struct Answering<'a> {
 struct Held<'a> {
     bucket: Bucket,
     note: Option<&'static str>,
+    count: u64,
     ids: Box<dyn Iterator<Item = u32> + 'a>,
 }
 
@@ -226,6 +227,7 @@ impl<'a> Answering<'a> {
         let t = state.view();
         let target = t.targets.get(id).expect("the target was just found in the same table");
         let range = Range::new(t, target, index, from);
+        let held_before = self.held.len();
         let (in_force, current) =
             target.assignments.in_force().expect("only targets with something in force are asked about");
         let mut buckets = Buckets::default();
@@ -243,7 +245,10 @@ impl<'a> Answering<'a> {
                         match bucket {
                             Bucket::Success => succeeded.push(ids),
                             Bucket::Retired => {}
-                            _ => self.held.push(Held { bucket, note, ids: Box::new(ids.iter().copied()) }),
+                            _ => {
+                                let count = ids.len() as u64;
+                                self.held.push(Held { bucket, note, count, ids: Box::new(ids.iter().copied()) });
+                            }
                         }
                     }
                     None => one_by_one.extend(ids),
@@ -253,12 +258,15 @@ impl<'a> Answering<'a> {
         let by_history = self.one_by_one(&range, one_by_one, &mut buckets);
         let missing = state.index().expectations().missing(id);
         if missing.len() > 0 {
-            buckets.add(Bucket::NeverReported, missing.len() as u64);
-            self.held.push(Held { bucket: Bucket::NeverReported, note: None, ids: Box::new(missing) });
+            let count = missing.len() as u64;
+            buckets.add(Bucket::NeverReported, count);
+            self.held.push(Held { bucket: Bucket::NeverReported, note: None, count, ids: Box::new(missing) });
         }
         let success_hosts =
             hosts_up_to(t, succeeded.into_iter().flatten().copied().chain(by_history), self.policy.min_hosts);
         let verdict = self.policy.verdict(&buckets, success_hosts, in_force != index, self.now.since(changed));
+        let held_here = self.held[held_before..].iter();
+        let newer: u64 = held_here.filter(|h| h.note == Some("newer_commit")).map(|h| h.count).sum();
         let a = range.assignment();
         let began = from.or((a.commit != 0).then_some(a.commit));
         let commit = began.map(|c| t.text(c)).or(range.first.map(|p| p.commit));
@@ -271,7 +279,7 @@ impl<'a> Answering<'a> {
             version: Some(t.version_text(a.version).to_owned()),
             commit: commit.map(str::to_owned),
             verdict,
-            reason: self.reason(verdict, &buckets, t.version_text(current.version)),
+            reason: self.reason(verdict, &buckets, t.version_text(current.version), newer),
             total: buckets.total(),
             buckets,
             started_at: Some(a.start.to_string()),
@@ -293,7 +301,8 @@ impl<'a> Answering<'a> {
             }
         }
         for ((bucket, note), ids) in held {
-            self.held.push(Held { bucket, note, ids: Box::new(ids.into_iter()) });
+            let count = ids.len() as u64;
+            self.held.push(Held { bucket, note, count, ids: Box::new(ids.into_iter()) });
         }
         succeeded
     }
@@ -306,7 +315,7 @@ impl<'a> Answering<'a> {
         for alike in std::mem::take(&mut self.held).chunk_by_mut(|a, b| a.bucket == b.bucket) {
             let left = NAMED - named.len();
             let mut ids: Vec<(u32, Bucket, Option<&'static str>)> = Vec::new();
-            for Held { bucket, note, ids: group } in alike {
+            for Held { bucket, note, ids: group, .. } in alike {
                 ids.extend(group.take(left).map(|id| (id, *bucket, *note)));
             }
             ids.sort_unstable();
@@ -319,7 +328,7 @@ impl<'a> Answering<'a> {
         named
     }
 
-    fn reason(&self, verdict: Verdict, b: &Buckets, current: &str) -> String {
+    fn reason(&self, verdict: Verdict, b: &Buckets, current: &str, newer: u64) -> String {
         let parts: Vec<String> = [
             (b.failure, "failed"),
             (b.in_progress, "in progress"),
@@ -331,7 +340,11 @@ impl<'a> Answering<'a> {
         .filter(|(n, _)| *n > 0)
         .map(|(n, what)| format!("{n} {what}"))
         .collect();
-        let rest = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+        let mut rest = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+        if newer > 0 {
+            let try_it = if newer == 1 { "is trying" } else { "are trying" };
+            rest.push_str(&format!("; {newer} of them {try_it} a newer commit"));
+        }
         match verdict {
             Verdict::Superseded => format!(
                 "Version {current} is wanted by now; {} of {} reconcilers succeeded{rest}.",

@@ -91,3 +91,17 @@ fn it_refuses_to_listen_beyond_loopback_without_authentication() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("--insecure-no-auth"), "{said}");
 }
+
+#[test]
+fn the_reason_of_the_gate_says_that_a_newer_commit_is_being_tried() {
+    let hub = TestHub::spawn();
+    for (version, digit) in [("1.0", 'a'), ("2.0", 'b')] {
+        hub.push(&descriptor("prod", version, &commit(digit)));
+    }
+    let report = report("h1", "prod", &commit('b'), "failure");
+    assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/json", report).status, 200);
+    let answer = hub.get("/api/v1/rollouts/status?environment=prod&workload=web&version=1.0").json();
+    assert_eq!(answer["verdict"], "superseded");
+    let reason = answer["reason"].as_str().unwrap();
+    assert!(reason.contains("1 of them is trying a newer commit"), "{reason}");
+}
