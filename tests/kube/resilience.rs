@@ -4,14 +4,16 @@ use std::time::Instant;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
-use crate::cluster::{apply, cluster, cluster_alone, ours};
+use crate::cluster::{apply, cluster, cluster_alone, ours, set_status};
 use crate::declared::{commit, reconciler};
 use crate::descriptors::{descriptor, ready, until_ready};
-use crate::hub::Hub;
+use crate::hub::{Hub, wait};
 
 /// Creates many reconcilers, several at a time.
 async fn create_many(client: &Client, namespace: &str, range: std::ops::Range<usize>) {
@@ -95,6 +97,61 @@ async fn a_kind_that_may_not_be_seen_holds_up_no_other() {
         log.lines().any(|line| line.contains("watching") && line.contains("Kustomization")).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flux_that_is_installed_later_is_picked_up() {
+    let Some(cluster) = cluster_alone().await else { return };
+    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = "kustomizations.kustomize.toolkit.fluxcd.io";
+    let installed = definitions.get(name).await.unwrap();
+    // Of the controllers of other tests nobody is left to let go of what they held.
+    let flux = ApiResource::from_gvk(&GroupVersionKind::gvk("kustomize.toolkit.fluxcd.io", "v1", "Kustomization"));
+    for left in Api::<DynamicObject>::all_with(client.clone(), &flux).list(&Default::default()).await.unwrap() {
+        let api = Api::<DynamicObject>::namespaced_with(client.clone(), &left.namespace().unwrap(), &flux);
+        let release = json!({"metadata": {"finalizers": null}});
+        api.patch(&left.name_any(), &PatchParams::default(), &Patch::Merge(release)).await.unwrap();
+    }
+    definitions.delete(name, &Default::default()).await.unwrap();
+    let gone = wait(|| async { definitions.get_opt(name).await.unwrap().is_none().then_some(()) });
+    assert!(gone.await.is_some(), "the definition does not go");
+
+    let account = cluster.service_account(&namespace, "koh").await;
+    let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+    let mut owned = descriptor("web", "dev", "1.0", None);
+    owned["metadata"]["labels"] = json!({
+        "kustomize.toolkit.fluxcd.io/name": "app", "kustomize.toolkit.fluxcd.io/namespace": namespace,
+    });
+    apply(&client, &namespace, &owned).await;
+    until_ready(&client, &namespace, "web-dev", "False/AwaitingRevision", &hub).await;
+
+    let metadata = kube::core::ObjectMeta {
+        name: Some(name.to_owned()),
+        annotations: installed.metadata.annotations,
+        ..Default::default()
+    };
+    let again = CustomResourceDefinition { metadata, spec: installed.spec, status: None };
+    definitions.create(&PostParams::default(), &again).await.unwrap();
+    let established = kube::runtime::conditions::is_crd_established();
+    kube::runtime::wait::await_condition(definitions.clone(), name, established).await.unwrap();
+    let kustomization = json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": {"name": "app"},
+        "spec": {"interval": "1h", "path": "./", "prune": true, "sourceRef": {"kind": "GitRepository", "name": "app"}},
+    });
+    apply(&client, &namespace, &kustomization).await;
+    let revision = format!("dev@sha1:{}", commit('a'));
+    let status = json!({
+        "observedGeneration": 1, "lastAppliedRevision": revision, "lastAttemptedRevision": revision,
+        "conditions": [{
+            "type": "Ready", "status": "True", "reason": "ReconciliationSucceeded", "message": "", "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }],
+    });
+    set_status(&client, &namespace, &kustomization, &status).await;
+    until_ready(&client, &namespace, "web-dev", "True/Recorded", &hub).await;
+    let said = hub.log().lines().filter(|line| line.contains("does not serve Kustomization")).count();
+    assert_eq!(said, 1, "{}", hub.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
