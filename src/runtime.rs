@@ -12,6 +12,7 @@ mod kept;
 pub mod kubernetes;
 mod manifests;
 mod start;
+mod watched;
 
 pub use files::{FileAnswer, sql_over_files};
 pub use heard::{SourceKind, Sources};

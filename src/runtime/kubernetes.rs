@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use super::heard::SourceKind;
 use super::hub::Hub;
-use super::manifests::retire_absent;
+use super::watched::{self, retire_absent};
 use crate::model::{CarrierKey, Micros, Observation, ResourceKind};
-use crate::normalize::{self, Rejection};
+use crate::normalize::Rejection;
 use crate::sources::kubernetes::{self, Health, Taker, lease};
 use crate::state::ObjectKind;
 
@@ -119,29 +119,7 @@ impl Taker for Sink {
     }
 
     fn take(&self, observations: Vec<Observation>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Rejection>>>> {
-        Box::pin(async move {
-            let received_at = Micros::now();
-            let mut facts = Vec::with_capacity(observations.len());
-            let mut rejected = Vec::with_capacity(observations.len());
-            for observation in observations {
-                match normalize::fact(observation, received_at) {
-                    Ok(fact) => {
-                        facts.push(fact);
-                        rejected.push(None);
-                    }
-                    Err(rejection) => rejected.push(Some(rejection)),
-                }
-            }
-            let receipt = self.hub.append(facts).await?;
-            self.hub.sources().taken(&self.source, SourceKind::Kubernetes, &receipt, received_at);
-            let refused: Vec<&Rejection> = rejected.iter().flatten().collect();
-            if let Some(last) = refused.last() {
-                let why = format!("{}: {}", last.title, last.detail);
-                let count = refused.len() as u64;
-                self.hub.sources().refused(&self.source, SourceKind::Kubernetes, count, &why, received_at);
-            }
-            Ok(rejected)
-        })
+        Box::pin(async move { Ok(watched::take(&self.hub, &self.source, SourceKind::Kubernetes, observations).await?) })
     }
 
     fn listed(&self, kind: ResourceKind, shown: HashSet<CarrierKey>) -> BoxFuture<'_, anyhow::Result<usize>> {

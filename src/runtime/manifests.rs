@@ -3,7 +3,6 @@
 //! Invariant: what the folder said in an earlier life of the hub and does not say now is told gone, but only after a look that
 //! could read everything: a broken file deletes nothing.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,11 +11,10 @@ use tokio_util::task::TaskTracker;
 
 use super::heard::SourceKind;
 use super::hub::Hub;
-use crate::ledger::AppendError;
-use crate::model::{Body, CarrierKey, Clock, Fact, Micros, Observation};
-use crate::normalize;
+use super::watched::{self, retire_absent};
+use crate::model::Observation;
+use crate::normalize::Rejection;
 use crate::sources::directory::{self, Seen};
-use crate::state::ObjectKind;
 
 /// The name of the source.
 pub(super) const SOURCE: &str = "directory";
@@ -38,41 +36,11 @@ pub(super) fn watch(hub: &Arc<Hub>, folder: PathBuf, tasks: &TaskTracker) {
 
 /// Stores what a look said; what cannot be normalised is logged and left out.
 async fn take(hub: &Hub, observations: Vec<Observation>) -> anyhow::Result<()> {
-    let now = Micros::now();
-    let facts: Vec<Fact> = observations
-        .into_iter()
-        .filter_map(|observation| match normalize::fact(observation, hub.receipt(now)) {
-            Ok(fact) => Some(fact),
-            Err(rejection) => {
-                let why = format!("{}: {}", rejection.title, rejection.detail);
-                hub.sources().refused(SOURCE, SourceKind::Directory, 1, &why, now);
-                tracing::warn!(
-                    title = rejection.title,
-                    detail = rejection.detail,
-                    "a manifest says what the hub cannot take"
-                );
-                None
-            }
-        })
-        .collect();
-    let receipt = hub.append(facts).await?;
-    hub.sources().taken(SOURCE, SourceKind::Directory, &receipt, now);
+    for rejection in watched::take(hub, SOURCE, SourceKind::Directory, observations).await?.into_iter().flatten() {
+        let Rejection { title, detail } = rejection;
+        tracing::warn!(title, detail, "a manifest says what the hub cannot take");
+    }
     Ok(())
-}
-
-/// Tells gone what a source carried and does not carry any more; answers how many those were.
-pub(super) async fn retire_absent(
-    hub: &Hub,
-    source: &str,
-    kind: Option<ObjectKind>,
-    present: &HashSet<CarrierKey>,
-) -> Result<usize, AppendError> {
-    let living = hub.read(|s| s.living_carriers(source, kind));
-    let gone: Vec<Fact> =
-        living.into_iter().filter(|c| !present.contains(c)).map(|carrier| farewell(source, carrier)).collect();
-    let count = gone.len();
-    hub.append(gone).await?;
-    Ok(count)
 }
 
 /// Makes the hub ready after the first look, and lets go of what earlier lives of the hub saw and this one does not.
@@ -96,22 +64,5 @@ async fn follow(hub: Arc<Hub>, mut seen: watch::Receiver<Seen>) {
         if now.looks > 0 {
             hub.heard_source(SOURCE);
         }
-    }
-}
-
-/// A carrier is gone, as of now: nobody was there to see when it went.
-fn farewell(source: &str, carrier: CarrierKey) -> Fact {
-    let now = Micros::now();
-    let mut name = [0u8; 24];
-    name[..16].copy_from_slice(&carrier.0.to_le_bytes());
-    name[16..].copy_from_slice(&now.0.to_le_bytes());
-    Fact {
-        source: source.to_owned(),
-        carrier,
-        at: now,
-        clock: Clock::Received,
-        identity: twox_hash::XxHash3_128::oneshot(&name) as u64,
-        received_at: now,
-        body: Body::Gone,
     }
 }
