@@ -26,9 +26,7 @@ pub fn commit(digit: char) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_change_of_a_reconciler_is_a_report_and_its_deletion_retires_it() {
     let Some(cluster) = cluster().await else { return };
-    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
-    let account = cluster.service_account(&namespace, "koh").await;
-    let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
     for status in ["in_progress", "failure", "success"] {
         apply(&client, &namespace, &reconciler("r", "h1", &commit('a'), status)).await;
         hub.until("SELECT status FROM host_state WHERE host = 'h1'", &[status]).await;
@@ -61,9 +59,7 @@ async fn reconcilers_of_one_name_in_two_namespaces_are_kept_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_declared_cluster_is_missing_before_it_ever_reports() {
     let Some(cluster) = cluster().await else { return };
-    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
-    let account = cluster.service_account(&namespace, "koh").await;
-    let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
     let descriptor = crate::descriptors::descriptor("web", "dev", "1.0", Some(&commit('a')));
     apply(&client, &namespace, &descriptor).await;
     let declared = json!({
@@ -88,9 +84,7 @@ async fn a_declared_cluster_is_missing_before_it_ever_reports() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_deleted_while_the_hub_was_down_is_retired_and_what_another_source_said_stays() {
     let Some(cluster) = cluster().await else { return };
-    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
-    let account = cluster.service_account(&namespace, "koh").await;
-    let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
     apply(&client, &namespace, &reconciler("gone", "gone", &commit('a'), "success")).await;
     apply(&client, &namespace, &reconciler("stays", "stays", &commit('a'), "success")).await;
     hub.until("SELECT host FROM host_state ORDER BY host", &["gone", "stays"]).await;
@@ -109,9 +103,7 @@ async fn what_was_deleted_while_the_hub_was_down_is_retired_and_what_another_sou
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_that_the_hub_cannot_take_says_so_in_its_status_and_as_an_event() {
     let Some(cluster) = cluster().await else { return };
-    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
-    let account = cluster.service_account(&namespace, "koh").await;
-    let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
     apply(&client, &namespace, &reconciler("r", "", &commit('a'), "success")).await;
     let condition = hub
         .wait("the condition says what is wrong", || async {

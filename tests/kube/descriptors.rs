@@ -46,9 +46,7 @@ pub async fn until_ready(client: &kube::Client, namespace: &str, name: &str, exp
 #[tokio::test(flavor = "multi_thread")]
 async fn a_descriptor_without_flux_is_recorded_at_the_commit_it_names_and_waits_until_it_names_one() {
     let Some(cluster) = cluster().await else { return };
-    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
-    let account = cluster.service_account(&namespace, "koh").await;
-    let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
     apply(&client, &namespace, &descriptor("web", "dev", "1.0", None)).await;
     until_ready(&client, &namespace, "web-dev", "False/AwaitingRevision", &hub).await;
     hub.until("SELECT desired_version FROM environment_state", &[]).await;
@@ -63,9 +61,7 @@ async fn a_descriptor_without_flux_is_recorded_at_the_commit_it_names_and_waits_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_its_revision_is_recorded_after_a_restart() {
     let Some(cluster) = cluster().await else { return };
-    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
-    let account = cluster.service_account(&namespace, "koh").await;
-    let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
     apply(&client, &namespace, &descriptor("web", "dev", "1.0", None)).await;
     until_ready(&client, &namespace, "web-dev", "False/AwaitingRevision", &hub).await;
     let stopped = hub.crash();
@@ -121,9 +117,7 @@ async fn a_status_is_written_once_and_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_example_of_a_resource_is_accepted_and_becomes_ready() {
     let Some(cluster) = cluster().await else { return };
-    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
-    let account = cluster.service_account(&namespace, "koh").await;
-    let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
     for object in documents(include_str!("examples.yaml")) {
         apply(&client, &namespace, &object).await;
         let (kind, name) = (object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap());

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use kube::Client;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::cluster::Cluster;
 
 /// How long a condition may take to come true, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -53,6 +56,14 @@ impl Hub {
         let hub = Hub::start(kubeconfig, args);
         hub.until_ready().await;
         hub
+    }
+
+    /// A namespace, and a ready hub that watches it and nothing else, as the ServiceAccount of the role.
+    pub async fn of_a_namespace(cluster: &Cluster) -> (Client, String, Hub) {
+        let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
+        let account = cluster.service_account(&namespace, "koh").await;
+        let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+        (client, namespace, hub)
     }
 
     /// Waits until every source has been heard once.

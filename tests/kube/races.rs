@@ -21,9 +21,7 @@ const NAME: &str = "app";
 impl Played {
     async fn start() -> Option<Played> {
         let cluster = cluster().await?;
-        let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
-        let account = cluster.service_account(&namespace, "koh").await;
-        let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+        let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
         let played = Played { _cluster: cluster, client, namespace, hub };
         apply(
             &played.client,

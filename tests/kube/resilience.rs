@@ -40,9 +40,7 @@ async fn create_many(client: &Client, namespace: &str, range: std::ops::Range<us
 #[tokio::test(flavor = "multi_thread")]
 async fn two_restarts_of_the_api_server_during_a_burst_lose_nothing() {
     let Some(cluster) = cluster_alone().await else { return };
-    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
-    let account = cluster.service_account(&namespace, "koh").await;
-    let hub = Hub::ready(&account, &["--kubernetes-namespace", &namespace, "--lease-namespace", &namespace]).await;
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
     let restarts = async {
         for seen in [100, 600] {
             hub.wait("some have arrived", || async {
@@ -55,6 +53,7 @@ async fn two_restarts_of_the_api_server_during_a_burst_lose_nothing() {
     };
     tokio::join!(create_many(&client, &namespace, 0..1000), restarts);
     hub.until("SELECT count(*) FROM host_state WHERE status = 'success'", &["1000"]).await;
+    hub.until("SELECT count(DISTINCT seq) FROM transitions", &["1000"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
