@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use koh::demo::random::{Random, commit};
 use koh::model::{Body, CarrierKey, Clock, Declaration, Endpoint, Fact, Micros, Report, Status};
-use koh::rollout::{Asked, Policy, Question, status};
+use koh::rollout::{Asked, Question, Rules, status};
 use koh::state::State;
 
 const VERSIONS: u64 = 20;
@@ -56,16 +56,12 @@ fn asked(state: &State, versions: u64, now: Micros) -> (f64, f64) {
     let mut took: Vec<Duration> = (0..QUESTIONS)
         .map(|n| {
             let question = Question {
-                workspace: None,
-                application: None,
-                workload: Some("web".to_owned()),
-                environment: Some("prod".to_owned()),
-                deployment_target: None,
-                manifests_endpoint: None,
-                asked: Asked::Version(format!("1.{}", versions - 1 - n as u64 % 3)),
+                workload: vec!["web".to_owned()],
+                environment: vec!["prod".to_owned()],
+                ..Question::about(Asked::Version(format!("1.{}", versions - 1 - n as u64 % 3)))
             };
             let started = Instant::now();
-            std::hint::black_box(status(state, &question, &Policy::default(), now));
+            std::hint::black_box(status(state, &question, &Rules::default(), now));
             started.elapsed()
         })
         .collect();

@@ -123,8 +123,10 @@ fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenA
 }
 
 /// Gzip and nothing else: some clients ask for whatever they can name and read only this.
-fn compression() -> CompressionLayer<And<SizeAbove, NotForContentType>> {
-    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(
-        SizeAbove::new(COMPRESS_FROM).and(NotForContentType::const_new("application/vnd.apache.parquet")),
-    )
+fn compression() -> CompressionLayer<And<And<SizeAbove, NotForContentType>, NotForContentType>> {
+    let worthwhile = SizeAbove::new(COMPRESS_FROM)
+        .and(NotForContentType::const_new("application/vnd.apache.parquet"))
+        // Events are sent as they happen, not when enough of them can be packed.
+        .and(NotForContentType::SSE);
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worthwhile)
 }

@@ -18,4 +18,4 @@ pub use observation::{
 };
 pub use receipts::Receipts;
 pub use status::Status;
-pub use time::{FUTURE_TOLERANCE, Micros};
+pub use time::{FUTURE_TOLERANCE, Micros, span};

@@ -103,7 +103,8 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
     tolerate_slashes(&mut request);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let streams = path.starts_with("/api/v1/ingest");
+    // Whoever waits has a limit of its own.
+    let streams = path.starts_with("/api/v1/ingest") || path == "/api/v1/rollouts/status";
 
     let mut response = match refused {
         Some(problem) => axum::response::IntoResponse::into_response(problem),

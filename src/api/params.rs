@@ -166,7 +166,7 @@ impl Params {
     /// A span of time: `90s`, `15m`, `1h`, `2d`, or ISO 8601.
     pub(super) fn span(&self, name: &str) -> Result<Option<std::time::Duration>, Problem> {
         let Some(text) = self.one(name)? else { return Ok(None) };
-        crate::runtime::span(text)
+        crate::model::span(text)
             .map(Some)
             .map_err(|why| Problem::parameter(format!("'{name}': {why}"), "A number and its unit: s, m, h or d."))
     }

@@ -14,7 +14,7 @@ pub(super) struct HubArgs {
     #[arg(long, env = "KOH_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub(super) url: String,
     /// Give up after this long.
-    #[arg(long, env = "KOH_TIMEOUT", default_value = "60s", value_parser = crate::runtime::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_TIMEOUT", default_value = "60s", value_parser = crate::model::span, value_name = "SPAN")]
     pub(super) timeout: Duration,
 }
 

@@ -38,6 +38,8 @@ async fn start(wanted: Wanted) -> anyhow::Result<demo::Hub> {
         listen,
         manifests: None,
         kubernetes: None,
+        policies: None,
+        max_waiters: runtime::MAX_WAITERS,
         late_after,
         silent_after,
         limits: api::Limits::default(),

@@ -29,6 +29,9 @@ pub(super) struct ServeArgs {
     /// Folder of custom resources (YAML, JSON, NDJSON) to read and watch; a git checkout also gives the commit.
     #[arg(long, env = "KOH_MANIFESTS", value_name = "DIR")]
     manifests: Option<PathBuf>,
+    /// File of named policies for the gate (YAML or JSON); read again whenever it changes.
+    #[arg(long, env = "KOH_POLICIES", value_name = "FILE")]
+    policies: Option<PathBuf>,
     /// Write the address here once the hub listens, for whoever started it.
     #[arg(long, env = "KOH_ANNOUNCE", value_name = "FILE")]
     announce: Option<PathBuf>,
@@ -87,10 +90,10 @@ impl KubernetesArgs {
 #[derive(Debug, Args)]
 struct LivenessArgs {
     /// A host that is not heard for this long is late.
-    #[arg(long, env = "KOH_LATE_AFTER", default_value = "15m", value_parser = runtime::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_LATE_AFTER", default_value = "15m", value_parser = crate::model::span, value_name = "SPAN")]
     late_after: Duration,
     /// A host that is not heard for this long is silent.
-    #[arg(long, env = "KOH_SILENT_AFTER", default_value = "60m", value_parser = runtime::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_SILENT_AFTER", default_value = "60m", value_parser = crate::model::span, value_name = "SPAN")]
     silent_after: Duration,
 }
 
@@ -104,19 +107,22 @@ struct LimitArgs {
     #[arg(long, env = "KOH_MAX_CONNECTIONS_PER_PEER", default_value_t = 768, value_name = "N")]
     max_connections_per_peer: usize,
     /// A client must take some bytes of its answer within this time.
-    #[arg(long, env = "KOH_READER_IDLE", default_value = "30s", value_parser = runtime::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_READER_IDLE", default_value = "30s", value_parser = crate::model::span, value_name = "SPAN")]
     reader_idle: Duration,
     /// Ingest streams at once; more are told to come back.
     #[arg(long, env = "KOH_MAX_INGEST_STREAMS", default_value_t = 512, value_name = "N")]
     max_ingest_streams: usize,
     /// An ingest body may pause this long before the stream is closed.
-    #[arg(long, env = "KOH_INGEST_IDLE", default_value = "5m", value_parser = runtime::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_INGEST_IDLE", default_value = "5m", value_parser = crate::model::span, value_name = "SPAN")]
     ingest_idle: Duration,
     /// Every other answer must begin within this time.
-    #[arg(long, env = "KOH_ANSWER_WITHIN", default_value = "60s", value_parser = runtime::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_ANSWER_WITHIN", default_value = "60s", value_parser = crate::model::span, value_name = "SPAN")]
     answer_within: Duration,
+    /// Clients that wait for an answer of the gate, at once; more are told to come back.
+    #[arg(long, env = "KOH_MAX_WAITERS", default_value_t = runtime::MAX_WAITERS, value_name = "N")]
+    max_waiters: usize,
     /// Requests in flight get this long to finish at shutdown.
-    #[arg(long, env = "KOH_DRAIN", default_value = "20s", value_parser = runtime::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_DRAIN", default_value = "20s", value_parser = crate::model::span, value_name = "SPAN")]
     drain: Duration,
 }
 
@@ -135,7 +141,17 @@ impl ServeArgs {
     }
 
     fn config(self) -> anyhow::Result<Config> {
-        let ServeArgs { data, listen, insecure_no_auth, manifests, announce: _, kubernetes, liveness, limits } = self;
+        let ServeArgs {
+            data,
+            listen,
+            insecure_no_auth,
+            manifests,
+            policies,
+            announce: _,
+            kubernetes,
+            liveness,
+            limits,
+        } = self;
         if !listen.ip().is_loopback() && !insecure_no_auth {
             bail!(
                 "refusing to listen on {listen}: this version has no authentication, so anybody who reaches the address could \
@@ -157,6 +173,7 @@ impl ServeArgs {
             max_ingest_streams,
             ingest_idle,
             answer_within,
+            max_waiters,
             drain,
         } = limits;
         Ok(Config {
@@ -164,6 +181,8 @@ impl ServeArgs {
             listen,
             manifests,
             kubernetes: kubernetes.options(),
+            policies,
+            max_waiters,
             late_after,
             silent_after,
             limits: api::Limits { ingest_streams: max_ingest_streams, ingest_idle, answer_within, drain },

@@ -53,6 +53,14 @@ fn end_of_time(text: &str) -> bool {
     })
 }
 
+/// Reads a span of time: `90s`, `15m`, `1h 30m`, `2d`, or ISO 8601.
+pub fn span(text: &str) -> Result<std::time::Duration, String> {
+    let teach = || format!("'{text}' is not a span of time; write 90s, 15m, 1h or 2d");
+    let span: jiff::Span = text.trim().parse().map_err(|_| teach())?;
+    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| teach())?;
+    std::time::Duration::try_from(signed).map_err(|_| teach())
+}
+
 /// RFC 3339, UTC, milliseconds: the one spelling of times in answers.
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,5 +93,16 @@ mod tests {
         for none in ["9999-12-31", "9999-12-31T23:59:59", "9999-12-32T00:00:00Z", "10000-01-01T00:00:00Z"] {
             assert!(Micros::parse(none).is_err(), "{none}");
         }
+    }
+
+    #[test]
+    fn spans_are_read_as_people_write_them() {
+        use std::time::Duration;
+        assert_eq!(span("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(span("2d"), Ok(Duration::from_secs(172_800)));
+        assert_eq!(span("PT1H"), Ok(Duration::from_secs(3600)));
+        assert!(span("soon").is_err());
+        assert!(span("-5m").is_err());
+        assert!(span("15").is_err());
     }
 }

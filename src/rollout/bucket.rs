@@ -178,6 +178,30 @@ impl<'a> Range<'a> {
         }
         (first != Micros::MAX).then_some(first)
     }
+
+    /// Whether a reconciler ever succeeded at a commit of the range itself.
+    pub(super) fn succeeded_on(&self, words: &[Word], endpoint: u32) -> bool {
+        let here = words.iter().filter(|w| w.endpoint == endpoint && w.succeeded_at != Micros::MAX);
+        here.into_iter().any(|w| self.holds(w.commit, self.place(w.commit)))
+    }
+
+    /// Since when a reconciler stands well at the range or past it: the first success that no failure in the range took back.
+    pub(super) fn good_since(&self, walk: &Walk, endpoint: u32) -> Option<Micros> {
+        let mut since = None;
+        for t in walk.transitions.iter().filter(|t| t.endpoint == endpoint) {
+            match t.status {
+                Status::Failure if self.holds(t.commit, self.place(t.commit)) => since = None,
+                Status::Success if since.is_none() && self.reaches(t.commit) => since = Some(t.reported_at),
+                _ => {}
+            }
+        }
+        since.or_else(|| self.succeeded_at(&walk.words, endpoint))
+    }
+
+    /// Whether a success on a commit is one for this range; where no order is known, on the commit itself.
+    fn reaches(&self, commit: u32) -> bool {
+        if self.first.is_some() { self.counts(commit) } else { self.holds(commit, None) }
+    }
 }
 
 /// The endpoint whose subscribers an assignment is about: the one in force, else its own.

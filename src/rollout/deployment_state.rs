@@ -48,7 +48,7 @@ pub fn deployment_state(state: &State, endpoint: &str, commit: &str) -> Deployme
     let mut answer = DeploymentState::default();
     let commit = normalize::commit(commit).and_then(|c| state.index().name(t, &c));
     let mut walk = Walk::default();
-    for endpoint in super::status::endpoints(state, endpoint) {
+    for endpoint in super::question::endpoints(state, endpoint) {
         for &id in state.index().subscribers(endpoint) {
             let Some(r) = t.reconcilers.get(id).filter(|r| r.now.alive() && r.now.endpoint == endpoint) else {
                 continue;

@@ -1,171 +1,382 @@
 //! Answers a question: which targets are meant, what the buckets hold, and what follows from the policy.
 //!
 //! Invariant: what an answer costs does not grow with the hosts. Reconcilers are judged by groups that stand alike, and only
-//! the few that are named are looked at one by one.
+//! the few that are named are looked at one by one; a policy that picks hosts by their labels is the one exception.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use hashbrown::HashSet;
-
-use crate::model::{ManifestsSaid, Micros};
-use crate::normalize;
-use crate::state::walk::Walk;
-use crate::state::{State, Tables};
+use hashbrown::{HashMap, HashSet};
 
 use super::bucket::{Range, Stand};
-use super::{Answer, Asked, Bucket, Buckets, Freshness, HoldsUp, Policy, Question, TargetAnswer, Verdict};
-
-/// Hosts and targets named in an answer.
-const NAMED: usize = 100;
+use super::held::{Held, Members, NAMED, named};
+use super::policy::{Hosts, Policy, SilentPolicy};
+use super::{Answer, Bucket, Buckets, Clause, Freshness, Links, Question, Rules, TargetAnswer, Verdict};
+use crate::model::Micros;
+use crate::state::State;
+use crate::state::target::TargetRecord;
+use crate::state::walk::Walk;
 
 /// The span in which a report counts as fresh.
 const FRESH: i64 = 300 * 1_000_000;
+/// How far "complete there first" is followed.
+pub(super) const DEPTH: u8 = 4;
+
+/// An answer, and when another may be due.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// The answer.
+    pub answer: Answer,
+    /// When time alone may change it; `None` when only news can.
+    pub due: Option<Micros>,
+    /// The endpoints whose subscribers it depends on.
+    pub endpoints: Vec<u32>,
+}
 
 /// The state of a rollout.
-pub fn status(state: &State, question: &Question, policy: &Policy, now: Micros) -> Answer {
-    let mut answer =
-        Answering { state, policy, now, walk: Walk::default(), held: Vec::new(), heard: 0, oldest: Micros::MAX };
-    let targets = matching(state, question);
-    if targets.is_empty() {
-        return answer.nothing(Verdict::NoTargets, no_targets(question));
-    }
-    let asked: Vec<(u32, usize, Option<u32>)> =
-        targets.iter().filter_map(|id| asked_on(state, *id, &question.asked).map(|(i, from)| (*id, i, from))).collect();
-    if asked.is_empty() {
-        let reason = format!(
-            "{} {} on {}.",
-            describe(&question.asked),
-            "is not known",
-            plural(targets.len(), "matching target")
-        );
-        return answer.nothing(Verdict::UnknownCommit, reason);
-    }
-    let mut per_target: Vec<TargetAnswer> = asked.iter().map(|(id, i, from)| answer.target(*id, *i, *from)).collect();
-    let mut buckets = Buckets::default();
-    for t in &per_target {
-        buckets.join(&t.buckets);
-    }
-    let verdict = per_target.iter().map(|t| t.verdict).min().unwrap_or(Verdict::NoTargets);
-    let reason = reason_of(&per_target, verdict, &buckets);
-    per_target.truncate(NAMED);
-    let total = buckets.total();
-    Answer {
-        verdict,
-        reason,
-        total,
-        buckets,
-        freshness: answer.freshness(total),
-        hosts: answer.named(),
-        policy: policy.clone(),
-        targets: per_target,
-    }
+pub fn status(state: &State, question: &Question, rules: &Rules, now: Micros) -> Answer {
+    evaluate(state, question, rules, now).answer
 }
 
-fn no_targets(question: &Question) -> String {
-    let parts = [
-        ("workspace", &question.workspace),
-        ("application", &question.application),
-        ("workload", &question.workload),
-        ("environment", &question.environment),
-        ("deployment target", &question.deployment_target),
-        ("manifests endpoint", &question.manifests_endpoint),
-    ];
-    let named: Vec<String> = parts.iter().filter_map(|(what, v)| v.as_ref().map(|v| format!("{what} {v}"))).collect();
-    format!("Nothing is described for {}.", if named.is_empty() { "any target".to_owned() } else { named.join(", ") })
+/// The same, with what tells when to ask again.
+pub fn evaluate(state: &State, question: &Question, rules: &Rules, now: Micros) -> Evaluation {
+    let mut answering = Answering::new(state, rules, now);
+    let answer = answering.answer(question);
+    let due = (answering.due != Micros::MAX).then_some(answering.due);
+    Evaluation { answer, due, endpoints: answering.endpoints }
 }
 
-fn describe(asked: &Asked) -> String {
-    match asked {
-        Asked::Version(v) => format!("Version {v}"),
-        Asked::Commit(c) => format!("Commit {c}"),
-        Asked::SourceCommit(c) => format!("Source commit {c}"),
+/// An answer in the making.
+pub(super) struct Answering<'a> {
+    pub(super) state: &'a State,
+    pub(super) rules: &'a Rules,
+    pub(super) now: Micros,
+    pub(super) walk: Walk,
+    pub(super) held: Vec<Held<'a>>,
+    pub(super) due: Micros,
+    pub(super) endpoints: Vec<u32>,
+    pub(super) depth: u8,
+    labels: HashMap<u32, bool>,
+    heard: u64,
+    oldest: Micros,
+}
+
+/// The reconcilers of one target, by where they stand.
+#[derive(Default)]
+pub(super) struct Standings<'a> {
+    pub(super) buckets: Buckets,
+    pub(super) succeeded: Vec<Members<'a>>,
+    /// The newest change of a bucket.
+    changed: Option<Micros>,
+}
+
+/// A target's answer, its policy, and whether its failure has stood for long enough.
+pub(super) type Judged = (TargetAnswer, Policy, bool);
+
+/// What is known of a target before the policy is asked.
+pub(super) struct Case<'a> {
+    pub(super) target: &'a TargetRecord,
+    pub(super) index: usize,
+    pub(super) policy: Policy,
+    pub(super) standings: Standings<'a>,
+    pub(super) superseded: bool,
+}
+
+impl<'a> Answering<'a> {
+    pub(super) fn new(state: &'a State, rules: &'a Rules, now: Micros) -> Answering<'a> {
+        Answering {
+            state,
+            rules,
+            now,
+            walk: Walk::default(),
+            held: Vec::new(),
+            due: Micros::MAX,
+            endpoints: Vec::new(),
+            depth: 0,
+            labels: HashMap::new(),
+            heard: 0,
+            oldest: Micros::MAX,
+        }
     }
-}
 
-fn plural(n: usize, what: &str) -> String {
-    if n == 1 { format!("the {what}") } else { format!("any of the {n} {what}s") }
-}
+    /// Time alone may change the answer then.
+    pub(super) fn due_at(&mut self, at: Micros) {
+        if at > self.now {
+            self.due = self.due.min(at);
+        }
+    }
 
-/// Living targets that the selectors mean.
-fn matching(state: &State, q: &Question) -> Vec<u32> {
-    let (t, index) = (state.view(), state.index());
-    // A name that was never seen matches nothing.
-    let id = |want: &Option<String>| want.as_deref().map(|name| index.name(t, name).unwrap_or(u32::MAX));
-    let wanted = [&q.environment, &q.workload, &q.deployment_target, &q.application, &q.workspace].map(id);
-    let endpoints = q.manifests_endpoint.as_deref().map(|raw| endpoints(state, raw));
-    let mut candidates: Vec<u32> = match (&wanted, &endpoints) {
-        ([Some(environment), Some(workload), ..], _) => index.targets_of(*workload, *environment).to_vec(),
-        (_, Some(endpoints)) => endpoints.iter().flat_map(|e| index.targets_at(*e)).copied().collect(),
-        _ => (0..t.targets.len() as u32).collect(),
-    };
-    candidates.retain(|id| {
-        t.targets.get(*id).is_some_and(|r| {
-            let names = [r.environment, r.workload, r.name, r.application, r.workspace];
-            let at = r.assignments.in_force().map(|(_, a)| a.endpoint);
-            wanted.iter().zip(names).all(|(want, is)| want.is_none_or(|w| w == is))
-                && at.is_some_and(|at| endpoints.as_ref().is_none_or(|e| e.contains(&at)))
+    /// The answers of the targets that know what is asked about; an error is the answer where there are none.
+    pub(super) fn targets(&mut self, question: &Question) -> Result<Vec<Judged>, (Verdict, String)> {
+        let targets = question.targets(self.state);
+        if targets.is_empty() {
+            let reason = format!("Nothing is described for {}.", question.selectors_in_words());
+            return Err((Verdict::NoTargets, reason));
+        }
+        let asked: Vec<(u32, (usize, Option<u32>))> =
+            targets.iter().filter_map(|id| Some((*id, question.asked.on(self.state, *id)?))).collect();
+        if asked.is_empty() {
+            let on = if targets.len() == 1 {
+                "the matching target".to_owned()
+            } else {
+                format!("any of the {} matching targets", targets.len())
+            };
+            return Err((Verdict::UnknownCommit, format!("{} is not known on {on}.", question.asked)));
+        }
+        Ok(asked.into_iter().map(|(id, (index, from))| self.target(id, index, from)).collect())
+    }
+
+    pub(super) fn answer(&mut self, question: &Question) -> Answer {
+        let mut judged = match self.targets(question) {
+            Ok(judged) => judged,
+            Err((verdict, reason)) => {
+                let policy = self.rules.policy(&[""; 5]);
+                return self.whole(verdict, reason, policy, false, Vec::new());
+            }
+        };
+        let verdict = judged.iter().map(|(t, ..)| t.verdict).min().unwrap_or(Verdict::NoTargets);
+        let is_final = match verdict {
+            Verdict::Complete | Verdict::Superseded => true,
+            Verdict::Failed => judged.iter().any(|(.., stood)| *stood),
+            _ => false,
+        };
+        judged.sort_by_key(|(t, ..)| t.verdict);
+        let policy = judged.first().map(|(_, policy, _)| policy.clone()).unwrap_or_default();
+        let targets: Vec<TargetAnswer> = judged.into_iter().map(|(t, ..)| t).collect();
+        let reason = reason_of(&targets, verdict);
+        self.whole(verdict, reason, policy, is_final, targets)
+    }
+
+    fn whole(
+        &mut self,
+        verdict: Verdict,
+        reason: String,
+        policy: Policy,
+        is_final: bool,
+        mut targets: Vec<TargetAnswer>,
+    ) -> Answer {
+        let mut buckets = Buckets::default();
+        targets.iter().for_each(|t| buckets.join(&t.buckets));
+        let total = buckets.total();
+        targets.truncate(NAMED);
+        Answer {
+            verdict,
+            is_final,
+            reason,
+            failing_clause: targets.first().and_then(|t| t.failing_clause.clone()),
+            total,
+            buckets,
+            hosts: named(self.state.view(), std::mem::take(&mut self.held)),
+            freshness: self.freshness(total),
+            policy,
+            eta: None,
+            last_good: None,
+            as_of: self.now.to_string(),
+            links: Links::default(),
+            targets,
+        }
+    }
+
+    fn freshness(&self, of: u64) -> Freshness {
+        Freshness {
+            heard: self.heard,
+            of,
+            within_seconds: FRESH as u64 / 1_000_000,
+            oldest_reported_at: (self.oldest != Micros::MAX).then(|| self.oldest.to_string()),
+            text: format!("{} of {of} heard from in the last {} min", self.heard, FRESH / 60_000_000),
+        }
+    }
+
+    fn target(&mut self, id: u32, index: usize, from: Option<u32>) -> Judged {
+        let t = self.state.view();
+        let target = t.targets.get(id).expect("the target was just found in the same table");
+        let (in_force, current) =
+            target.assignments.in_force().expect("only targets with something in force are asked about");
+        let names = [target.workspace, target.application, target.workload, target.environment, target.name];
+        let names = names.map(|n| t.text(n));
+        let policy = self.rules.policy(&names);
+        let range = Range::new(t, target, index, from);
+        let held_before = self.held.len();
+        let standings = self.standings(id, current.endpoint, &range, &policy.hosts);
+        let buckets = standings.buckets;
+        let a = range.assignment();
+        let unchanged_since = standings.changed.map_or(a.start, |at| at.max(a.start));
+        let success_hosts = self.hosts_up_to(&standings.succeeded, policy.min_hosts);
+        let superseded = in_force != index;
+        let (by_counts, clause) = policy.verdict(&buckets, success_hosts, superseded, self.now.since(unchanged_since));
+        if by_counts == Verdict::InProgress && buckets.total() > 0 {
+            self.due_at(unchanged_since.plus(policy.stall_after));
+        }
+        let case = Case { target, index, policy, standings, superseded };
+        let (verdict, clause, failed_since) = self.judge(&case, &range, (by_counts, clause), held_before);
+        let stood = failed_since.is_some_and(|since| {
+            let until = since.plus(case.policy.failure_grace);
+            self.due_at(until);
+            until <= self.now
+        });
+        let newer: usize =
+            self.held[held_before..].iter().filter(|h| h.note == Some("newer_commit")).map(|h| h.members.len()).sum();
+        let began = from.or((a.commit != 0).then_some(a.commit));
+        let commit = began.map(|c| t.text(c)).or(range.first.map(|p| p.commit));
+        let reason = reason(verdict, by_counts, &buckets, t.version_text(current.version), newer, clause.as_ref());
+        let [workspace, application, workload, environment, deployment_target] = names.map(str::to_owned);
+        let answer = TargetAnswer {
+            workspace,
+            application,
+            workload,
+            environment,
+            deployment_target,
+            version: Some(t.version_text(a.version).to_owned()),
+            commit: commit.map(str::to_owned),
+            verdict,
+            reason,
+            failing_clause: clause,
+            policy: case.policy.name.clone(),
+            total: buckets.total(),
+            buckets,
+            started_at: Some(a.start.to_string()),
+            failed_since: failed_since.map(|at| at.to_string()),
+            eta: None,
+            last_good: None,
+            key: (id, index),
+        };
+        (answer, case.policy, stood)
+    }
+
+    /// Where everybody stands who subscribes to a target or is expected on it.
+    fn standings(&mut self, id: u32, endpoint: u32, range: &Range<'_>, hosts: &Hosts) -> Standings<'a> {
+        let (t, index) = (self.state.view(), self.state.index());
+        let mut found = Standings::default();
+        let mut one_by_one = Vec::new();
+        self.labels.clear();
+        self.endpoints.push(endpoint);
+        if let Some(subscribers) = index.current(endpoint) {
+            if hosts.is_empty() {
+                found.changed = subscribers.last_change();
+                self.heard += subscribers.heard_since(self.now.plus(-FRESH));
+                self.oldest = subscribers.oldest_report().map_or(self.oldest, |at| at.min(self.oldest));
+            }
+            for (standing, ids) in subscribers.groups() {
+                let members = if hosts.is_empty() {
+                    Members::Group(ids)
+                } else {
+                    Members::Listed(self.picked(ids.iter().copied(), hosts, standing.alive, &mut found.changed))
+                };
+                match range.stand(standing) {
+                    Some((bucket, note)) => self.sort(id, (bucket, note), members, &mut found),
+                    None => one_by_one.extend(members.iter()),
+                }
+            }
+        }
+        let mut alike: BTreeMap<Stand, Vec<u32>> = BTreeMap::new();
+        for reconciler in one_by_one {
+            let Some(r) = t.reconcilers.get(reconciler) else { continue };
+            alike.entry(range.stand_of(reconciler, r, &mut self.walk)).or_default().push(reconciler);
+        }
+        for (stand, ids) in alike {
+            self.sort(id, stand, Members::Listed(ids), &mut found);
+        }
+        let missing = index.expectations().missing(id).filter(|host| self.has_labels(*host, hosts)).collect();
+        self.sort(id, (Bucket::NeverReported, None), Members::Listed(missing), &mut found);
+        found
+    }
+
+    fn sort(&mut self, target: u32, (bucket, note): Stand, members: Members<'a>, found: &mut Standings<'a>) {
+        if members.len() == 0 {
+            return;
+        }
+        found.buckets.add(bucket, members.len() as u64);
+        match bucket {
+            Bucket::Success => found.succeeded.push(members),
+            Bucket::Retired => {}
+            _ => self.held.push(Held { target, bucket, note, members }),
+        }
+    }
+
+    /// Those on hosts with certain labels; what the subscribers as a whole know of times is read off them one by one.
+    fn picked(
+        &mut self,
+        ids: impl Iterator<Item = u32>,
+        hosts: &Hosts,
+        alive: bool,
+        changed: &mut Option<Micros>,
+    ) -> Vec<u32> {
+        let t = self.state.view();
+        let mut picked = Vec::new();
+        for id in ids {
+            let Some(r) = t.reconcilers.get(id).filter(|r| self.has_labels(r.host, hosts)) else { continue };
+            if alive {
+                *changed = (*changed).max(Some(r.now.since));
+                self.heard += u64::from(r.now.reported_at >= self.now.plus(-FRESH));
+                self.oldest = self.oldest.min(r.now.reported_at);
+            }
+            picked.push(id);
+        }
+        picked
+    }
+
+    fn has_labels(&mut self, host: u32, wanted: &Hosts) -> bool {
+        if wanted.is_empty() {
+            return true;
+        }
+        let t = self.state.view();
+        let Some(labels) = t.hosts.get(host).map(|h| h.labels()) else { return false };
+        *self.labels.entry(labels).or_insert_with(|| {
+            let labels = crate::state::host::Labels::read(t.text(labels));
+            wanted.iter().all(|(key, values)| labels.get(key).is_some_and(|v| values.contains(&*v)))
         })
-    });
-    candidates.sort_unstable();
-    candidates.dedup();
-    candidates
-}
+    }
 
-/// The endpoints a spelling can mean, of any storage type.
-pub(super) fn endpoints(state: &State, raw: &str) -> Vec<u32> {
-    let said = ManifestsSaid::Endpoint { storage_type: String::new(), endpoint: raw.to_owned() };
-    let Ok(place) = normalize::endpoint(said) else { return Vec::new() };
-    let t = state.view();
-    let Some(canonical) = state.index().name(t, &place.endpoint.canonical) else { return Vec::new() };
-    t.endpoints.iter().filter(|(_, e)| e.canonical == canonical).map(|(id, _)| id).collect()
-}
+    /// How many hosts these reconcilers are on; no more than `enough` are counted.
+    fn hosts_up_to(&self, succeeded: &[Members<'_>], enough: u64) -> u64 {
+        let t = self.state.view();
+        let mut hosts: HashSet<u32> = HashSet::new();
+        for r in succeeded.iter().flat_map(Members::iter).filter_map(|id| t.reconcilers.get(id)) {
+            if hosts.len() as u64 >= enough {
+                break;
+            }
+            hosts.insert(r.host);
+        }
+        hosts.len() as u64
+    }
 
-/// The assignment asked about on a target, and the commit to start from when a commit was asked about.
-fn asked_on(state: &State, id: u32, asked: &Asked) -> Option<(usize, Option<u32>)> {
-    let t = state.view();
-    let all = &t.targets.get(id)?.assignments;
-    let latest = |matches: &dyn Fn(u32) -> bool| all.list.iter().rposition(|a| matches(a.version));
-    match asked {
-        Asked::Version(version) => Some((latest(&|v| t.version_text(v) == version)?, None)),
-        Asked::SourceCommit(raw) => {
-            let commit = state.index().name(t, &normalize::commit(raw)?)?;
-            Some((latest(&|v| t.versions.get(v).is_some_and(|v| v.source_commit == commit))?, None))
+    /// Since when there have been more failures than the policy allows, by the times of those that fail now.
+    pub(super) fn failing_since(&self, case: &Case<'_>, held_before: usize) -> Option<Micros> {
+        let t = self.state.view();
+        let mut times: Vec<Micros> = Vec::new();
+        for h in &self.held[held_before..] {
+            let ids = h.members.iter().filter_map(|id| t.reconcilers.get(id));
+            match h.bucket {
+                Bucket::Failure => times.extend(ids.map(|r| r.now.since)),
+                Bucket::Silent if case.policy.silent == SilentPolicy::Fail => {
+                    let since = |host: u32| t.hosts.get(host)?.silences.last().map(|s| s.at);
+                    times.extend(ids.map(|r| since(r.host).unwrap_or(r.now.since)));
+                }
+                _ => {}
+            }
         }
-        Asked::Commit(raw) => {
-            let commit = state.index().name(t, &normalize::commit(raw)?)?;
-            let (_, in_force) = all.in_force()?;
-            let logs = std::iter::once(in_force.log).chain(all.list.iter().rev().map(|a| a.log));
-            logs.filter_map(|log| t.cover(all, log, commit)).next().map(|i| (i, Some(commit)))
+        let over = usize::try_from(case.policy.max_failures).unwrap_or(usize::MAX);
+        if over >= times.len() {
+            return None;
         }
+        let (_, at, _) = times.select_nth_unstable(over);
+        Some((*at).max(case.target.assignments.list[case.index].start))
     }
 }
 
-fn rank(bucket: Bucket) -> u8 {
-    match bucket {
-        Bucket::Failure => 0,
-        Bucket::Silent => 1,
-        Bucket::NeverReported => 2,
-        Bucket::Behind => 3,
-        Bucket::InProgress => 4,
-        Bucket::Success | Bucket::Retired => 5,
-    }
-}
-
-fn reason_of(targets: &[TargetAnswer], verdict: Verdict, buckets: &Buckets) -> String {
+fn reason_of(targets: &[TargetAnswer], verdict: Verdict) -> String {
     match targets {
         [one] => one.reason.clone(),
         _ if verdict == Verdict::Complete => {
-            format!(
-                "All {} targets are complete: {} of {} reconcilers succeeded.",
-                targets.len(),
-                buckets.success,
-                buckets.total()
-            )
+            let succeeded: u64 = targets.iter().map(|t| t.buckets.success).sum();
+            let total: u64 = targets.iter().map(|t| t.total).sum();
+            format!("All {} targets are complete: {succeeded} of {total} reconcilers succeeded.", targets.len())
         }
         _ => {
             let worst = targets.iter().find(|t| t.verdict == verdict);
             let n = targets.iter().filter(|t| t.verdict == verdict).count();
-            let first = worst.map_or(String::new(), |t| format!(" {}: {}", t.deployment_target, t.reason));
+            let first = worst.map_or(String::new(), |t| {
+                format!(" {} {} {}: {}", t.environment, t.workload, t.deployment_target, t.reason)
+            });
             format!("{n} of {} targets {}.{first}", targets.len(), be(verdict, n))
         }
     }
@@ -180,231 +391,42 @@ fn be(verdict: Verdict, n: usize) -> String {
     }
 }
 
-struct Answering<'a> {
-    state: &'a State,
-    policy: &'a Policy,
-    now: Micros,
-    walk: Walk,
-    held: Vec<Held<'a>>,
-    heard: u64,
-    oldest: Micros,
-}
-
-/// Some that hold a rollout up: reconcilers that stand alike, or hosts that never reported.
-struct Held<'a> {
-    bucket: Bucket,
-    note: Option<&'static str>,
-    count: u64,
-    ids: Box<dyn Iterator<Item = u32> + 'a>,
-}
-
-impl<'a> Answering<'a> {
-    fn nothing(self, verdict: Verdict, reason: String) -> Answer {
-        Answer {
-            verdict,
-            reason,
-            total: 0,
-            buckets: Buckets::default(),
-            freshness: self.freshness(0),
-            hosts: Vec::new(),
-            policy: self.policy.clone(),
-            targets: Vec::new(),
-        }
+fn reason(
+    verdict: Verdict,
+    by_counts: Verdict,
+    b: &Buckets,
+    current: &str,
+    newer: usize,
+    clause: Option<&Clause>,
+) -> String {
+    if b.total() == 0 {
+        return match verdict {
+            Verdict::Superseded => format!("Version {current} is wanted by now; nobody subscribes to this target."),
+            _ => "Nobody subscribes to this target.".to_owned(),
+        };
     }
-
-    fn freshness(&self, of: u64) -> Freshness {
-        Freshness {
-            heard: self.heard,
-            of,
-            within_seconds: FRESH as u64 / 1_000_000,
-            oldest_reported_at: (self.oldest != Micros::MAX).then(|| self.oldest.to_string()),
-            text: format!("{} of {of} heard from in the last {} min", self.heard, FRESH / 60_000_000),
-        }
+    let parts: Vec<String> = [
+        (b.failure, "failed"),
+        (b.in_progress, "in progress"),
+        (b.behind, "behind"),
+        (b.silent, "silent"),
+        (b.never_reported, "never reported"),
+    ]
+    .iter()
+    .filter(|(n, _)| *n > 0)
+    .map(|(n, what)| format!("{n} {what}"))
+    .collect();
+    let mut rest = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    if newer > 0 {
+        let try_it = if newer == 1 { "is trying" } else { "are trying" };
+        rest.push_str(&format!("; {newer} of them {try_it} a newer commit"));
     }
-
-    fn target(&mut self, id: u32, index: usize, from: Option<u32>) -> TargetAnswer {
-        let state = self.state;
-        let t = state.view();
-        let target = t.targets.get(id).expect("the target was just found in the same table");
-        let range = Range::new(t, target, index, from);
-        let held_before = self.held.len();
-        let (in_force, current) =
-            target.assignments.in_force().expect("only targets with something in force are asked about");
-        let mut buckets = Buckets::default();
-        let mut changed = range.assignment().start;
-        let mut succeeded: Vec<&'a BTreeSet<u32>> = Vec::new();
-        let mut one_by_one = Vec::new();
-        if let Some(subscribers) = state.index().current(current.endpoint) {
-            changed = subscribers.last_change().map_or(changed, |at| at.max(changed));
-            self.heard += subscribers.heard_since(self.now.plus(-FRESH));
-            self.oldest = subscribers.oldest_report().map_or(self.oldest, |at| at.min(self.oldest));
-            for (standing, ids) in subscribers.groups() {
-                match range.stand(standing) {
-                    Some((bucket, note)) => {
-                        buckets.add(bucket, ids.len() as u64);
-                        match bucket {
-                            Bucket::Success => succeeded.push(ids),
-                            Bucket::Retired => {}
-                            _ => {
-                                let count = ids.len() as u64;
-                                self.held.push(Held { bucket, note, count, ids: Box::new(ids.iter().copied()) });
-                            }
-                        }
-                    }
-                    None => one_by_one.extend(ids),
-                }
-            }
-        }
-        let by_history = self.one_by_one(&range, one_by_one, &mut buckets);
-        let missing = state.index().expectations().missing(id);
-        if missing.len() > 0 {
-            let count = missing.len() as u64;
-            buckets.add(Bucket::NeverReported, count);
-            self.held.push(Held { bucket: Bucket::NeverReported, note: None, count, ids: Box::new(missing) });
-        }
-        let success_hosts =
-            hosts_up_to(t, succeeded.into_iter().flatten().copied().chain(by_history), self.policy.min_hosts);
-        let verdict = self.policy.verdict(&buckets, success_hosts, in_force != index, self.now.since(changed));
-        let held_here = self.held[held_before..].iter();
-        let newer: u64 = held_here.filter(|h| h.note == Some("newer_commit")).map(|h| h.count).sum();
-        let a = range.assignment();
-        let began = from.or((a.commit != 0).then_some(a.commit));
-        let commit = began.map(|c| t.text(c)).or(range.first.map(|p| p.commit));
-        TargetAnswer {
-            workspace: t.text(target.workspace).to_owned(),
-            application: t.text(target.application).to_owned(),
-            workload: t.text(target.workload).to_owned(),
-            environment: t.text(target.environment).to_owned(),
-            deployment_target: t.text(target.name).to_owned(),
-            version: Some(t.version_text(a.version).to_owned()),
-            commit: commit.map(str::to_owned),
-            verdict,
-            reason: self.reason(verdict, &buckets, t.version_text(current.version), newer),
-            total: buckets.total(),
-            buckets,
-            started_at: Some(a.start.to_string()),
-        }
+    let counts = format!("{} of {} reconcilers succeeded{rest}", b.success, b.total());
+    match (verdict, clause) {
+        (Verdict::Superseded, _) => format!("Version {current} is wanted by now; {counts}."),
+        (Verdict::Stalled, _) => format!("Nothing has changed for too long; {counts}."),
+        // The counts would do: it hangs on something else.
+        (_, Some(clause)) if verdict != by_counts => format!("{counts}; {}.", clause.detail),
+        _ => format!("{counts}."),
     }
-
-    /// Judges by their histories those whose standings do not tell; gives those that succeeded.
-    fn one_by_one(&mut self, range: &Range<'_>, ids: Vec<u32>, buckets: &mut Buckets) -> Vec<u32> {
-        let t = self.state.view();
-        let mut succeeded = Vec::new();
-        let mut held: BTreeMap<Stand, Vec<u32>> = BTreeMap::new();
-        for id in ids {
-            let Some(r) = t.reconcilers.get(id) else { continue };
-            let stand = range.stand_of(id, r, &mut self.walk);
-            buckets.add(stand.0, 1);
-            match stand.0 {
-                Bucket::Success => succeeded.push(id),
-                _ => held.entry(stand).or_default().push(id),
-            }
-        }
-        for ((bucket, note), ids) in held {
-            let count = ids.len() as u64;
-            self.held.push(Held { bucket, note, count, ids: Box::new(ids.into_iter()) });
-        }
-        succeeded
-    }
-
-    /// Those that hold it up, the worst first. Of those alike the longest known are named.
-    fn named(&mut self) -> Vec<HoldsUp> {
-        let t = self.state.view();
-        self.held.sort_by_key(|h| rank(h.bucket));
-        let mut named: Vec<HoldsUp> = Vec::new();
-        for alike in std::mem::take(&mut self.held).chunk_by_mut(|a, b| a.bucket == b.bucket) {
-            let left = NAMED - named.len();
-            let mut ids: Vec<(u32, Bucket, Option<&'static str>)> = Vec::new();
-            for Held { bucket, note, ids: group, .. } in alike {
-                ids.extend(group.take(left).map(|id| (id, *bucket, *note)));
-            }
-            ids.sort_unstable();
-            ids.truncate(left);
-            let mut named_here: Vec<HoldsUp> =
-                ids.into_iter().filter_map(|(id, b, note)| hold_up(t, id, b, note)).collect();
-            named_here.sort_by(|a, b| (&a.host, &a.reconciler).cmp(&(&b.host, &b.reconciler)));
-            named.append(&mut named_here);
-        }
-        named
-    }
-
-    fn reason(&self, verdict: Verdict, b: &Buckets, current: &str, newer: u64) -> String {
-        let parts: Vec<String> = [
-            (b.failure, "failed"),
-            (b.in_progress, "in progress"),
-            (b.behind, "behind"),
-            (b.silent, "silent"),
-            (b.never_reported, "never reported"),
-        ]
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, what)| format!("{n} {what}"))
-        .collect();
-        let mut rest = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-        if newer > 0 {
-            let try_it = if newer == 1 { "is trying" } else { "are trying" };
-            rest.push_str(&format!("; {newer} of them {try_it} a newer commit"));
-        }
-        match verdict {
-            Verdict::Superseded => format!(
-                "Version {current} is wanted by now; {} of {} reconcilers succeeded{rest}.",
-                b.success,
-                b.total()
-            ),
-            _ if b.total() == 0 => "Nobody subscribes to this target.".to_owned(),
-            Verdict::Stalled => {
-                format!("Nothing has changed for too long; {} of {} reconcilers succeeded{rest}.", b.success, b.total())
-            }
-            _ => format!("{} of {} reconcilers succeeded{rest}.", b.success, b.total()),
-        }
-    }
-}
-
-/// One that holds it up; `id` is that of a reconciler, or of a host that never reported.
-fn hold_up(t: &Tables, id: u32, bucket: Bucket, note: Option<&'static str>) -> Option<HoldsUp> {
-    if bucket == Bucket::NeverReported {
-        return Some(HoldsUp {
-            host: t.host_name(id).to_owned(),
-            reconciler: None,
-            bucket,
-            note,
-            commit: None,
-            attempted_commit: None,
-            status: None,
-            message: None,
-            reported_at: None,
-            contact: contact(t, id),
-        });
-    }
-    let r = t.reconcilers.get(id)?;
-    let now = &r.now;
-    Some(HoldsUp {
-        host: t.host_name(r.host).to_owned(),
-        reconciler: Some(t.text(r.name).to_owned()),
-        bucket,
-        note,
-        commit: t.some(now.applied).map(str::to_owned),
-        attempted_commit: t.some(now.attempted).map(str::to_owned),
-        status: Some(now.status.as_str()),
-        message: t.some(now.message).map(str::to_owned),
-        reported_at: Some(now.reported_at.to_string()),
-        contact: contact(t, r.host),
-    })
-}
-
-/// How many hosts these reconcilers are on; no more than `enough` are counted.
-fn hosts_up_to(t: &Tables, ids: impl Iterator<Item = u32>, enough: u64) -> u64 {
-    let mut hosts: HashSet<u32> = HashSet::new();
-    for r in ids.filter_map(|id| t.reconcilers.get(id)) {
-        if hosts.len() as u64 >= enough {
-            break;
-        }
-        hosts.insert(r.host);
-    }
-    hosts.len() as u64
-}
-
-fn contact(t: &Tables, host: u32) -> Option<String> {
-    let declared = t.hosts.get(host)?.declared.as_ref()?;
-    t.some(declared.contact).map(str::to_owned)
 }

@@ -8,13 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::heard::Sources;
 use super::kept::Kept;
+use super::pasts::Pasts;
+use super::waiters::{Crowded, Topic, Waiter, Waiters};
 use crate::ledger::{AppendError, Ledger, Receipt};
 use crate::model::{Fact, Micros, Receipts};
 use crate::query::{Catalog, Engine};
+use crate::rollout::Policies;
 use crate::snapshot::{Generation, Made, schema};
 use crate::state::State;
 
@@ -83,12 +87,15 @@ pub struct Hub {
     current: RwLock<Arc<Published>>,
     taking: tokio::sync::Mutex<()>,
     unheard: Mutex<BTreeSet<String>>,
+    waiters: Waiters,
+    pasts: Pasts,
+    policies: RwLock<(u64, Arc<Policies>)>,
     stop: CancellationToken,
 }
 
 impl Hub {
     /// Over an open ledger; takes the first generation.
-    pub fn new(ledger: Ledger, engines: Engines, stop: CancellationToken) -> Hub {
+    pub fn new(ledger: Ledger, engines: Engines, max_waiters: usize, stop: CancellationToken) -> Hub {
         let watched = Watched::default();
         let first = Arc::new(publish(&ledger, &watched));
         let last_receipt = ledger.read(|s| s.view().sources.iter().map(|(_, s)| s.last_received_at).max());
@@ -100,6 +107,9 @@ impl Hub {
             current: RwLock::new(first),
             taking: tokio::sync::Mutex::new(()),
             unheard: Mutex::default(),
+            waiters: Waiters::new(max_waiters),
+            pasts: Pasts::default(),
+            policies: RwLock::default(),
             stop,
         }
     }
@@ -137,6 +147,44 @@ impl Hub {
     /// The engine for statements of clients.
     pub fn sql(&self) -> &Engine {
         &self.engines.sql
+    }
+
+    /// Begins to wait for an answer of the gate.
+    pub async fn wait_for(self: &Arc<Self>, topic: Topic) -> Result<Waiter, Crowded> {
+        self.waiters.join(self, topic).await
+    }
+
+    /// How many wait for an answer of the gate.
+    pub fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub(super) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    pub(super) fn pasts(&self) -> &Pasts {
+        &self.pasts
+    }
+
+    /// The named policies.
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies.read().1)
+    }
+
+    /// How often the policies changed.
+    pub(super) fn policies_changes(&self) -> u64 {
+        self.policies.read().0
+    }
+
+    pub(super) fn set_policies(&self, policies: Policies) {
+        let mut known = self.policies.write();
+        *known = (known.0 + 1, Arc::new(policies));
+    }
+
+    /// Follows the published sequence.
+    pub(super) fn published(&self) -> watch::Receiver<u64> {
+        self.ledger.watch()
     }
 
     /// What each source said since the start.

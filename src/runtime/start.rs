@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::background;
 use super::hub::{Engines, Hub};
-use super::{kubernetes, manifests};
+use super::{kubernetes, manifests, policies, waiters};
 use crate::api;
 use crate::ledger::{self, Ledger, Store};
 use crate::query::{self, Engine};
@@ -31,6 +31,10 @@ pub struct Config {
     pub manifests: Option<PathBuf>,
     /// An API server to watch.
     pub kubernetes: Option<kubernetes::Options>,
+    /// A file of named policies.
+    pub policies: Option<PathBuf>,
+    /// Waiters for answers of the gate, at once.
+    pub max_waiters: usize,
     /// A host not heard for this long is late.
     pub late_after: Duration,
     /// A host not heard for this long is silent.
@@ -69,6 +73,9 @@ pub enum StartError {
     /// There is no configuration for the API server, or it cannot be used.
     #[error(transparent)]
     Kubernetes(#[from] kubernetes::ConnectError),
+    /// The file of policies is not sound.
+    #[error("the policies cannot be taken: {0}")]
+    Policies(String),
     /// Threads could not be made.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
@@ -90,7 +97,19 @@ pub struct Running {
 
 /// Opens the ledger, starts the sources and listens.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let Config { data, listen, manifests, kubernetes, late_after, silent_after, limits, patience } = config;
+    let Config {
+        data,
+        listen,
+        manifests,
+        kubernetes,
+        policies,
+        max_waiters,
+        late_after,
+        silent_after,
+        limits,
+        patience,
+    } = config;
+    let policies = policies.map(|path| Ok((policies::read(&path)?, path))).transpose().map_err(StartError::Policies)?;
     if let Some(path) = &data {
         std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
     }
@@ -106,7 +125,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let ledger = open(data.clone(), options).await?;
     let engines = engines(data.as_deref())?;
-    let hub = Arc::new(Hub::new(ledger, engines, stop.clone()));
+    let hub = Arc::new(Hub::new(ledger, engines, max_waiters, stop.clone()));
 
     let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { address: listen, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: listen, source })?;
@@ -118,6 +137,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .map_err(StartError::Threads)?;
 
     let tasks = TaskTracker::new();
+    tasks.spawn(waiters::answer_waiters(Arc::clone(&hub)));
+    if let Some(((text, named), path)) = policies {
+        hub.set_policies(named);
+        tasks.spawn(policies::follow(Arc::clone(&hub), path, text));
+    }
     let exports = data.as_deref().map(background::export_directory);
     if let Some(directory) = &exports {
         tasks.spawn(background::export_regularly(Arc::clone(&hub), directory.clone()));

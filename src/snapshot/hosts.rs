@@ -1,5 +1,6 @@
 //! The tables about hosts: what they are, when they were heard, and what they are expected to run.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -10,7 +11,7 @@ use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::model::{Liveness, Micros};
 use crate::state::ObjectKind;
-use crate::state::host::{HostDeclared, HostRecord};
+use crate::state::host::{HostDeclared, HostRecord, Labels};
 
 /// Label sets (name id of their JSON) to cluster type, ring and region.
 pub type LabelSets = HashMap<u32, [Option<String>; 3]>;
@@ -26,12 +27,8 @@ fn label_sets(s: &Shared) -> LabelSets {
 
 /// Cluster type, ring and region among a host's labels.
 pub(super) fn known_labels(json: &str) -> [Option<String>; 3] {
-    let labels: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).unwrap_or_default();
-    let find = |names: &[&str]| {
-        let value = names.iter().find_map(|n| labels.get(*n))?;
-        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-    };
-    [find(&["cluster_type", "clusterType"]), find(&["ring"]), find(&["region"])]
+    let labels = Labels::read(json);
+    ["cluster_type", "ring", "region"].map(|key| labels.get(key).map(Cow::into_owned))
 }
 
 impl Shared {

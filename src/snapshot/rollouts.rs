@@ -50,6 +50,7 @@ fn rollouts(s: &Shared) -> Vec<RolloutState> {
         *missing.entry(target).or_default() += 1;
     }
     let nobody = Subscribers::default();
+    let default = Policy::default();
     let (mut walk, mut all) = (Walk::default(), Vec::new());
     for (target, record) in s.tables.targets.iter() {
         let first = all.len();
@@ -64,7 +65,7 @@ fn rollouts(s: &Shared) -> Vec<RolloutState> {
             let superseded = record.assignments.in_force().map(|f| f.0) != Some(index);
             let unchanged = s.taken_at.since(here.last_change.map_or(a.start, |at| at.max(a.start)));
             // Every host with a success is one; the policy asks for one at least.
-            let verdict = Policy::default().verdict(&buckets, buckets.success, superseded, unchanged);
+            let (verdict, _) = default.verdict(&buckets, buckets.success, superseded, unchanged);
             let completed_at = if verdict == Verdict::Complete { a.start } else { Micros::MAX };
             all.push(RolloutState { target, index: index as u32, verdict, completed_at, buckets });
         }

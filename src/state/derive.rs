@@ -42,6 +42,7 @@ impl State {
         let target = self.tables.targets.get_mut(id, seq).expect(WHY);
         let before = endpoint_of(target);
         target.assignments = Derived(derived);
+        self.index.desired_moves += 1;
         let expected = (target.workload, target.environment, target.name);
         if endpoint_of(target) != before {
             for host in self.index.expectations.ever(expected) {
@@ -94,6 +95,7 @@ impl State {
 
     /// A commit got a place, or places changed their order: whoever spoke of such commits stands elsewhere by now.
     pub(super) fn derive_moved(&mut self, log: u32, moved: &Moved) {
+        self.index.desired_moves += u64::from(moved.reordered || !moved.placed.is_empty());
         for commit in &moved.placed {
             for id in self.index.unplaced.remove(commit).unwrap_or_default() {
                 self.derive_reconciler(0, id);
@@ -146,7 +148,7 @@ impl State {
         let expected = (target.workload, target.environment, target.name);
         let expects = self.tables.expects(host, self.tables.hosts.get(host).expect(WHY)).contains(&expected);
         let missing = expects && endpoint_of(target).is_some_and(|e| !self.index.ever_reported(host, e));
-        self.index.expectations.set(id, host, missing);
+        self.index.desired_moves += u64::from(self.index.expectations.set(id, host, missing));
     }
 
     /// A host is retired when that was declared after everything else that was said of it, or when all that spoke of it is gone.

@@ -33,12 +33,12 @@ impl Expectations {
         self.ever.get(&expected).into_iter().flatten().copied().collect()
     }
 
-    /// Whether a host is missing on a target now.
-    pub(super) fn set(&mut self, target: u32, host: u32, missing: bool) {
+    /// Whether a host is missing on a target now; false when that is known.
+    pub(super) fn set(&mut self, target: u32, host: u32, missing: bool) -> bool {
         if missing {
-            self.missing.entry(target).or_default().insert(host);
-        } else if let Some(hosts) = self.missing.get_mut(&target) {
-            hosts.remove(&host);
+            self.missing.entry(target).or_default().insert(host)
+        } else {
+            self.missing.get_mut(&target).is_some_and(|hosts| hosts.remove(&host))
         }
     }
 }

@@ -223,6 +223,7 @@ impl State {
         let text = |id: u32| super::names::text(&self.tables.names, id);
         let (at, before) = h.reported_labels;
         if labels != 0 && (at, text(before)) <= (fact.at, text(labels)) {
+            self.index.desired_moves += u64::from(before != labels);
             h.reported_labels = (fact.at, labels);
         }
         if back {
@@ -460,6 +461,7 @@ impl State {
             for ((known, at), new) in declared.details().into_iter().zip(&mut record.detailed_at).zip(said) {
                 // At one time the greater text counts, so that the order of arrival does not.
                 if new != 0 && (*at, text(*known)) <= (fact.at, text(new)) {
+                    self.index.desired_moves += u64::from(*known != new);
                     (*known, *at) = (new, fact.at);
                 }
             }

@@ -3,6 +3,8 @@
 //! Invariants: silence is inferred and retirement is declared, and the two never mix; the last-heard time is the maximum over
 //! all statements, whatever their order of arrival.
 
+use std::borrow::Cow;
+
 use crate::ledger::record::{Decode, Derived, Encode};
 
 use crate::model::{HostDeclaration, Liveness, Micros};
@@ -187,6 +189,28 @@ impl HostRecord {
     /// The newest time at which anything says that the host exists.
     pub fn newest_statement(&self) -> Micros {
         self.heard_at.max(self.declared.as_ref().map_or(Micros::MIN, |d| d.at))
+    }
+}
+
+/// A host's labels, read.
+#[derive(Clone, Debug, Default)]
+pub struct Labels(serde_json::Map<String, serde_json::Value>);
+
+impl Labels {
+    /// Reads the JSON object in which they are kept; the empty text is none.
+    pub fn read(json: &str) -> Labels {
+        Labels(serde_json::from_str(json).unwrap_or_default())
+    }
+
+    /// A label's value. The cluster type has a name in two spellings.
+    pub fn get(&self, key: &str) -> Option<Cow<'_, str>> {
+        let other = match key {
+            "cluster_type" => "clusterType",
+            "clusterType" => "cluster_type",
+            _ => key,
+        };
+        let value = self.0.get(key).or_else(|| self.0.get(other))?;
+        Some(value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed))
     }
 }
 

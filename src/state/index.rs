@@ -37,6 +37,8 @@ pub struct Index {
     /// Commits without a place, and the reconcilers that spoke of them.
     pub(super) unplaced: HashMap<u32, BTreeSet<u32>>,
     pub(super) expectations: Expectations,
+    /// Counts what changed about anything but reports.
+    pub(super) desired_moves: u64,
 }
 
 impl Index {
@@ -117,6 +119,12 @@ impl Index {
     pub fn ever_reported(&self, host: u32, endpoint: u32) -> bool {
         let subscribers = self.subscribers(endpoint);
         self.reconcilers_of(host).iter().any(|r| subscribers.binary_search(r).is_ok())
+    }
+
+    /// How often anything but reports changed: what is wanted where, the order of commits, who is expected, labels. As long as
+    /// it and the [moves](Subscribers::moves) at an endpoint are the same, so is every answer about the endpoint.
+    pub fn desired_moves(&self) -> u64 {
+        self.desired_moves
     }
 
     /// Who is expected where and never came.

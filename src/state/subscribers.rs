@@ -22,12 +22,18 @@ pub struct Subscribers {
     changes: BTreeMap<Micros, u32>,
     /// Second of the last report to how many have it.
     reports: BTreeMap<i64, u32>,
+    moves: u64,
 }
 
 impl Subscribers {
     /// Those who stand alike, with their ids.
     pub fn groups(&self) -> impl Iterator<Item = (&Standing, &BTreeSet<u32>)> {
         self.groups.iter()
+    }
+
+    /// How often anybody came, left or stood otherwise: as long as it is the same, so is every answer about them.
+    pub fn moves(&self) -> u64 {
+        self.moves
     }
 
     /// Everybody.
@@ -52,6 +58,7 @@ impl Subscribers {
 
     /// A reconciler is here now.
     pub(super) fn enter(&mut self, id: u32, standing: &Standing, now: &Now) {
+        self.moves += 1;
         if self.groups.entry(*standing).or_default().insert(id) && standing.alive {
             *self.changes.entry(now.since).or_default() += 1;
             *self.reports.entry(second(now.reported_at)).or_default() += 1;
@@ -64,6 +71,7 @@ impl Subscribers {
         if !group.remove(&id) {
             return;
         }
+        self.moves += 1;
         if group.is_empty() {
             self.groups.remove(standing);
         }

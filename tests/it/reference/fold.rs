@@ -117,8 +117,8 @@ impl HubUnderTest for Fold {
     }
 
     fn gate(&mut self, query: &str) -> Value {
-        let (question, policy) = asked(query);
-        serde_json::to_value(rollout::status(&self.state, &question, &policy, Micros::now())).unwrap()
+        let (question, rules) = asked(query);
+        serde_json::to_value(rollout::status(&self.state, &question, &rules, Micros::now())).unwrap()
     }
 
     fn restart(&mut self) {

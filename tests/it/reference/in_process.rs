@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use koh::ledger::{Ledger, Options, Store};
 use koh::model::{Fact, Micros};
 use koh::query::{Engine, Format, Limits, Statement};
-use koh::rollout::{self, Asked, Policy, Question};
+use koh::rollout::{self, Asked, Clauses, Question, Rules};
 use koh::snapshot::Generation;
 use koh::sources::push::{Decoder, Form};
 use serde_json::Value;
@@ -66,36 +66,28 @@ pub fn facts(lines: &[Value]) -> Vec<Fact> {
 }
 
 /// Reads the query of the gate: selectors and policy clauses (§8).
-pub fn asked(query: &str) -> (Question, Policy) {
-    let mut policy = Policy::default();
-    let mut q = Question {
-        workspace: None,
-        application: None,
-        workload: None,
-        environment: None,
-        deployment_target: None,
-        manifests_endpoint: None,
-        asked: Asked::Version(String::new()),
-    };
+pub fn asked(query: &str) -> (Question, Rules) {
+    let mut clauses = Clauses::default();
+    let mut q = Question::about(Asked::Version(String::new()));
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-        let text = Some(value.to_owned());
+        let text = value.to_owned();
         match name {
-            "workspace" => q.workspace = text,
-            "application" => q.application = text,
-            "workload" => q.workload = text,
-            "environment" => q.environment = text,
-            "deployment_target" => q.deployment_target = text,
-            "manifests_endpoint" => q.manifests_endpoint = text,
-            "version" => q.asked = Asked::Version(value.to_owned()),
-            "commit" => q.asked = Asked::Commit(value.to_owned()),
-            "source_commit" => q.asked = Asked::SourceCommit(value.to_owned()),
-            "min_success_percent" => policy.min_success_percent = value.parse().unwrap(),
-            "max_failures" => policy.max_failures = value.parse().unwrap(),
-            "min_hosts" => policy.min_hosts = value.parse().unwrap(),
+            "workspace" => q.workspace.push(text),
+            "application" => q.application.push(text),
+            "workload" => q.workload.push(text),
+            "environment" => q.environment.push(text),
+            "deployment_target" => q.deployment_target.push(text),
+            "manifests_endpoint" => q.manifests_endpoint = Some(text),
+            "version" => q.asked = Asked::Version(text),
+            "commit" => q.asked = Asked::Commit(text),
+            "source_commit" => q.asked = Asked::SourceCommit(text),
+            "min_success_percent" => clauses.min_success_percent = Some(value.parse().unwrap()),
+            "max_failures" => clauses.max_failures = Some(value.parse().unwrap()),
+            "min_hosts" => clauses.min_hosts = Some(value.parse().unwrap()),
             _ => panic!("no such parameter: {name}"),
         }
     }
-    (q, policy)
+    (q, Rules { clauses, ..Rules::default() })
 }
 
 impl InProcess {
@@ -125,8 +117,8 @@ impl HubUnderTest for InProcess {
     }
 
     fn gate(&mut self, query: &str) -> Value {
-        let (q, policy) = asked(query);
-        let answer = self.ledger().read(|state| rollout::status(state, &q, &policy, Micros::now()));
+        let (q, rules) = asked(query);
+        let answer = self.ledger().read(|state| rollout::status(state, &q, &rules, Micros::now()));
         serde_json::to_value(answer).unwrap()
     }
 

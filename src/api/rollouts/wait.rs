@@ -1,0 +1,162 @@
+//! Those who wait for an answer: the long poll, and the answer as it changes as server-sent events.
+//!
+//! Invariant: whoever waits holds no lock and computes nothing: all who ask the same share one answer, which
+//! [`crate::runtime`] renews when it may have changed.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream::{self, Stream};
+
+use super::super::App;
+use super::super::answers;
+use super::super::params::Params;
+use super::super::problem::{Problem, ProblemBody};
+use super::Ask;
+use crate::rollout::Verdict;
+use crate::runtime::{Crowded, Topic, Waiter};
+
+/// The longest wait.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// How often a stream on which nothing happens shows that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// When clients whose stream broke come back.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long somebody waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    wait: Duration,
+    /// For what is not known yet.
+    unknown: Duration,
+}
+
+/// Reads it; `None` when nobody waits.
+pub(super) fn patience(params: &Params) -> Result<Option<Patience>, Problem> {
+    let unknown = params.span("unknown_grace")?;
+    let Some(wait) = params.span("wait")? else {
+        return match unknown {
+            None => Ok(None),
+            Some(_) => Err(Problem::parameter(
+                "'unknown_grace' goes with 'wait'",
+                "It says how much of the wait is spent on what is not known yet: ?wait=10m&unknown_grace=2m.",
+            )),
+        };
+    };
+    if wait > WAIT_MAX {
+        return Err(Problem::parameter(
+            format!("'wait' is {} s; the longest wait is {} s", wait.as_secs(), WAIT_MAX.as_secs()),
+            "Wait in several requests, each from where the last one ended: an answer with \"final\": false asks for another.",
+        ));
+    }
+    Ok(Some(Patience { wait, unknown: unknown.unwrap_or(wait) }))
+}
+
+fn crowded(_: Crowded) -> Problem {
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too-many-waiters",
+        "too many are waiting",
+        "Ask without wait and come back, or raise --max-waiters.",
+    )
+    .retry_after(5)
+}
+
+fn topic(ask: Ask) -> Topic {
+    let links = super::links(&ask);
+    Topic { text: ask.text, question: ask.question, rules: ask.rules, links }
+}
+
+fn answered(body: axum::body::Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
+}
+
+/// Answers once the answer is final, or when patience ends.
+pub(super) async fn until_final(app: &App, ask: Ask, patience: Patience) -> Result<Response, Problem> {
+    let mut waiter = app.hub.wait_for(topic(ask)).await.map_err(crowded)?;
+    let begun = tokio::time::Instant::now();
+    loop {
+        let now = waiter.current();
+        let unknown = matches!(now.verdict, Verdict::UnknownCommit | Verdict::NoTargets);
+        let until = begun + if unknown { patience.unknown.min(patience.wait) } else { patience.wait };
+        if now.is_final {
+            return Ok(answered(now.body.clone()));
+        }
+        tokio::select! {
+            biased;
+            () = app.hub.stopping().cancelled() => {
+                return Err(Problem::unavailable(
+                    "the hub is shutting down",
+                    1,
+                    "The answer is not final yet; ask again, the hub that comes up knows all that this one knew.",
+                ));
+            }
+            () = waiter.changed() => {}
+            // Others may have waited long before: what is answered at the end is as fresh as any answer.
+            () = tokio::time::sleep_until(until) => return Ok(answered(waiter.renewed().await.body.clone())),
+        }
+    }
+}
+
+/// The answer, whenever it changes.
+#[utoipa::path(
+    get, path = "/rollouts/events", tag = "rollouts", operation_id = "rollout_events",
+    description = "Takes the parameters of /rollouts/status, and sends its answer at once and whenever it changes (at most four \
+                   times a second), as server-sent events named `answer`. The stream ends after an answer that is final. Who \
+                   comes back with the id of the last event (`Last-Event-ID`) gets only what is new; 204 says that the answer \
+                   with this id is final.",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen.")),
+    responses(
+        (status = 200, description = "A stream of events.", body = String, content_type = "text/event-stream"),
+        (status = 204, description = "There is nothing more to come."),
+        (status = 400, description = "The question is malformed.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many are waiting.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn events(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+    let params = Params::of(&uri)?;
+    let ask = Ask::of(&app, &params, &[])?;
+    answers::reach(&app, &params).await?;
+    let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let waiter = app.hub.wait_for(topic(ask)).await.map_err(crowded)?;
+    let now = waiter.current();
+    if now.is_final && seen.as_deref() == Some(&now.id) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let stream = follow(waiter, seen, app.hub.stopping().clone());
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+fn follow(
+    waiter: Waiter,
+    seen: Option<String>,
+    stopping: tokio_util::sync::CancellationToken,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold((waiter, seen, false), move |(mut waiter, seen, over)| {
+        let stopping = stopping.clone();
+        async move {
+            if over {
+                return None;
+            }
+            let now = loop {
+                let now = waiter.current();
+                if seen.as_deref() != Some(&now.id) {
+                    break now;
+                }
+                tokio::select! {
+                    () = stopping.cancelled() => return None,
+                    () = waiter.changed() => {}
+                }
+            };
+            let event = Event::default().id(&now.id).event("answer").retry(RETRY);
+            // JSON holds no line break, so this is one line of data.
+            let event = event.data(String::from_utf8_lossy(&now.body));
+            Some((Ok(event), (waiter, Some(now.id.clone()), now.is_final)))
+        }
+    })
+}

@@ -1,0 +1,130 @@
+//! What a policy asks for besides counts: verifications, soak time, other environments first, no freeze.
+//!
+//! Invariant: a condition turns `complete` into `in_progress` or `failed` and never the other way round, and says when time
+//! alone will meet it.
+
+use super::bucket::Range;
+use super::held::Members;
+use super::policy::in_words;
+use super::status::{Answering, Case, DEPTH};
+use super::{Asked, Clause, Question, Verdict};
+use crate::model::Micros;
+
+/// The verdict on a target, the clause it hangs on, and since when it has failed.
+type Judged = (Verdict, Option<Clause>, Option<Micros>);
+
+/// A condition that is not met.
+fn unmet(clause: &'static str, detail: String) -> Clause {
+    Clause { clause, detail }
+}
+
+impl Answering<'_> {
+    /// The verdict that follows from the counts and from the conditions.
+    pub(super) fn judge(
+        &mut self,
+        case: &Case<'_>,
+        range: &Range<'_>,
+        (by_counts, clause): (Verdict, Option<Clause>),
+        held_before: usize,
+    ) -> Judged {
+        match by_counts {
+            Verdict::Complete => match self.condition(case, range) {
+                None => (Verdict::Complete, None, None),
+                Some(clause) if case.superseded => (Verdict::Superseded, Some(clause), None),
+                Some(clause) => (Verdict::InProgress, Some(clause), None),
+            },
+            Verdict::Failed => (by_counts, clause, self.failing_since(case, held_before)),
+            _ => (by_counts, clause, None),
+        }
+    }
+
+    /// The first condition that is not met.
+    fn condition(&mut self, case: &Case<'_>, range: &Range<'_>) -> Option<Clause> {
+        self.soak(case, range).or_else(|| self.after(case)).or_else(|| self.freeze(case))
+    }
+
+    /// Enough must have succeeded for a while.
+    fn soak(&mut self, case: &Case<'_>, range: &Range<'_>) -> Option<Clause> {
+        let soak = case.policy.soak;
+        if soak == 0 {
+            return None;
+        }
+        let since = self.enough_since(case, range);
+        let until = since.plus(soak);
+        if until <= self.now {
+            return None;
+        }
+        self.due_at(until);
+        let left = in_words(until.since(self.now));
+        Some(unmet("soak", format!("enough have succeeded since {since}, and that must stand for another {left}")))
+    }
+
+    /// Since when as many as must have succeeded have done so, without a failure in between.
+    fn enough_since(&mut self, case: &Case<'_>, range: &Range<'_>) -> Micros {
+        let start = range.assignment().start;
+        let t = self.state.view();
+        let mut times: Vec<Micros> = Vec::new();
+        for id in case.standings.succeeded.iter().flat_map(Members::iter) {
+            let Some(r) = t.reconcilers.get(id) else { continue };
+            t.walk(id, &mut self.walk);
+            times.push(range.good_since(&self.walk, r.now.endpoint).unwrap_or(r.now.since).max(start));
+        }
+        let wanted = usize::try_from(case.policy.wanted(&case.standings.buckets)).unwrap_or(usize::MAX);
+        if times.is_empty() {
+            return start;
+        }
+        let last = wanted.clamp(1, times.len()) - 1;
+        *times.select_nth_unstable(last).1
+    }
+
+    /// The same source commit (or version, where nobody knows it) must be complete in other environments.
+    fn after(&mut self, case: &Case<'_>) -> Option<Clause> {
+        if self.depth >= DEPTH {
+            return None;
+        }
+        let t = self.state.view();
+        let version = t.versions.get(case.target.assignments.list[case.index].version)?;
+        let asked = match t.some(version.source_commit) {
+            Some(commit) => Asked::SourceCommit(commit.to_owned()),
+            None => Asked::Version(t.text(version.version).to_owned()),
+        };
+        let own = |name: u32| vec![t.text(name).to_owned()];
+        for environment in &case.policy.after {
+            let question = Question {
+                workspace: own(case.target.workspace),
+                application: own(case.target.application),
+                workload: own(case.target.workload),
+                environment: vec![environment.clone()],
+                ..Question::about(asked.clone())
+            };
+            let rules = self.rules.upstream();
+            let mut first = Answering::new(self.state, &rules, self.now);
+            first.depth = self.depth + 1;
+            let answer = first.answer(&question);
+            let (due, endpoints) = (first.due, std::mem::take(&mut first.endpoints));
+            self.endpoints.extend(endpoints);
+            if answer.verdict != Verdict::Complete {
+                self.due_at(due);
+                return Some(unmet("after", format!("it must be complete in {environment} first: {}", answer.reason)));
+            }
+        }
+        None
+    }
+
+    /// Nothing is complete in a freeze.
+    fn freeze(&mut self, case: &Case<'_>) -> Option<Clause> {
+        let mut frozen = None;
+        for window in &case.policy.freeze {
+            let (now, next) = window.at(self.now);
+            if let Some(next) = next {
+                self.due_at(next);
+            }
+            if now && frozen.is_none() {
+                let until = next.map(|at| format!(" until {at}")).unwrap_or_default();
+                let why = window.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
+                frozen = Some(unmet("freeze", format!("nothing may be promoted{until}{why}")));
+            }
+        }
+        frozen
+    }
+}

@@ -1,0 +1,219 @@
+//! Named policies: from a file, chosen by name or by the target they are for.
+//!
+//! Invariant: of several policies for one target the first in the file applies; clauses of the question come last. Only a
+//! complete and sound file is taken.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Clauses, Policy};
+
+/// The targets a policy is for; a list that is absent means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scope {
+    /// Workspaces.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workspace: Vec<String>,
+    /// Applications.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub application: Vec<String>,
+    /// Workloads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workload: Vec<String>,
+    /// Environments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<String>,
+    /// Deployment targets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deployment_target: Vec<String>,
+}
+
+impl Scope {
+    /// Whether a target is meant: workspace, application, workload, environment, deployment target.
+    fn means(&self, target: &[&str; 5]) -> bool {
+        let lists = [&self.workspace, &self.application, &self.workload, &self.environment, &self.deployment_target];
+        lists.iter().zip(target).all(|(list, name)| list.is_empty() || list.iter().any(|n| n == name || n == "*"))
+    }
+}
+
+/// A policy of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedPolicy {
+    /// The policy, with the defaults of what it does not name.
+    pub policy: Policy,
+    /// The targets it is for without being named; `None` when it must be named.
+    pub scope: Option<Scope>,
+}
+
+/// All named policies, in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Policies(Vec<NamedPolicy>);
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    policies: Vec<Entry>,
+}
+
+// `deny_unknown_fields` and `flatten` do not go together, so what is left over is looked at by hand.
+#[derive(Deserialize)]
+struct Entry {
+    name: String,
+    #[serde(default, rename = "for")]
+    scope: Option<Scope>,
+    #[serde(flatten)]
+    clauses: Clauses,
+    #[serde(flatten)]
+    rest: std::collections::BTreeMap<String, serde_json::Value>,
+}
+
+const CLAUSES: [&str; 12] = [
+    "min_success_percent",
+    "min_success",
+    "max_failures",
+    "min_hosts",
+    "silent",
+    "stall_after",
+    "failure_grace",
+    "soak",
+    "hosts",
+    "freeze",
+    "verifications",
+    "after",
+];
+
+impl Policies {
+    /// Reads a file (YAML or JSON); the error says what is wrong and where.
+    pub fn parse(text: &str) -> Result<Policies, String> {
+        let file: Option<File> = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
+        let entries = file.map(|f| f.policies).unwrap_or_default();
+        let mut known = HashSet::new();
+        let policies = entries.into_iter().map(|e| {
+            let wrong = |what: String| format!("policy '{}': {what}", e.name);
+            if e.name.trim().is_empty() {
+                return Err("a policy has no name".to_owned());
+            }
+            if !known.insert(e.name.clone()) {
+                return Err(wrong("the name is there twice".to_owned()));
+            }
+            if let Some(unknown) = e.rest.keys().find(|k| !CLAUSES.contains(&k.as_str())) {
+                return Err(wrong(format!("there is no clause '{unknown}'; there are {}", CLAUSES.join(", "))));
+            }
+            if let Some(fault) = e.clauses.fault() {
+                return Err(wrong(fault));
+            }
+            let mut policy = Policy { name: e.name.clone(), ..Policy::default() };
+            e.clauses.apply(&mut policy);
+            Ok(NamedPolicy { policy, scope: e.scope })
+        });
+        policies.collect::<Result<_, _>>().map(Policies)
+    }
+
+    /// A policy by name; `default` is there unless the file has one of its own.
+    pub fn named(&self, name: &str) -> Option<Cow<'_, Policy>> {
+        let found = self.0.iter().find(|p| p.policy.name == name).map(|p| Cow::Borrowed(&p.policy));
+        found.or_else(|| (name == "default").then(|| Cow::Owned(Policy::default())))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &NamedPolicy> {
+        self.0.iter()
+    }
+
+    fn of(&self, target: &[&str; 5]) -> Cow<'_, Policy> {
+        let found = self.0.iter().find(|p| p.scope.as_ref().is_some_and(|s| s.means(target)));
+        found.map(|p| Cow::Borrowed(&p.policy)).or_else(|| self.named("default")).unwrap_or_default()
+    }
+}
+
+/// By which policy each target of a question is judged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// The named policies there are.
+    pub policies: Arc<Policies>,
+    /// The one that the question names; else each target has its own.
+    pub named: Option<String>,
+    /// What the question says itself.
+    pub clauses: Clauses,
+}
+
+impl Rules {
+    /// The policy for a target: workspace, application, workload, environment, deployment target.
+    pub fn policy(&self, target: &[&str; 5]) -> Policy {
+        let named = self.named.as_deref().and_then(|name| self.policies.named(name));
+        let mut policy = named.unwrap_or_else(|| self.policies.of(target)).into_owned();
+        self.clauses.apply(&mut policy);
+        policy
+    }
+
+    /// The rules for an environment that must be complete first: its own policies, which then wait for nothing else.
+    pub(super) fn upstream(&self) -> Rules {
+        let clauses = Clauses { after: Some(Vec::new()), freeze: Some(Vec::new()), ..Clauses::default() };
+        Rules { policies: Arc::clone(&self.policies), named: None, clauses }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "
+policies:
+  - name: production
+    for: {environment: [prod, prod-eu]}
+    min_success_percent: 95
+    max_failures: 2
+    soak: 15m
+    after: [stage]
+    verifications: [smoke]
+    hosts: {ring: ['0', '1']}
+    freeze:
+      - {days: [fri], from: '16:00', to: '23:59', timezone: Europe/Berlin, reason: weekend}
+  - name: anything
+    silent: ignore
+";
+
+    #[test]
+    fn a_policy_is_chosen_by_name_or_by_the_target_it_is_for() {
+        let policies = Arc::new(Policies::parse(FILE).unwrap());
+        let of = |named: Option<&str>, environment| {
+            let rules = Rules { policies: Arc::clone(&policies), named: named.map(str::to_owned), ..Rules::default() };
+            rules.policy(&["team", "app", "web", environment, "edge"])
+        };
+        assert_eq!(of(None, "prod").name, "production");
+        assert_eq!(of(None, "prod").soak, 900_000_000);
+        assert_eq!((of(None, "dev").name.as_str(), of(None, "dev")), ("default", Policy::default()));
+        assert_eq!(of(Some("anything"), "prod").name, "anything");
+        assert_eq!(of(Some("default"), "prod"), Policy::default());
+    }
+
+    #[test]
+    fn clauses_of_the_question_come_last() {
+        let rules = Rules {
+            policies: Arc::new(Policies::parse(FILE).unwrap()),
+            clauses: Clauses { max_failures: Some(7), ..Clauses::default() },
+            ..Rules::default()
+        };
+        let policy = rules.policy(&["team", "app", "web", "prod", "edge"]);
+        assert_eq!((policy.max_failures, policy.min_success_percent), (7, 95.0));
+    }
+
+    #[test]
+    fn a_file_that_is_not_sound_is_refused_with_a_sentence() {
+        let said = |text: &str| Policies::parse(text).unwrap_err();
+        assert!(said("policies: [{name: a, min_sucess: 1}]").contains("no clause 'min_sucess'"));
+        assert!(said("policies: [{name: a}, {name: a}]").contains("twice"));
+        assert!(said("policies: [{name: ''}]").contains("no name"));
+        assert!(said("policies: [{name: a, min_success_percent: 101}]").contains("from 0 to 100"));
+        assert!(said("policies: [{name: a, soak: soon}]").contains("span of time"));
+        assert!(said("policies: [{name: a, for: {enviroment: [x]}}]").contains("enviroment"));
+        assert!(said("policys: []").contains("policys"));
+        assert_eq!(Policies::parse("").unwrap(), Policies::default());
+    }
+}

@@ -1,0 +1,94 @@
+//! What earlier rollouts of a target tell, kept for as long as nothing about it moved.
+//!
+//! Invariant: a past is read in slices, so that no writer waits long, and takes a bounded share of the time however often it is
+//! asked for: while it moves, one that was dear to read is read again only after many times as long.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::hub::Hub;
+use crate::rollout::{Answer, Past, PastReader, subscribed};
+use crate::state::State;
+
+/// Histories read under one lock.
+const SLICE: usize = 256;
+/// A past rests so many times as long as it took to read.
+const REST: u32 = 20;
+/// Targets of one answer whose past is told.
+const TARGETS: usize = 20;
+/// Pasts kept; beyond, all are forgotten.
+const KEPT: usize = 4096;
+
+/// A target, and the number of the assignment asked about.
+type Key = (u32, usize);
+
+/// The pasts that are known.
+#[derive(Debug, Default)]
+pub(super) struct Pasts(Mutex<HashMap<Key, Known>>);
+
+#[derive(Clone, Debug)]
+struct Known {
+    past: Arc<Past>,
+    moves: (u64, u64),
+    read_at: Instant,
+    took: Duration,
+}
+
+impl Hub {
+    /// An answer with what the past tells: the last good version, the expected end.
+    pub async fn recall(self: &Arc<Hub>, mut answer: Answer) -> Answer {
+        let mut keys = answer.wants_past();
+        keys.truncate(TARGETS);
+        if keys.is_empty() {
+            return answer;
+        }
+        let mut pasts: BTreeMap<Key, Arc<Past>> = BTreeMap::new();
+        let missing: Vec<Key> = keys
+            .into_iter()
+            .filter(|key| match self.known_past(*key) {
+                Some(past) => pasts.insert(*key, past).is_some(),
+                None => true,
+            })
+            .collect();
+        if !missing.is_empty() {
+            let hub = Arc::clone(self);
+            let read =
+                move || missing.into_iter().filter_map(|key| Some((key, hub.read_past(key)?))).collect::<Vec<_>>();
+            // A panic is in the log, and leaves the answer without a past.
+            pasts.extend(tokio::task::spawn_blocking(read).await.unwrap_or_default());
+        }
+        answer.recall(&pasts);
+        answer
+    }
+
+    fn known_past(&self, key: Key) -> Option<Arc<Past>> {
+        let known = self.pasts().0.lock().get(&key).cloned()?;
+        let rests = known.read_at.elapsed() < known.took * REST;
+        (rests || self.read(|state| moves(state, key)) == known.moves).then_some(known.past)
+    }
+
+    fn read_past(&self, key: Key) -> Option<Arc<Past>> {
+        let begun = Instant::now();
+        let moves = self.read(|state| moves(state, key));
+        let mut reader = self.read(|state| PastReader::new(state, key.0, key.1))?;
+        while self.read(|state| reader.read(state, SLICE)) {}
+        let past = Arc::new(self.read(|state| reader.finish(state)));
+        let known = Known { past: Arc::clone(&past), moves, read_at: Instant::now(), took: begun.elapsed() };
+        let mut all = self.pasts().0.lock();
+        if all.len() >= KEPT {
+            all.clear();
+        }
+        all.insert(key, known);
+        Some(past)
+    }
+}
+
+/// What moved so far about anything that a past depends on.
+fn moves(state: &State, (target, index): Key) -> (u64, u64) {
+    let record = state.view().targets.get(target).filter(|r| index < r.assignments.list.len());
+    let subscribers = record.and_then(|r| state.index().current(subscribed(r, index)));
+    (state.index().desired_moves(), subscribers.map_or(0, |s| s.moves()))
+}

@@ -1,0 +1,268 @@
+//! Those who wait for an answer of the gate, by what they ask.
+//!
+//! ```text
+//!  published sequence ─┐
+//!  time that is due ───┴─► round, at most four a second: what may have changed is answered anew ─► all who asked the same
+//! ```
+//!
+//! Invariants: all who ask the same share one answer, so a waiter costs a task and nothing else; an answer is renewed only when
+//! something it depends on moved or its time has come. Whoever begins to wait gets an answer made after that moment, or one of
+//! which nothing has changed since.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+
+use super::hub::Hub;
+use crate::model::Micros;
+use crate::rollout::{self, Answer, Freshness, Links, Question, Rules, Verdict};
+
+/// Waiters at once, when nobody says.
+pub const MAX_WAITERS: usize = 10_000;
+/// The least time between two rounds.
+const ROUND: Duration = Duration::from_millis(250);
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// The question as text: who asks the same text asks the same.
+    pub text: String,
+    /// The question.
+    pub question: Question,
+    /// The policies.
+    pub rules: Rules,
+    /// Where to go on from the answer.
+    pub links: Links,
+}
+
+/// An answer that waiters share.
+#[derive(Debug)]
+pub struct Heard {
+    /// The answer as JSON.
+    pub body: Bytes,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Whether there is anything to wait for.
+    pub is_final: bool,
+    /// Names what it says, apart from times: another id means another answer.
+    pub id: String,
+}
+
+/// There are as many waiters as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowded;
+
+/// What an answer depends on; as long as it is the same, only time changes the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    desired: u64,
+    reports: u64,
+    policies: u64,
+}
+
+/// One question and those who wait for its answer.
+#[derive(Debug)]
+struct Desk {
+    topic: Mutex<Topic>,
+    answer: watch::Sender<Arc<Heard>>,
+    depends: Mutex<Depends>,
+}
+
+#[derive(Debug)]
+struct Depends {
+    stamp: Stamp,
+    endpoints: Vec<u32>,
+    due: Option<Micros>,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Waiters {
+    desks: Mutex<HashMap<String, Weak<Desk>>>,
+    places: Arc<Semaphore>,
+    limit: usize,
+    /// A question came that nobody had asked.
+    asked: Notify,
+}
+
+/// Somebody who waits; dropping it is going away.
+#[derive(Debug)]
+pub struct Waiter {
+    hub: Arc<Hub>,
+    desk: Arc<Desk>,
+    answer: watch::Receiver<Arc<Heard>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Waiter {
+    /// The newest answer.
+    pub fn current(&self) -> Arc<Heard> {
+        Arc::clone(&self.answer.borrow())
+    }
+
+    /// Returns when there is another answer.
+    pub async fn changed(&mut self) {
+        // The sender lives as long as the desk, which this waiter holds.
+        let _ = self.answer.changed().await;
+    }
+
+    /// The answer as of now.
+    pub async fn renewed(&self) -> Arc<Heard> {
+        renew(&self.hub, &self.desk, true).await;
+        self.current()
+    }
+}
+
+impl Waiters {
+    pub(super) fn new(limit: usize) -> Waiters {
+        let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(limit));
+        Waiters { desks: Mutex::default(), places, limit, asked: Notify::new() }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.limit - self.places.available_permits()
+    }
+
+    /// Begins to wait.
+    pub(super) async fn join(&self, hub: &Arc<Hub>, topic: Topic) -> Result<Waiter, Crowded> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Crowded)?;
+        let known = self.desks.lock().get(&topic.text).and_then(Weak::upgrade);
+        let desk = match known {
+            Some(desk) => {
+                renew(hub, &desk, false).await;
+                desk
+            }
+            None => self.open(hub, topic).await,
+        };
+        let answer = desk.answer.subscribe();
+        Ok(Waiter { hub: Arc::clone(hub), desk, answer, _place: place })
+    }
+
+    async fn open(&self, hub: &Arc<Hub>, topic: Topic) -> Arc<Desk> {
+        let (answer, depends) = ask(hub, &topic);
+        let heard = Arc::new(heard(hub.recall(answer).await));
+        let text = topic.text.clone();
+        let new = Desk { topic: Mutex::new(topic), answer: watch::Sender::new(heard), depends: Mutex::new(depends) };
+        let mut desks = self.desks.lock();
+        // Others may have asked the same meanwhile; theirs is as good.
+        if let Some(desk) = desks.get(&text).and_then(Weak::upgrade) {
+            return desk;
+        }
+        let desk = Arc::new(new);
+        desks.insert(text, Arc::downgrade(&desk));
+        drop(desks);
+        self.asked.notify_one();
+        desk
+    }
+
+    /// Those at which anybody waits.
+    fn desks(&self) -> Vec<Arc<Desk>> {
+        let mut living = Vec::new();
+        self.desks.lock().retain(|_, desk| desk.upgrade().map(|desk| living.push(desk)).is_some());
+        living
+    }
+}
+
+/// Answers what may have changed, until the hub stops.
+pub(super) async fn answer_waiters(hub: Arc<Hub>) {
+    let mut published = hub.published();
+    loop {
+        let due = hub.waiters().desks().iter().filter_map(|d| d.depends.lock().due).min();
+        tokio::select! {
+            () = hub.stopping().cancelled() => return,
+            changed = published.changed() => if changed.is_err() { return },
+            () = hub.waiters().asked.notified() => continue,
+            () = until(due) => {}
+        }
+        let begun = Instant::now();
+        for desk in hub.waiters().desks() {
+            renew(&hub, &desk, false).await;
+        }
+        // At most half of the time is spent on answers, however many there are.
+        let rest = ROUND.max(begun.elapsed() * 2);
+        tokio::select! {
+            () = hub.stopping().cancelled() => return,
+            () = tokio::time::sleep_until(begun + rest) => {}
+        }
+    }
+}
+
+async fn until(due: Option<Micros>) {
+    match due {
+        None => std::future::pending().await,
+        Some(at) => {
+            let left = u64::try_from(at.since(Micros::now())).unwrap_or(0);
+            // Timers are not exact to the microsecond, and a deadline met too early would be looked at twice.
+            tokio::time::sleep(Duration::from_micros(left) + Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// Answers anew if anything that the answer depends on has moved, or in any case; tells those who wait when it says anything new.
+async fn renew(hub: &Arc<Hub>, desk: &Desk, always: bool) {
+    let now = Micros::now();
+    {
+        let depends = desk.depends.lock();
+        let same = stamp(hub, &depends.endpoints) == depends.stamp;
+        if same && !always && depends.due.is_none_or(|due| now < due) {
+            return;
+        }
+    }
+    let topic = {
+        let mut topic = desk.topic.lock();
+        let policies = hub.policies();
+        // A policy that is no longer in the file stays what it was for those who named it.
+        if topic.rules.named.as_deref().is_none_or(|name| policies.named(name).is_some()) {
+            topic.rules.policies = policies;
+        }
+        topic.clone()
+    };
+    let (answer, depends) = ask(hub, &topic);
+    let heard = Arc::new(heard(hub.recall(answer).await));
+    *desk.depends.lock() = depends;
+    desk.answer.send_if_modified(|known| {
+        let news = known.id != heard.id;
+        *known = heard;
+        news
+    });
+}
+
+fn stamp(hub: &Hub, endpoints: &[u32]) -> Stamp {
+    let policies = hub.policies_changes();
+    hub.read(|state| {
+        let index = state.index();
+        let moves = endpoints.iter().filter_map(|e| index.current(*e)).map(|s| s.moves());
+        Stamp { desired: index.desired_moves(), reports: moves.sum(), policies }
+    })
+}
+
+fn ask(hub: &Hub, topic: &Topic) -> (Answer, Depends) {
+    let policies = hub.policies_changes();
+    hub.read(|state| {
+        let found = rollout::evaluate(state, &topic.question, &topic.rules, Micros::now());
+        let index = state.index();
+        let moves = found.endpoints.iter().filter_map(|e| index.current(*e)).map(|s| s.moves());
+        let stamp = Stamp { desired: index.desired_moves(), reports: moves.sum(), policies };
+        let mut answer = found.answer;
+        answer.links = topic.links.clone();
+        (answer, Depends { stamp, endpoints: found.endpoints, due: found.due })
+    })
+}
+
+fn heard(mut answer: Answer) -> Heard {
+    let body = Bytes::from(serde_json::to_vec(&answer).unwrap_or_default());
+    let (verdict, is_final) = (answer.verdict, answer.is_final);
+    // What a heartbeat changes is no news.
+    answer.as_of.clear();
+    answer.freshness = Freshness { heard: 0, of: 0, within_seconds: 0, oldest_reported_at: None, text: String::new() };
+    answer.hosts.iter_mut().for_each(|h| h.reported_at = None);
+    let said = serde_json::to_vec(&answer).unwrap_or_default();
+    Heard { body, verdict, is_final, id: format!("{:032x}", twox_hash::XxHash3_128::oneshot(&said)) }
+}
