@@ -8,6 +8,8 @@ mod api_ingest;
 mod api_questions;
 mod api_rows;
 mod demo;
+mod gate_policies;
+mod gate_waits;
 mod histories;
 mod hub;
 mod ledger_disk;
