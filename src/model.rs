@@ -8,14 +8,17 @@ mod observation;
 mod receipts;
 mod status;
 mod time;
+pub mod verification;
 
 pub use fact::{
     Body, CarrierKey, Clock, Declaration, Endpoint, Expectation, Fact, HostDeclaration, Liveness, LivenessChange,
     Report, Sighting,
 };
 pub use observation::{
-    Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, SightingSaid, When,
+    Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, SightingSaid,
+    VerificationSaid, When,
 };
 pub use receipts::Receipts;
 pub use status::Status;
 pub use time::{FUTURE_TOLERANCE, Micros, span};
+pub use verification::{Outcome, Subject, Verification};

@@ -10,6 +10,7 @@ pub mod keys;
 mod name;
 mod redact;
 mod status;
+mod verification;
 
 pub use commit::{Revision, commit, in_message, revision};
 pub use endpoint::{Place, endpoint, repository, storage};

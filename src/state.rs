@@ -17,6 +17,8 @@ pub mod standing;
 pub mod subscribers;
 pub mod tables;
 pub mod target;
+pub mod verification;
+pub mod verifications;
 pub mod walk;
 
 mod derive;
@@ -31,6 +33,7 @@ pub use carrier::{Object, ObjectKind};
 pub use host::Heartbeat;
 pub use index::Index;
 pub use tables::Tables;
+pub use verifications::VerificationView;
 
 use crate::model::{Body, Clock, Fact, Liveness, LivenessChange, Micros, Report};
 use history::{Inserted, Statement};
@@ -128,6 +131,14 @@ impl State {
                 if known && self.version_known(fact, d) { Novelty::Known } else { Novelty::Changed }
             }
             Body::Host(h) => self.host_novelty(fact, h),
+            // A repetition is news as well: the gate may hang on its time, so it is acknowledged when it is durable.
+            Body::Verification(v) => {
+                if self.verification_known(fact, v) {
+                    Novelty::Known
+                } else {
+                    Novelty::Changed
+                }
+            }
             Body::Liveness(_) => Novelty::Changed,
             Body::Sighting(s) => {
                 let name = |text: &str| self.index.name(&self.tables, text);

@@ -5,7 +5,7 @@
 
 use crate::ledger::record::{Decode, Encode};
 
-use super::{Micros, Status};
+use super::{Micros, Status, Verification};
 
 /// A 128-bit hash that names a carrier: (source, kind, namespace, name) or (source, natural key).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -57,6 +57,8 @@ pub enum Body {
     Liveness(Vec<LivenessChange>),
     /// A commit of a branch was seen by one who watches it.
     Sighting(Box<Sighting>),
+    /// Somebody outside judged a rollout.
+    Verification(Box<Verification>),
 }
 
 /// A manifests endpoint in canonical form.

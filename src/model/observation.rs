@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Micros;
+use super::{Micros, Subject};
 
 /// One statement of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub enum Said {
     Host(Box<HostSaid>),
     /// Somebody who watches a branch was on a commit of it.
     Sighting(Box<SightingSaid>),
+    /// Somebody outside judged a rollout.
+    Verification(Box<VerificationSaid>),
     /// The carrier is gone. With [`Carrier::Natural`] the boxed statement names the natural key.
     Deleted(Option<Box<Said>>),
 }
@@ -210,4 +212,23 @@ pub struct HostSaid {
     pub heartbeat: bool,
     /// Declared retired.
     pub retired: bool,
+}
+
+/// A judgement from outside: a smoke test, a load test, a change board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerificationSaid {
+    /// What was done.
+    pub name: String,
+    /// Where it holds, as [`SELECTORS`](super::verification::SELECTORS); absent, empty or `*` stands for all.
+    pub selectors: [Option<String>; 5],
+    /// What was judged; commits in any spelling.
+    pub subject: Subject<String>,
+    /// How it went, in the source's or our words.
+    pub result: String,
+    /// Where to read more.
+    pub link: Option<String>,
+    /// Message, unscrubbed.
+    pub message: String,
+    /// Who says so.
+    pub reported_by: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! Invariant: deterministic in its arguments; the identity of a fact depends on its normal form and the time it claims,
 //! never on when or in which spelling it arrived.
 
+use super::verification::verification;
 use super::{Rejection, commit, endpoint, keys, name, redact, repository, status};
 use crate::model::{
     Body, Carrier, CarrierKey, Clock, Declaration, DescriptorSaid, Expectation, FUTURE_TOLERANCE, Fact,
@@ -72,6 +73,11 @@ fn body(source: &str, said: Said, natural: bool) -> Result<(Body, Option<Carrier
             let key = key(&|| keys::watcher(source, &said.watcher));
             (Body::Sighting(Box::new(sighting(*said)?)), key)
         }
+        Said::Verification(said) => {
+            let told = verification(*said)?;
+            let key = key(&|| keys::verification(source, &told));
+            (Body::Verification(Box::new(told)), key)
+        }
         Said::Deleted(of) => {
             let key = match of {
                 Some(of) if natural => Some(named(source, *of)?),
@@ -98,7 +104,7 @@ fn named(source: &str, said: Said) -> Result<CarrierKey, Rejection> {
             Ok(keys::target(source, [&workspace, &application, &workload, &environment, &target]))
         }
         Said::Host(host) => Ok(keys::host(source, &name::name("host", host.name)?)),
-        Said::Sighting(_) | Said::Deleted(_) => {
+        Said::Sighting(_) | Said::Verification(_) | Said::Deleted(_) => {
             Err(Rejection::new("a deletion of what is no object", "name the target, reconciler or host that is gone"))
         }
     }
@@ -234,6 +240,7 @@ fn identity(carrier: CarrierKey, when: &When, body: &Body) -> u64 {
             Body::Gone => 4,
             Body::Liveness(_) => 5,
             Body::Sighting(_) => 6,
+            Body::Verification(_) => 7,
         });
         if let Some(version) = &when.object_version {
             bytes.push(b'v');
@@ -315,6 +322,14 @@ fn content(bytes: &mut Vec<u8>, body: &Body) {
             for text in [&s.repo, &s.branch, &s.commit] {
                 keys::text(bytes, text);
             }
+        }
+        // What it is about is in its carrier.
+        Body::Verification(v) => {
+            bytes.push(v.outcome as u8);
+            keys::text(bytes, &v.raw_result);
+            keys::text(bytes, &v.message);
+            keys::optional(bytes, v.link.as_deref());
+            keys::optional(bytes, v.reported_by.as_deref());
         }
         // A source never says these; a deletion has no content.
         Body::Gone | Body::Liveness(_) => {}

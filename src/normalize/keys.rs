@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use twox_hash::XxHash3_128;
 
-use crate::model::{CarrierKey, ResourceKind};
+use crate::model::{CarrierKey, ResourceKind, Verification};
 
 /// The key of a custom resource (or listed row) of a source.
 pub fn resource(source: &str, kind: ResourceKind, namespace: &str, name: &str) -> CarrierKey {
@@ -32,6 +32,13 @@ pub fn host(source: &str, name: &str) -> CarrierKey {
 /// The key of one who watches a branch.
 pub fn watcher(source: &str, watcher: &str) -> CarrierKey {
     carrier(source, "watcher", &[watcher])
+}
+
+/// The key of one verification of one subject.
+pub fn verification(source: &str, v: &Verification) -> CarrierKey {
+    let (kind, subject) = v.subject.parts();
+    let [a, b, c, d, e] = v.selectors.each_ref().map(|name| name.as_deref().unwrap_or_default());
+    carrier(source, "verification", &[&v.name, kind, subject, a, b, c, d, e])
 }
 
 fn carrier(source: &str, tag: &str, texts: &[&str]) -> CarrierKey {

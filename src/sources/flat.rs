@@ -1,7 +1,11 @@
-//! The hub's own flat shapes: descriptors, reconcilers and hosts as one object each, for whoever has no custom resources.
+//! The hub's own flat shapes: descriptors, reconcilers, hosts and verifications as one object each, for whoever has no custom resources.
 //!
 //! Invariant: strict. An unknown field is an error (a typo must not lose data), and so is a field that stands twice; missing
 //! fields are named together with an example. A deletion needs only what names the object.
+
+mod verification;
+
+pub use verification::{VERIFICATION_EXAMPLE, verification};
 
 use serde::Deserialize;
 

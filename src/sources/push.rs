@@ -27,6 +27,8 @@ pub enum Form {
     Reconcilers,
     /// Flat hosts.
     Hosts,
+    /// Flat verifications.
+    Verifications,
 }
 
 /// One item of a body.
@@ -393,6 +395,7 @@ impl Decoder {
             Form::Descriptors => flat::descriptor(item, &self.source)?,
             Form::Reconcilers => flat::reconciler(item, &self.source)?,
             Form::Hosts => flat::host(item, &self.source)?,
+            Form::Verifications => flat::verification(item, &self.source)?,
         };
         self.answer(Ok(one));
         Ok(())

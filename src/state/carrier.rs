@@ -17,6 +17,8 @@ pub enum ObjectKind {
     Reconciler,
     /// A host.
     Host,
+    /// A verification.
+    Verification,
 }
 
 /// An object by kind and id; two are equal whatever their ranks.

@@ -32,6 +32,8 @@ impl State {
                 self.derive_host(seq, object.id);
                 self.derive_expectations(object.id, &[]);
             }
+            // Nothing follows from what is said of it: the gate reads it as it is.
+            ObjectKind::Verification => {}
         }
     }
 

@@ -38,11 +38,12 @@ impl State {
             Body::Host(h) => self.apply_host(seq, fact, carrier, h),
             Body::Gone => self.claim(seq, fact, carrier, None, &[]),
             Body::Sighting(s) => self.apply_sighting(seq, fact, carrier, s),
+            Body::Verification(v) => self.apply_verification(seq, fact, carrier, v),
             Body::Liveness(_) => Touched::new(),
         }
     }
 
-    fn intern(&mut self, text: &str, seq: u64) -> u32 {
+    pub(super) fn intern(&mut self, text: &str, seq: u64) -> u32 {
         self.index.names.intern(&mut self.tables.names, text, seq)
     }
 
@@ -112,7 +113,14 @@ impl State {
     }
 
     /// Files what a carrier names, and recomputes all objects it ever named when that changed.
-    fn claim(&mut self, seq: u64, fact: &Fact, carrier: u32, object: Option<Object>, barriers: &[Micros]) -> Touched {
+    pub(super) fn claim(
+        &mut self,
+        seq: u64,
+        fact: &Fact,
+        carrier: u32,
+        object: Option<Object>,
+        barriers: &[Micros],
+    ) -> Touched {
         let moved = self.file(seq, fact, carrier, object, barriers);
         self.derive_named(seq, carrier, object, moved)
     }

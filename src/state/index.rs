@@ -10,6 +10,7 @@ use super::expectations::Expectations;
 use super::names::NameIndex;
 use super::subscribers::Subscribers;
 use super::tables::Tables;
+use super::verifications::Verifications;
 use crate::model::CarrierKey;
 
 /// A deployment target's natural key as name ids: workspace, application, workload, environment, name.
@@ -39,12 +40,14 @@ pub struct Index {
     pub(super) expectations: Expectations,
     /// Counts what changed about anything but reports.
     pub(super) desired_moves: u64,
+    pub(super) verifications: Verifications,
 }
 
 impl Index {
     /// Indexes stored tables; what depends on derived fields is filled in when those are.
     pub fn rebuild(t: &Tables) -> Index {
         let mut index = Index { names: NameIndex::rebuild(&t.names), ..Index::default() };
+        index.verifications = Verifications::rebuild(t);
         index.carriers.extend(t.carriers.iter().map(|(id, c)| (c.key, id)));
         index.hosts.extend(t.hosts.iter().map(|(id, h)| (h.name, id)));
         index.endpoints.extend(t.endpoints.iter().map(|(id, e)| ((e.storage_type, e.canonical), id)));

@@ -16,6 +16,7 @@ use super::names;
 use super::rank::rank;
 use super::standing::Standing;
 use super::target::{Assignments, TargetRecord};
+use super::verification::VerificationRecord;
 use super::walk::{Now, Walk};
 use crate::ledger::record::{self, RecordError};
 use crate::model::{Micros, Status};
@@ -163,6 +164,8 @@ pub struct Tables {
     pub versions: Blocks<VersionRecord>,
     /// Sources.
     pub sources: Blocks<SourceRecord>,
+    /// Verifications.
+    pub verifications: Blocks<VerificationRecord>,
 }
 
 /// The stored version of the records of most tables.
@@ -235,6 +238,7 @@ impl Tables {
         all.extend(refs(6, &self.targets, since));
         all.extend(refs(7, &self.versions, since));
         all.extend(refs(8, &self.sources, since));
+        all.extend(refs(9, &self.verifications, since));
         all
     }
 
@@ -250,6 +254,7 @@ impl Tables {
             6 => self.targets.restore(restored(bytes)?),
             7 => self.versions.restore(restored(bytes)?),
             8 => self.sources.restore(restored(bytes)?),
+            9 => self.verifications.restore(restored(bytes)?),
             // A table that a newer koh wrote is refused by the format number before it comes to this.
             _ => {}
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use koh::ledger::{Ledger, Options};
-use koh::model::{Body, CarrierKey, Clock, Endpoint, Fact, HostDeclaration, Micros, Report, Status};
+use koh::model::{
+    Body, CarrierKey, Clock, Endpoint, Fact, HostDeclaration, Micros, Outcome, Report, Status, Subject, Verification,
+};
 use koh::state::Tables;
 
 /// One second.
@@ -71,6 +73,21 @@ pub fn report(host: &str, commit: &str, status: Status, at: i64) -> Fact {
     fact(&format!("reconciler {host}"), at, Body::Report(Box::new(report)))
 }
 
+/// A smoke test of a commit went well, or not.
+pub fn verification(result: &str, at: i64) -> Fact {
+    let verification = Verification {
+        name: "smoke".into(),
+        selectors: [None, None, Some("web".into()), Some("prod".into()), None],
+        subject: Subject::Commit("c1".into()),
+        outcome: if result == "passed" { Outcome::Passed } else { Outcome::Failed },
+        raw_result: result.into(),
+        link: Some("https://ci.example/runs/7".into()),
+        message: String::new(),
+        reported_by: None,
+    };
+    fact("smoke c1", at, Body::Verification(Box::new(verification)))
+}
+
 /// The same statement, but nobody named its time; `said` is by what it is known again.
 pub fn untimed(mut fact: Fact, said: u64) -> Fact {
     (fact.clock, fact.identity) = (Clock::Received, said);
@@ -85,7 +102,8 @@ pub fn hosts(ledger: &Ledger) -> BTreeSet<String> {
 
 /// Every record of every table that the fold of the journal determines, readable.
 pub fn dump(tables: &Tables) -> String {
-    let Tables { names, carriers, hosts, reconcilers, endpoints, logs, targets, versions, sources: _ } = tables;
+    let Tables { names, carriers, hosts, reconcilers, endpoints, logs, targets, versions, sources: _, verifications } =
+        tables;
     format!(
         "{:?}",
         (
@@ -97,6 +115,7 @@ pub fn dump(tables: &Tables) -> String {
             logs.iter().collect::<Vec<_>>(),
             targets.iter().collect::<Vec<_>>(),
             versions.iter().collect::<Vec<_>>(),
+            verifications.iter().collect::<Vec<_>>(),
         )
     )
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use koh::ledger::migrations::{MIGRATIONS, newest};
 use koh::ledger::tables::{FORMAT, META};
 use koh::ledger::{AppendError, Ledger, OpenError, Options, Receipt, Since, Store};
 use koh::model::{Body, Fact, HostDeclaration, Liveness, Micros, Status};
 use koh::state::ObjectKind;
+use redb::ReadableTable as _;
 
 use crate::ledger_disk::Disk;
-use crate::ledger_facts::{SECOND, dump, host, hosts, report, still, untimed};
+use crate::ledger_facts::{SECOND, dump, host, hosts, report, still, untimed, verification};
 
 /// A place that survives its ledger, so that one test can run on every kind of store.
 enum Place {
@@ -118,12 +120,15 @@ fn a_file_of_a_newer_koh_and_a_file_of_somebody_else_are_refused_and_left_alone(
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.redb");
     Ledger::open(Store::file(&path), still()).unwrap().shutdown().unwrap();
-    edit(&path, |txn| drop(txn.open_table(META).unwrap().insert(FORMAT, 3).unwrap()));
+    edit(&path, |txn| drop(txn.open_table(META).unwrap().insert(FORMAT, 99).unwrap()));
     for _ in 0..2 {
         let error = Ledger::open(Store::file(&path), still()).unwrap_err();
+        let newest = newest(MIGRATIONS);
         assert_eq!(
             error.to_string(),
-            "written by a newer koh (format 3, this one reads up to 1): upgrade koh or restore a backup"
+            format!(
+                "written by a newer koh (format 99, this one reads up to {newest}): upgrade koh or restore a backup"
+            )
         );
     }
 
@@ -137,6 +142,31 @@ fn a_file_of_a_newer_koh_and_a_file_of_somebody_else_are_refused_and_left_alone(
     let error = Ledger::open(Store::file(&text), still()).unwrap_err();
     assert!(matches!(&error, OpenError::Io { path, .. } if path.ends_with("notes.txt")), "{error:?}");
     assert_eq!(std::fs::read(&text).unwrap(), b"not a database at all");
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_format_opens_and_is_no_longer_for_the_koh_that_wrote_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.redb");
+    let ledger = Ledger::open(Store::file(&path), still()).unwrap();
+    ledger.append(fleet(200)).await.unwrap();
+    let before = dump(&ledger.tables().1);
+    ledger.shutdown().unwrap();
+    // Without a verification a file differs from one of the first format in its number alone.
+    edit(&path, |txn| drop(txn.open_table(META).unwrap().insert(FORMAT, 1).unwrap()));
+    let ledger = Ledger::open(Store::file(&path), still()).unwrap();
+    assert!(dump(&ledger.tables().1) == before);
+    ledger.append(vec![verification("failed", 9), verification("passed", 8)]).await.unwrap();
+    let said = dump(&ledger.tables().1);
+    ledger.shutdown().unwrap();
+    edit(&path, |txn| {
+        let format = txn.open_table(META).unwrap().get(FORMAT).unwrap().unwrap().value();
+        assert_eq!(format, newest(MIGRATIONS));
+    });
+    let ledger = Ledger::open(Store::file(&path), still()).unwrap();
+    assert!(dump(&ledger.tables().1) == said);
+    let receipt = ledger.append(vec![verification("failed", 9)]).await.unwrap();
+    assert_eq!((receipt.changed, receipt.unchanged), (0, 1));
 }
 
 #[tokio::test]
