@@ -17,6 +17,7 @@ mod rollouts;
 mod scan;
 pub mod schema;
 mod system;
+mod verifications;
 
 pub use dictionary::tables_md;
 pub use export::{export, exported_at, open_export};

@@ -83,7 +83,7 @@ pub(super) struct Push {
     form: Form,
 }
 
-static PUSHES: [Push; 4] = [
+static PUSHES: [Push; 5] = [
     Push {
         path: "/ingest",
         id: "mixed",
@@ -107,6 +107,14 @@ static PUSHES: [Push; 4] = [
         id: "hosts",
         summary: "Push hosts in the flat shape: who exists, what it is expected to run, heartbeats and retirements.",
         form: Form::Hosts,
+    },
+    Push {
+        path: "/rollouts/verifications",
+        id: "verifications",
+        summary: "Push what tests or people outside judged a rollout to be: `name` and `result` (passed, failed or pending) of \
+                  one `version` (with `workload`), `commit` or `source_commit`, where `workspace`, `application`, `workload`, \
+                  `environment` and `deployment_target` say; with `link`, `message`, `reported_by` and `reported_at`.",
+        form: Form::Verifications,
     },
 ];
 

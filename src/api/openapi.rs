@@ -57,16 +57,12 @@ pub(super) fn described(
     shape: Shape,
     route: MethodRouter<App>,
 ) -> UtoipaMethodRouter<App> {
-    let base = match (resource.id.is_empty(), resource.name) {
-        (true, "rollouts") | (false, _) => format!("/{}", resource.name),
-        (true, _) => format!("/views/{}", resource.name),
+    let (tag, base) = match (resource.id.is_empty(), resource.name) {
+        (_, "rollouts" | "rollouts/verifications") => ("rollouts", format!("/{}", resource.name)),
+        (true, _) => ("views", format!("/views/{}", resource.name)),
+        (false, _) => ("lists", format!("/{}", resource.name)),
     };
     let path = if shape == Shape::One { format!("{base}/{{id}}") } else { base };
-    let tag = match (resource.id.is_empty(), resource.name) {
-        (_, "rollouts") => "rollouts",
-        (true, _) => "views",
-        (false, _) => "lists",
-    };
     let table = resource.schema();
     let row = row_name(table);
     let operation = OperationBuilder::new()
@@ -91,7 +87,7 @@ pub(super) fn pushed(push: &Push, route: MethodRouter<App>) -> UtoipaMethodRoute
     let operation = |id: String, summary: String| {
         let mut operation = OperationBuilder::new()
             .operation_id(Some(id))
-            .tag("ingest")
+            .tag(if push.path.starts_with("/rollouts/") { "rollouts" } else { "ingest" })
             .summary(Some(summary))
             .parameter(text_parameter("source", ParameterIn::Query, "Names the source; `push` when absent."))
             .parameter(text_parameter(

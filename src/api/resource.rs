@@ -49,7 +49,7 @@ pub(super) struct Resource {
     pub(super) order: &'static [&'static str],
     /// How many leading columns of `order` are the cursor of a list; they are never null.
     pub(super) key: usize,
-    /// The columns that name one row in `/{id}`; empty for views.
+    /// The columns that name one row in `/{id}`; empty where there is no such path.
     pub(super) id: &'static [&'static str],
     /// The time filter.
     pub(super) span: Span,
@@ -166,8 +166,14 @@ pub(super) static ROLLOUTS: Resource = Resource {
     )
 };
 
+/// The verifications, `GET /api/v1/rollouts/verifications`.
+pub(super) static VERIFICATIONS: Resource = Resource {
+    span: Span::At("reported_at"),
+    ..list("rollouts/verifications", "verifications", &["name", "verification_id", "sequence"], &[])
+};
+
 /// Text that is read, not filtered by.
-const PROSE: [&str; 4] = ["labels", "message", "raw_status", "manifests_endpoint_raw"];
+const PROSE: [&str; 6] = ["labels", "message", "raw_status", "raw_result", "link", "manifests_endpoint_raw"];
 
 impl Resource {
     /// The columns, as the tables declare them.
@@ -204,7 +210,7 @@ impl Resource {
 
 /// Every resource that answers rows.
 pub(super) static ALL: LazyLock<Vec<&'static Resource>> =
-    LazyLock::new(|| LISTS.iter().chain(&VIEWS).chain([&ROLLOUTS]).collect());
+    LazyLock::new(|| LISTS.iter().chain(&VIEWS).chain([&ROLLOUTS, &VERIFICATIONS]).collect());
 
 #[cfg(test)]
 mod tests {
@@ -227,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_keys_of_lists_are_never_null() {
-        for resource in &LISTS {
+        for resource in LISTS.iter().chain([&VERIFICATIONS]) {
             for name in resource.key() {
                 let column = resource.schema().columns.iter().find(|c| c.name == *name).unwrap();
                 assert!(!column.nullable, "{}.{name}", resource.table);

@@ -22,7 +22,7 @@ use super::few;
 use super::openapi::{self, Shape};
 use super::params::Params;
 use super::problem::Problem;
-use super::resource::{LISTS, ROLLOUTS, Resource, VIEWS};
+use super::resource::{LISTS, ROLLOUTS, Resource, VERIFICATIONS, VIEWS};
 use super::select::Select;
 use super::sql::json_rows;
 use crate::normalize::NAME_LIMIT;
@@ -48,7 +48,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     for resource in VIEWS.iter().chain([&ROLLOUTS]) {
         router = router.routes(openapi::described(resource, Shape::Whole, whole_route(resource)));
     }
-    router
+    router.routes(openapi::described(&VERIFICATIONS, Shape::Page, page_route(&VERIFICATIONS)))
 }
 
 fn page_route(resource: &'static Resource) -> MethodRouter<App> {

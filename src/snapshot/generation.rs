@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::scan::{Cell, Reader, Rows, Scan};
 use super::schema::{self, TableSchema, VIEWS};
-use super::{coverage, desired, history, hosts, reconcilers, rollouts};
+use super::{coverage, desired, history, hosts, reconcilers, rollouts, verifications};
 use crate::model::Micros;
 use crate::query::{Catalog, Table};
 use crate::state::Tables;
@@ -87,6 +87,7 @@ impl Generation {
             Scan::of(coverage::AssignmentCommits(s())),
             Scan::of(coverage::RunningCommits(s())),
             Scan::of(rollouts::RolloutStates(s())),
+            Scan::of(verifications::Verifications(s())),
             Scan::of(hosts::Hosts(s())),
             Scan::of(hosts::HostTransitions::new(s())),
             Scan::of(hosts::Expectations::new(s())),

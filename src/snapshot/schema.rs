@@ -6,6 +6,7 @@
 mod desired;
 mod real;
 mod system;
+mod verifications;
 mod views;
 
 use std::sync::Arc;
@@ -91,9 +92,10 @@ pub use real::{
     TRANSITIONS,
 };
 pub use system::{SYSTEM, SYSTEM_QUERIES, SYSTEM_SNAPSHOTS, SYSTEM_SOURCES};
+pub use verifications::VERIFICATIONS;
 
 /// Every table, in the order of the data dictionary.
-pub static TABLES: [&TableSchema; 22] = [
+pub static TABLES: [&TableSchema; 23] = [
     &WORKSPACES,
     &APPLICATIONS,
     &WORKLOADS,
@@ -107,6 +109,7 @@ pub static TABLES: [&TableSchema; 22] = [
     &MANIFESTS_ENDPOINTS,
     &EXPECTATIONS,
     &ROLLOUT_STATES,
+    &VERIFICATIONS,
     &HOSTS,
     &HOST_TRANSITIONS,
     &RECONCILERS,

@@ -7,6 +7,7 @@ mod api_connections;
 mod api_ingest;
 mod api_questions;
 mod api_rows;
+mod api_verifications;
 mod demo;
 mod gate_policies;
 mod gate_waits;

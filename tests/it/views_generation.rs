@@ -101,6 +101,11 @@ impl Fleet {
         self.tell("push", &format!("h {host}"), at, Body::Host(Box::new(declaration)));
     }
 
+    /// A smoke test went well, or not.
+    fn judge(&mut self, result: &str, at: i64) {
+        self.tell("push", "v smoke", at, crate::ledger_facts::verification(result, 0).body);
+    }
+
     /// The generation at an instant.
     pub fn generation(&self, now: i64) -> Generation {
         Generation::take(1, self.seq, self.state.tables(), minute(now))
@@ -149,6 +154,8 @@ pub fn history() -> Fleet {
     f.report("h1", "dev", "c3", Status::Success, 21);
     f.report("h4", "lost", "z", Status::Success, 22);
     f.expect("h5", "dev", 5);
+    f.judge("passed", 14);
+    f.judge("failed", 23);
     f
 }
 

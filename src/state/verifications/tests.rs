@@ -142,6 +142,14 @@ fn every_change_is_counted_and_a_repetition_of_one_moment_is_none() {
     assert_eq!(count(&[once, judged(4, "failed", json!({"commit": commit('c')}))]), 2);
 }
 
+#[test]
+fn a_verification_is_named_in_the_change_feed() {
+    let mut state = state(&wanted());
+    let told = facts(Form::Verifications, &[judged(5, "ok", json!({"commit": commit('c')}))]);
+    let touched = state.apply(9, &told[0]);
+    assert_eq!(touched, [Object { kind: ObjectKind::Verification, id: 0, rank: 0 }]);
+}
+
 fn some() -> impl Strategy<Value = Value> {
     let subject = prop::sample::select(vec![
         json!({"workload": "web", "version": "1.0"}),
