@@ -8,10 +8,17 @@ use super::held::Members;
 use super::policy::in_words;
 use super::status::{Answering, Case, DEPTH};
 use super::{Asked, Clause, Question, Verdict};
-use crate::model::Micros;
+use crate::model::{Micros, Outcome};
 
 /// The verdict on a target, the clause it hangs on, and since when it has failed.
 type Judged = (Verdict, Option<Clause>, Option<Micros>);
+
+/// What verifications from outside say.
+enum Verified {
+    Passed,
+    Waiting(Clause),
+    Failed(Clause, Micros),
+}
 
 /// A condition that is not met.
 fn unmet(clause: &'static str, detail: String) -> Clause {
@@ -27,20 +34,53 @@ impl Answering<'_> {
         (by_counts, clause): (Verdict, Option<Clause>),
         held_before: usize,
     ) -> Judged {
+        let verified = self.verified(case);
         match by_counts {
-            Verdict::Complete => match self.condition(case, range) {
-                None => (Verdict::Complete, None, None),
-                Some(clause) if case.superseded => (Verdict::Superseded, Some(clause), None),
-                Some(clause) => (Verdict::InProgress, Some(clause), None),
-            },
-            Verdict::Failed => (by_counts, clause, self.failing_since(case, held_before)),
-            _ => (by_counts, clause, None),
+            Verdict::Failed => return (by_counts, clause, self.failing_since(case, held_before)),
+            Verdict::Superseded => return (by_counts, clause, None),
+            // What failed outside fails the rollout, however far it has come.
+            _ => {
+                if let Verified::Failed(clause, at) = verified {
+                    let verdict = if case.superseded { Verdict::Superseded } else { Verdict::Failed };
+                    return (verdict, Some(clause), (verdict == Verdict::Failed).then_some(at));
+                }
+            }
+        }
+        if by_counts != Verdict::Complete {
+            return (by_counts, clause, None);
+        }
+        let unmet = match verified {
+            Verified::Waiting(clause) => Some(clause),
+            _ => self.soak(case, range).or_else(|| self.after(case)).or_else(|| self.freeze(case)),
+        };
+        match unmet {
+            None => (Verdict::Complete, None, None),
+            Some(clause) if case.superseded => (Verdict::Superseded, Some(clause), None),
+            Some(clause) => (Verdict::InProgress, Some(clause), None),
         }
     }
 
-    /// The first condition that is not met.
-    fn condition(&mut self, case: &Case<'_>, range: &Range<'_>) -> Option<Clause> {
-        self.soak(case, range).or_else(|| self.after(case)).or_else(|| self.freeze(case))
+    /// What others must have found.
+    fn verified(&self, case: &Case<'_>) -> Verified {
+        if case.policy.verifications.is_empty() {
+            return Verified::Passed;
+        }
+        let found = self.state.verifications_of(case.id, case.index);
+        let mut waiting = None;
+        for name in &case.policy.verifications {
+            let said = found.iter().find(|v| v.name == name);
+            match said.map(|v| (v.result, v)) {
+                Some((Outcome::Passed, _)) => {}
+                Some((Outcome::Failed, v)) => {
+                    let more: Vec<&str> = v.message.into_iter().chain(v.link).collect();
+                    let more = if more.is_empty() { String::new() } else { format!(": {}", more.join(" ")) };
+                    return Verified::Failed(unmet("verifications", format!("{name} failed{more}")), v.at);
+                }
+                Some((Outcome::Pending, _)) => waiting = waiting.or_else(|| Some(format!("{name} is pending"))),
+                None => waiting = waiting.or_else(|| Some(format!("{name} has not been reported"))),
+            }
+        }
+        waiting.map_or(Verified::Passed, |detail| Verified::Waiting(unmet("verifications", detail)))
     }
 
     /// Enough must have succeeded for a while.

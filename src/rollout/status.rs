@@ -75,6 +75,7 @@ pub(super) type Judged = (TargetAnswer, Policy, bool);
 /// What is known of a target before the policy is asked.
 pub(super) struct Case<'a> {
     pub(super) target: &'a TargetRecord,
+    pub(super) id: u32,
     pub(super) index: usize,
     pub(super) policy: Policy,
     pub(super) standings: Standings<'a>,
@@ -206,7 +207,7 @@ impl<'a> Answering<'a> {
         if by_counts == Verdict::InProgress && buckets.total() > 0 {
             self.due_at(unchanged_since.plus(policy.stall_after));
         }
-        let case = Case { target, index, policy, standings, superseded };
+        let case = Case { target, id, index, policy, standings, superseded };
         let (verdict, clause, failed_since) = self.judge(&case, &range, (by_counts, clause), held_before);
         let stood = failed_since.is_some_and(|since| {
             let until = since.plus(case.policy.failure_grace);

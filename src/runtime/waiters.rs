@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::hub::Hub;
 use crate::model::Micros;
 use crate::rollout::{self, Answer, Freshness, Links, Question, Rules, Verdict};
+use crate::state::State;
 
 /// Waiters at once, when nobody says.
 pub const MAX_WAITERS: usize = 10_000;
@@ -236,20 +237,20 @@ async fn renew(hub: &Arc<Hub>, desk: &Desk, always: bool) {
 
 fn stamp(hub: &Hub, endpoints: &[u32]) -> Stamp {
     let policies = hub.policies_changes();
-    hub.read(|state| {
-        let index = state.index();
-        let moves = endpoints.iter().filter_map(|e| index.current(*e)).map(|s| s.moves());
-        Stamp { desired: index.desired_moves(), reports: moves.sum(), policies }
-    })
+    hub.read(|state| stamped(state, endpoints, policies))
+}
+
+fn stamped(state: &State, endpoints: &[u32], policies: u64) -> Stamp {
+    let index = state.index();
+    let moves = endpoints.iter().filter_map(|e| index.current(*e)).map(|s| s.moves());
+    Stamp { desired: index.desired_moves() + index.verifications_changed(), reports: moves.sum(), policies }
 }
 
 fn ask(hub: &Hub, topic: &Topic) -> (Answer, Depends) {
     let policies = hub.policies_changes();
     hub.read(|state| {
         let found = rollout::evaluate(state, &topic.question, &topic.rules, Micros::now());
-        let index = state.index();
-        let moves = found.endpoints.iter().filter_map(|e| index.current(*e)).map(|s| s.moves());
-        let stamp = Stamp { desired: index.desired_moves(), reports: moves.sum(), policies };
+        let stamp = stamped(state, &found.endpoints, policies);
         let mut answer = found.answer;
         answer.links = topic.links.clone();
         (answer, Depends { stamp, endpoints: found.endpoints, due: found.due })

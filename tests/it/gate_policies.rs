@@ -128,6 +128,38 @@ fn success_must_stand_for_the_soak_time_and_a_failure_begins_it_anew() {
 }
 
 #[test]
+fn verifications_must_have_passed_and_one_that_failed_fails_the_rollout() {
+    let hub = TestHub::spawn();
+    assigned(&hub);
+    let verified = |name: &str, result: &str, more: Value| {
+        let said = json!({"name": name, "result": result, "workload": "web", "environment": "dev", "version": "1.0"});
+        let body = with(&said.to_string(), more);
+        let answer = hub.post("/api/v1/rollouts/verifications", "application/json", body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    say(&hub, &report("h1", "dev", &commit('a'), "in_progress"));
+    verified("load", "pending", json!({}));
+    judged(&hub, "&verifications=smoke,load", "in_progress", Some("min_success_percent"));
+    verified("smoke", "failed", json!({"link": "https://ci.example/1", "message": "no page"}));
+    let failed = judged(&hub, "&verifications=smoke,load&failure_grace=0s", "failed", Some("verifications"));
+    assert_eq!(failed["failing_clause"]["detail"], "smoke failed: no page https://ci.example/1");
+    assert_eq!(failed["final"], true);
+    say(&hub, &report("h1", "dev", &commit('a'), "success"));
+    judged(&hub, "", "complete", None);
+    verified("smoke", "passed", json!({}));
+    let waits = judged(&hub, "&verifications=smoke,load", "in_progress", Some("verifications"));
+    assert_eq!(waits["failing_clause"]["detail"], "load is pending");
+    let unheard = judged(&hub, "&verifications=board", "in_progress", Some("verifications"));
+    assert_eq!(unheard["failing_clause"]["detail"], "board has not been reported");
+    // Somebody who waits is released by it.
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| hub.get(&format!("{DEV}&verifications=smoke,load&wait=50s")).json());
+        verified("load", "passed", json!({}));
+        assert_eq!(waits.join().unwrap()["verdict"], "complete");
+    });
+}
+
+#[test]
 fn the_same_source_commit_must_be_complete_in_dev_first() {
     let hub = TestHub::spawn();
     let of = |environment: &str, version: &str, source: char, digit: char, at: &str| {

@@ -49,8 +49,10 @@ impl Events {
                 id = said.to_owned();
             } else if let Some(data) = line.strip_prefix("data: ") {
                 answer = Some(serde_json::from_str(data).unwrap());
-            } else if line.is_empty() && answer.is_some() {
-                return Some(Event { id, answer: answer.unwrap() });
+            } else if line.is_empty()
+                && let Some(answer) = answer.take()
+            {
+                return Some(Event { id, answer });
             }
         }
         None
