@@ -73,7 +73,8 @@ impl VerificationRecord {
 
     /// Whether exactly this was said before.
     pub fn knows(&self, new: &Judgement) -> bool {
-        self.said.iter().any(|j| j.same(new) && j.first <= new.first && new.first <= j.last)
+        let from = self.said.partition_point(|j| j.last < new.first);
+        self.said[from..].iter().take_while(|j| j.first <= new.first).any(|j| j.same(new))
     }
 
     /// Files a judgement in its place; false when it was known. `tie` orders what was said at one time.
