@@ -16,6 +16,7 @@
 mod checkpoint;
 mod confirmations;
 pub mod feed;
+mod former;
 mod group;
 pub mod journal;
 pub mod migrations;

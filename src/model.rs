@@ -6,6 +6,7 @@
 mod fact;
 mod observation;
 mod receipts;
+mod selector;
 mod status;
 mod time;
 pub mod verification;
@@ -15,10 +16,11 @@ pub use fact::{
     Report, Sighting,
 };
 pub use observation::{
-    Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, ResourceKind, Said, SightingSaid,
-    VerificationSaid, When,
+    Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, RequirementSaid, ResourceKind, Said,
+    SelectorSaid, SightingSaid, VerificationSaid, When,
 };
 pub use receipts::Receipts;
+pub use selector::{Operator, Requirement, Selector};
 pub use status::Status;
 pub use time::{FUTURE_TOLERANCE, Micros, span};
 pub use verification::{Outcome, Subject, Verification};

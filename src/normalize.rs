@@ -9,6 +9,7 @@ mod fact;
 pub mod keys;
 mod name;
 mod redact;
+mod selector;
 mod status;
 mod verification;
 

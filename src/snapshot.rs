@@ -6,6 +6,7 @@
 mod coverage;
 mod desired;
 mod dictionary;
+mod expectations;
 pub mod export;
 mod generation;
 mod history;

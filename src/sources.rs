@@ -8,3 +8,4 @@ pub(crate) mod json;
 pub mod kubernetes;
 pub mod push;
 pub mod resource;
+mod selector;

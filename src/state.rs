@@ -10,6 +10,7 @@ pub mod expectations;
 pub mod history;
 pub mod host;
 mod index;
+mod labels;
 pub mod names;
 mod packed;
 mod rank;
@@ -194,7 +195,8 @@ impl State {
             && text(&h.class, declared.class)
             && text(&h.contact, declared.contact)
             && (h.labels.is_empty() || t.text(declared.labels) == h.labels)
-            && expects;
+            && expects
+            && (h.expects.is_none() || t.text(record.selector) == h.selector);
         if h.retired {
             return if record.retirements.contains(&fact.at) { Novelty::Known } else { Novelty::Changed };
         }

@@ -87,6 +87,7 @@ mod tests {
                 expects: None,
                 heartbeat: true,
                 retired: false,
+                selector: String::new(),
             })),
         }
     }

@@ -4,13 +4,14 @@
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::record::{self, Packer, Sequence, Unpacker};
+use super::former::FactV1;
+use super::record::{self, Packer, RecordError, Sequence, Unpacker};
 use super::store::{OpenError, begin};
 use super::tables::JOURNAL;
 use crate::model::Fact;
 
 /// Version byte of an entry: a sequence of [`Fact`]s as this binary knows them.
-pub const ENTRY_VERSION: u8 = 1;
+pub const ENTRY_VERSION: u8 = 2;
 
 /// An entry is closed when its facts reach this size; packed it then has some tens of KiB, which redb stores without much waste.
 const ENTRY_BYTES: usize = 256 << 10;
@@ -59,6 +60,14 @@ pub(super) fn append(db: &Database, entries: &[Entry]) -> Result<(), redb::Error
     Ok(())
 }
 
+/// The facts of an entry of any version.
+pub(super) fn facts(record: &[u8]) -> Result<Vec<Fact>, RecordError> {
+    match record::version(record)? {
+        1 => Ok(record::decode::<Vec<FactV1>>(record, 1)?.into_iter().map(Fact::from).collect()),
+        _ => record::decode(record, ENTRY_VERSION),
+    }
+}
+
 /// Gives every fact after `checkpoint` to `fold`, in order; returns the last sequence.
 pub(super) fn replay(db: &Database, checkpoint: u64, mut fold: impl FnMut(u64, &Fact)) -> Result<u64, OpenError> {
     let mut unpacker = Unpacker::new().map_err(|source| OpenError::Io { path: "the journal".into(), source })?;
@@ -72,7 +81,7 @@ pub(super) fn replay(db: &Database, checkpoint: u64, mut fold: impl FnMut(u64, &
             return Err(OpenError::Damaged { what: format!("the journal (no entry {})", last + 1), source: None });
         }
         let record = unpacker.unpack(packed.value()).map_err(damaged)?;
-        let facts: Vec<Fact> = record::decode(&record, ENTRY_VERSION).map_err(damaged)?;
+        let facts = facts(&record).map_err(damaged)?;
         facts.iter().for_each(|fact| fold(seq, fact));
         last = seq;
     }

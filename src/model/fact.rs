@@ -170,12 +170,14 @@ pub struct HostDeclaration {
     pub class: Option<String>,
     /// Contact.
     pub contact: Option<String>,
-    /// Expectations; `None` says nothing about them.
+    /// Expectations by name; `None` says nothing about what the host is expected to run, neither here nor in `selector`.
     pub expects: Option<Vec<Expectation>>,
     /// The host itself was heard at the fact's time.
     pub heartbeat: bool,
     /// Declared retired at the fact's time.
     pub retired: bool,
+    /// The text of the [`Selector`](super::Selector) of targets that it is expected to run too; empty string when there is none.
+    pub selector: String,
 }
 
 /// A commit on a branch; the carrier of the fact is the watcher.

@@ -206,8 +206,10 @@ pub struct HostSaid {
     pub class: Option<String>,
     /// Whom to ask.
     pub contact: Option<String>,
-    /// What it is expected to run; `None` says nothing about it.
+    /// What it is expected to run, by name. `None` here and in `selector` says nothing about it.
     pub expects: Option<Vec<(String, String, String)>>,
+    /// What it is expected to run, by labels.
+    pub selector: Option<SelectorSaid>,
     /// True when the statement is a heartbeat (it names `reported_at`), not only a declaration.
     pub heartbeat: bool,
     /// Declared retired.
@@ -231,4 +233,24 @@ pub struct VerificationSaid {
     pub message: String,
     /// Who says so.
     pub reported_by: Option<String>,
+}
+
+/// A selector of labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SelectorSaid {
+    /// Labels and the values they must have.
+    pub match_labels: BTreeMap<String, String>,
+    /// Further requirements.
+    pub match_expressions: Vec<RequirementSaid>,
+}
+
+/// What is required of one label.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequirementSaid {
+    /// The label.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// Values to compare with.
+    pub values: Vec<String>,
 }

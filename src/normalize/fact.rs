@@ -3,6 +3,7 @@
 //! Invariant: deterministic in its arguments; the identity of a fact depends on its normal form and the time it claims,
 //! never on when or in which spelling it arrived.
 
+use super::selector::selector;
 use super::verification::verification;
 use super::{Rejection, commit, endpoint, keys, name, redact, repository, status};
 use crate::model::{
@@ -205,7 +206,8 @@ fn host(said: HostSaid) -> Result<HostDeclaration, Rejection> {
             all.dedup();
             Some(all)
         }
-        None => None,
+        // What is expected by name and by labels is one detail: who says one of them says both.
+        None => said.selector.is_some().then(Vec::new),
     };
     Ok(HostDeclaration {
         name: name::name("host", said.name)?,
@@ -217,6 +219,7 @@ fn host(said: HostSaid) -> Result<HostDeclaration, Rejection> {
         expects,
         heartbeat: said.heartbeat,
         retired: said.retired,
+        selector: said.selector.map(selector).transpose()?.map(|s| s.to_string()).unwrap_or_default(),
     })
 }
 
@@ -317,6 +320,10 @@ fn content(bytes: &mut Vec<u8>, body: &Body) {
                 }
             }
             bytes.extend_from_slice(&[u8::from(h.heartbeat), u8::from(h.retired)]);
+            // Without one the content is what it was before there were selectors, and is known again.
+            if !h.selector.is_empty() {
+                keys::text(bytes, &h.selector);
+            }
         }
         Body::Sighting(s) => {
             for text in [&s.repo, &s.branch, &s.commit] {

@@ -47,14 +47,26 @@ pub fn labels(what: &str, mut raw: BTreeMap<String, String>) -> Result<String, R
     }
     let mut checked = BTreeMap::new();
     for (key, value) in raw {
-        let key = name(&format!("a key of {what}"), key)?;
-        let value = trim(value);
-        check(&format!("label {key} of {what}"), &value)?;
+        let key = label_key(&format!("a key of {what}"), key)?;
+        let value = label_value(&format!("label {key} of {what}"), value)?;
         checked.insert(key, value);
     }
     serde_json::to_string(&checked).map_err(|error| {
         Rejection::new(format!("{what} cannot be written"), format!("send plain text labels: {error}"))
     })
+}
+
+/// The key of a label, in its one spelling.
+pub fn label_key(what: &str, raw: String) -> Result<String, Rejection> {
+    let key = name(what, raw)?;
+    Ok(if key == "clusterType" { "cluster_type".to_owned() } else { key })
+}
+
+/// The value of a label, which may be empty.
+pub fn label_value(what: &str, raw: String) -> Result<String, Rejection> {
+    let value = trim(raw);
+    check(what, &value)?;
+    Ok(value)
 }
 
 /// Trims without copying when there is nothing to trim.

@@ -276,7 +276,8 @@ impl<'a> Answering<'a> {
         for (stand, ids) in alike {
             self.sort(id, stand, Members::Listed(ids), &mut found);
         }
-        let missing = index.expectations().missing(id).filter(|host| self.has_labels(*host, hosts)).collect();
+        let missing = t.targets.get(id).map(|target| index.expectations().missing(id, target));
+        let missing = missing.into_iter().flatten().filter(|host| self.has_labels(*host, hosts)).collect();
         self.sort(id, (Bucket::NeverReported, None), Members::Listed(missing), &mut found);
         found
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::scan::{Cell, Reader, Rows, Scan};
 use super::schema::{self, TableSchema, VIEWS};
-use super::{coverage, desired, history, hosts, reconcilers, rollouts, verifications};
+use super::{coverage, desired, expectations, history, hosts, reconcilers, rollouts, verifications};
 use crate::model::Micros;
 use crate::query::{Catalog, Table};
 use crate::state::Tables;
@@ -90,7 +90,7 @@ impl Generation {
             Scan::of(verifications::Verifications(s())),
             Scan::of(hosts::Hosts(s())),
             Scan::of(hosts::HostTransitions::new(s())),
-            Scan::of(hosts::Expectations::new(s())),
+            Scan::of(expectations::Expectations::new(s())),
             Scan::of(reconcilers::Reconcilers(s())),
             Scan::of(reconcilers::ReconcilerSources(s())),
             Scan::of(history::Deployments(s())),

@@ -1,9 +1,9 @@
-//! The tables about hosts: what they are, when they were heard, and what they are expected to run.
+//! The tables about hosts: what they are and when they were heard.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::generation::Shared;
 use super::ids::id;
@@ -85,6 +85,7 @@ impl Rows for Hosts {
             "labels" => |s, r| Cell::some(s.0.tables.text(s.host(*r).labels())),
             "class" => |s, r| s.declared(*r, |d| d.class),
             "contact" => |s, r| s.declared(*r, |d| d.contact),
+            "expects_selector" => |s, r| Cell::some(s.0.tables.text(s.host(*r).selector)),
             "liveness" => |s, r| Cell::Text(s.0.liveness(*r)),
             "liveness_since" => |s, r| stretches(s.host(*r), &[]).last().map_or(Cell::Null, |t| Cell::time(t.1)),
             "first_heard_at" => |s, r| Cell::time(s.host(*r).first_seen_at),
@@ -196,114 +197,5 @@ impl Rows for HostTransitions {
 
     fn shared(&self) -> &Shared {
         &self.shared
-    }
-}
-
-/// One expectation of a host and one living target it matches.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Expected {
-    host: u32,
-    names: (u32, u32, u32),
-    since: Micros,
-    pub(super) target: Option<u32>,
-    pub(super) reported: bool,
-}
-
-/// The table `expectations`.
-#[derive(Debug)]
-pub(super) struct Expectations {
-    shared: Arc<Shared>,
-    rows: std::sync::OnceLock<Vec<Expected>>,
-}
-
-impl Expectations {
-    pub(super) fn new(shared: Arc<Shared>) -> Expectations {
-        Expectations { shared, rows: std::sync::OnceLock::new() }
-    }
-
-    fn rows(&self) -> &[Expected] {
-        self.rows.get_or_init(|| expected(&self.shared))
-    }
-}
-
-/// What hosts are expected to run, matched with the living targets.
-pub(super) fn expected(s: &Shared) -> Vec<Expected> {
-    let t = &s.tables;
-    let hosts: Vec<(u32, &HostDeclared)> = t
-        .hosts
-        .iter()
-        .filter_map(|(id, h)| Some((id, h.declared.as_deref()?)))
-        .filter(|(id, _)| t.hosts.get(*id).is_some_and(|h| !t.expects(*id, h).is_empty()))
-        .collect();
-    if hosts.is_empty() {
-        return Vec::new();
-    }
-    let mut targets: HashMap<(u32, u32, u32), Vec<(u32, u32)>> = HashMap::new();
-    for (id, target) in t.targets.iter() {
-        if let Some((_, a)) = target.assignments.in_force() {
-            let names = (target.workload, target.environment, target.name);
-            targets.entry(names).or_default().push((id, a.endpoint));
-        }
-    }
-    let expecting: HashSet<u32> = hosts.iter().map(|(id, _)| *id).collect();
-    let mut reported: HashSet<(u32, u32)> = HashSet::new();
-    for (_, r) in t.reconcilers.iter().filter(|(_, r)| expecting.contains(&r.host)) {
-        reported.extend(r.history.iter().filter(|s| !s.gone).map(|s| (r.host, s.endpoint)));
-    }
-    let mut all = Vec::new();
-    for (host, declared) in hosts {
-        let since = declared.expects_at.unwrap_or(declared.at);
-        for &names in &declared.expects {
-            let matching = targets.get(&names).map_or(&[][..], Vec::as_slice);
-            all.extend(matching.iter().map(|(target, endpoint)| {
-                let reported = reported.contains(&(host, *endpoint));
-                Expected { host, names, since, target: Some(*target), reported }
-            }));
-            if matching.is_empty() {
-                all.push(Expected { host, names, since, target: None, reported: false });
-            }
-        }
-    }
-    all
-}
-
-impl Rows for Expectations {
-    type Row = Expected;
-
-    fn table(&self) -> &'static TableSchema {
-        &schema::EXPECTATIONS
-    }
-
-    fn chunks(&self) -> usize {
-        self.rows().len().div_ceil(CHUNK)
-    }
-
-    fn chunk(&self, chunk: usize) -> Vec<Expected> {
-        self.rows()[chunk_of(self.rows().len(), chunk)].to_vec()
-    }
-
-    fn reader(column: &str) -> Option<Reader<Self>> {
-        Some(match column {
-            "host" => |s, r| Cell::Text(s.shared.tables.host_name(r.host)),
-            "workload" => |s, r| Cell::Text(s.shared.tables.text(r.names.0)),
-            "environment" => |s, r| Cell::Text(s.shared.tables.text(r.names.1)),
-            "deployment_target" => |s, r| Cell::Text(s.shared.tables.text(r.names.2)),
-            "expected_since" => |_, r| Cell::time(r.since),
-            "reported" => |_, r| Cell::Flag(r.reported),
-            "host_no" => |_, r| Cell::Number(i64::from(r.host)),
-            _ => return None,
-        })
-    }
-
-    fn count(&self) -> Option<usize> {
-        Some(self.rows().len())
-    }
-
-    fn shared(&self) -> &Shared {
-        &self.shared
-    }
-
-    fn target(row: &Expected) -> Option<u32> {
-        row.target
     }
 }

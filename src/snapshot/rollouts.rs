@@ -9,8 +9,8 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::coverage::number;
+use super::expectations;
 use super::generation::Shared;
-use super::hosts;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use crate::model::Micros;
@@ -45,10 +45,7 @@ fn rollouts(s: &Shared) -> Vec<RolloutState> {
             here.last_change = here.last_change.max(Some(r.now.since));
         }
     }
-    let mut missing: HashMap<u32, u64> = HashMap::new();
-    for target in hosts::expected(s).iter().filter(|e| !e.reported).filter_map(|e| e.target) {
-        *missing.entry(target).or_default() += 1;
-    }
+    let missing = expectations::missing(s);
     let nobody = Subscribers::default();
     let default = Policy::default();
     let (mut walk, mut all) = (Walk::default(), Vec::new());

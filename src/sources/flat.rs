@@ -10,6 +10,7 @@ pub use verification::{VERIFICATION_EXAMPLE, verification};
 use serde::Deserialize;
 
 use super::json::{self, Required, Texts, object, objects};
+use super::selector::Selector;
 use crate::model::{Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, Said, When};
 use crate::normalize::Rejection;
 
@@ -97,6 +98,8 @@ struct Host {
     contact: Option<String>,
     #[serde(deserialize_with = "objects")]
     expects: Option<Vec<Expects>>,
+    #[serde(deserialize_with = "object")]
+    expects_selector: Option<Selector>,
     reported_at: Option<String>,
     retired: Option<bool>,
 }
@@ -238,6 +241,7 @@ pub fn host(bytes: &[u8], source: &str) -> Result<Observation, Rejection> {
         class: flat.class,
         contact: flat.contact,
         expects,
+        selector: flat.expects_selector.map(Into::into),
         heartbeat: event.is_some(),
         retired: flat.retired == Some(true),
     };
@@ -315,6 +319,31 @@ mod tests {
         let gone = normalize::fact(descriptor(text.as_bytes(), "push").unwrap(), NOW).unwrap();
         let there = normalize::fact(descriptor(DESCRIPTOR_EXAMPLE.as_bytes(), "push").unwrap(), NOW).unwrap();
         assert_eq!(gone.carrier, there.carrier);
+    }
+
+    #[test]
+    fn a_host_says_by_labels_what_it_is_expected_to_run_in_either_spelling() {
+        let selector = |text: &str| {
+            let text = format!(r#"{{"name":"a","expects_selector":{text}}}"#);
+            let Body::Host(host) = normalize::fact(host(text.as_bytes(), "push")?, NOW)?.body else {
+                panic!("no host")
+            };
+            Ok::<_, Rejection>((host.expects, host.selector))
+        };
+        let snake = r#"{"match_labels":{"a":"1"},"match_expressions":[{"key":"b","operator":"In","values":["x"]}]}"#;
+        let camel = snake.replace("match_labels", "matchLabels").replace("match_expressions", "matchExpressions");
+        assert_eq!(selector(snake), Ok((Some(Vec::new()), camel.clone())));
+        assert_eq!(selector(&camel), selector(snake));
+        assert_eq!(selector("{}"), Ok((Some(Vec::new()), "{}".to_owned())));
+        assert_eq!(selector("null"), Ok((None, String::new())), "nothing is said of what it is expected to run");
+        let title = |text: &str| selector(text).unwrap_err().title;
+        assert!(title(r#"{"matchLabel":{}}"#).starts_with("expects_selector.matchLabel: unknown field `matchLabel`"));
+        assert!(title(r#"{"matchLabels":{},"match_labels":{}}"#).contains("duplicate field `matchLabels`"));
+        assert!(title("[]").contains("invalid type: sequence, expected an object"));
+        assert_eq!(
+            title(r#"{"matchExpressions":[{"key":"a","operator":"Gt"}]}"#),
+            "expectsSelector.matchExpressions[0].operator is `Gt`"
+        );
     }
 
     #[test]

@@ -331,12 +331,6 @@ fn is_variable(value: &str) -> bool {
 }
 
 fn host(spec: Spec, resource: Option<String>) -> Result<HostSaid, Rejection> {
-    if spec.expects_selector.is_some() {
-        return Err(Rejection::new(
-            "spec.expectsSelector is not supported yet",
-            "list what the cluster is expected to run under spec.expects",
-        ));
-    }
     let mut required = Required::default();
     let mut expects = None;
     if let Some(said) = spec.expects {
@@ -360,6 +354,7 @@ fn host(spec: Spec, resource: Option<String>) -> Result<HostSaid, Rejection> {
         class: spec.class,
         contact: spec.contact,
         expects,
+        selector: spec.expects_selector.map(Into::into),
         heartbeat: spec.reported_at.is_some(),
         retired: false,
     })

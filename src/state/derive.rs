@@ -4,15 +4,19 @@
 //! or `standing` of a reconciler moves it among the [`Subscribers`](super::subscribers::Subscribers) too. What changes
 //! derived fields alone does so at sequence 0, for it gives a checkpoint nothing to write.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use crate::ledger::record::Derived;
-use crate::model::{Liveness, Micros};
+use crate::model::{Liveness, Micros, Selector};
 
 use super::carrier::{Object, ObjectKind};
 use super::commit_log::Moved;
 use super::expectations::Expected;
 use super::fold::WHY;
+use super::labels::Labels;
 use super::standing::Standing;
 use super::target::{TargetRecord, assignments};
 use super::{State, Touched};
@@ -42,11 +46,12 @@ impl State {
         let spans = self.tables.spans(ObjectKind::Target, id, target.carriers.iter().copied());
         let derived = Arc::new(assignments(&target.declarations, &spans));
         let target = self.tables.targets.get_mut(id, seq).expect(WHY);
-        let before = endpoint_of(target);
+        let before = expected_as(target);
         target.assignments = Derived(derived);
         self.index.desired_moves += 1;
         let expected = (target.workload, target.environment, target.name);
-        if endpoint_of(target) != before {
+        if expected_as(target) != before {
+            self.derive_selected(id);
             for host in self.index.expectations.ever(expected) {
                 self.derive_missing(id, host);
             }
@@ -131,6 +136,7 @@ impl State {
 
     /// Where a host is missing, after anything it said or any of its reconcilers said; `before` is what it expected before.
     pub(super) fn derive_expectations(&mut self, host: u32, before: &[Expected]) {
+        self.derive_group(host);
         let declared = self.tables.hosts.get(host).expect(WHY).declared.as_ref();
         let mut expected: Vec<Expected> = declared.map(|d| d.expects.clone()).unwrap_or_default();
         expected.iter().for_each(|e| self.index.expectations.expect(*e, host));
@@ -149,8 +155,64 @@ impl State {
         let target = self.tables.targets.get(id).expect(WHY);
         let expected = (target.workload, target.environment, target.name);
         let expects = self.tables.expects(host, self.tables.hosts.get(host).expect(WHY)).contains(&expected);
-        let missing = expects && endpoint_of(target).is_some_and(|e| !self.index.ever_reported(host, e));
+        let selected = self.index.expectations.selector_of(host).is_some_and(|s| target.selected.contains(&s));
+        let missing = expects && !selected && target.endpoint().is_some_and(|e| !self.index.ever_reported(host, e));
         self.index.desired_moves += u64::from(self.index.expectations.set(id, host, missing));
+    }
+
+    /// The hosts that a host selects like, by the selector that stands now.
+    fn derive_group(&mut self, host: u32) {
+        let selector = self.tables.selector(host, self.tables.hosts.get(host).expect(WHY));
+        let before = self.index.expectations.selector_of(host);
+        if before.unwrap_or(0) == selector {
+            return;
+        }
+        self.index.desired_moves += 1;
+        let reconcilers = self.index.reconcilers_of(host).iter().filter_map(|r| self.tables.reconcilers.get(*r));
+        let said = reconcilers.flat_map(|r| r.history.iter()).filter(|s| !s.gone);
+        let endpoints: BTreeSet<u32> = said.map(|s| s.endpoint).collect();
+        if let Some(before) = before
+            && self.index.expectations.leave(host, &endpoints)
+        {
+            self.derive_selector(before, None);
+        }
+        // Id 0 is the empty text, which is no selector.
+        if let Some(parsed) = Selector::parse(self.tables.text(selector)) {
+            if self.index.expectations.join(selector, parsed.clone(), host) {
+                self.derive_selector(selector, Some(&parsed));
+            }
+            endpoints.iter().for_each(|e| self.index.expectations.reported(host, *e));
+        }
+    }
+
+    /// The targets that a selector takes in, when the first host has it or (`None`) none has it any more.
+    fn derive_selector(&mut self, id: u32, selector: Option<&Selector>) {
+        let t = &self.tables;
+        // Many targets are labelled alike.
+        let mut labels: HashMap<u32, Labels> = HashMap::new();
+        let mut takes = |target: &TargetRecord| {
+            let Some((selector, (_, a))) = selector.zip(target.assignments.in_force()) else { return false };
+            let declared = labels.entry(a.labels).or_insert_with(|| t.labels(target).unwrap_or_default());
+            selector.matches(|key| t.label(target, declared, key))
+        };
+        let changed = t.targets.iter().filter(|(_, target)| takes(target) != target.selected.contains(&id));
+        for target in changed.map(|(target, _)| target).collect::<Vec<_>>() {
+            let selected = &mut self.tables.targets.get_mut(target, 0).expect(WHY).selected;
+            if !selected.remove(&id) {
+                selected.insert(id);
+            }
+        }
+    }
+
+    /// The selectors that take in a target, when it or its labels changed.
+    fn derive_selected(&mut self, id: u32) {
+        let target = self.tables.targets.get(id).expect(WHY);
+        let labels = if self.index.expectations.any_selects() { self.tables.labels(target) } else { None };
+        let selecting = |labels| self.index.expectations.selecting(|key| self.tables.label(target, &labels, key));
+        let selected = labels.map(selecting).unwrap_or_default();
+        if *target.selected != selected {
+            self.tables.targets.get_mut(id, 0).expect(WHY).selected = Derived(selected);
+        }
     }
 
     /// A host is retired when that was declared after everything else that was said of it, or when all that spoke of it is gone.
@@ -210,6 +272,7 @@ impl State {
     }
 }
 
-fn endpoint_of(target: &TargetRecord) -> Option<u32> {
-    target.assignments.in_force().map(|(_, a)| a.endpoint)
+/// What expectations hang on: endpoint and labels, while the target lives.
+fn expected_as(target: &TargetRecord) -> Option<(u32, u32)> {
+    target.assignments.in_force().map(|(_, a)| (a.endpoint, a.labels))
 }

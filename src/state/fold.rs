@@ -238,6 +238,7 @@ impl State {
             self.derive_silence(host);
         }
         if subscribes {
+            self.index.expectations.reported(host, endpoint);
             self.derive_expectations(host, &[]);
         }
         if inserted == Inserted::Confirmed
@@ -429,6 +430,7 @@ impl State {
         let texts = [&h.external_id, &h.host_type, &h.class, &h.contact];
         let [external_id, host_type, class, contact] = texts.map(|t| self.intern_some(t, seq));
         let labels = self.intern(&h.labels, seq);
+        let selector = self.intern(&h.selector, seq);
         let expects = h.expects.as_ref().map(|list| {
             list.iter()
                 .map(|e| {
@@ -477,9 +479,9 @@ impl State {
                 let texts = |list: &[(u32, u32, u32)]| -> Vec<_> {
                     list.iter().map(|e| (text(e.0), text(e.1), text(e.2))).collect()
                 };
-                let known = (declared.expects_at, texts(&declared.expects));
-                if known <= (Some(fact.at), texts(&expects)) {
-                    (declared.expects_at, declared.expects) = (Some(fact.at), expects);
+                let known = (declared.expects_at, texts(&declared.expects), text(record.selector));
+                if known <= (Some(fact.at), texts(&expects), text(selector)) {
+                    (declared.expects_at, declared.expects, record.selector) = (Some(fact.at), expects, selector);
                 }
             }
         }

@@ -24,7 +24,7 @@ pub struct HostDeclared {
     pub contact: u32,
     /// Labels (name id).
     pub labels: u32,
-    /// Event time of the newest declaration that said anything about expectations.
+    /// Event time of the newest declaration that said anything about expectations, by name or by labels.
     pub expects_at: Option<Micros>,
     /// (workload, environment, deployment target) as name ids.
     pub expects: Vec<(u32, u32, u32)>,
@@ -72,6 +72,8 @@ pub struct HostRecord {
     pub silences: Vec<LivenessEntry>,
     /// Event times of the details that were declared.
     pub(super) detailed_at: [Micros; DETAILS],
+    /// The selector that was declared together with `expects` (name id of its text).
+    pub selector: u32,
     /// Declared retired, or all that spoke of it is gone; `Micros::MAX` while it lives. Derived.
     pub retired_at: Derived<Micros>,
 }
@@ -105,8 +107,23 @@ impl From<HostRecordV1> for HostRecord {
             silence: old.silence,
             silences: old.silences,
             detailed_at: [at; DETAILS],
+            selector: 0,
             retired_at: Derived(Micros::MAX),
         }
+    }
+}
+
+/// A host as files of record version 2 hold it: without a selector.
+#[derive(Decode)]
+#[cfg_attr(test, derive(Encode))]
+pub(super) struct HostRecordV2 {
+    first: HostRecordV1,
+    detailed_at: [Micros; DETAILS],
+}
+
+impl From<HostRecordV2> for HostRecord {
+    fn from(old: HostRecordV2) -> HostRecord {
+        HostRecord { detailed_at: old.detailed_at, ..HostRecord::from(old.first) }
     }
 }
 
@@ -124,6 +141,7 @@ impl HostRecord {
             silence: Liveness::Online,
             silences: Vec::new(),
             detailed_at: [Micros::MIN; DETAILS],
+            selector: 0,
             retired_at: Derived(Micros::MAX),
         }
     }
@@ -248,10 +266,8 @@ impl Heartbeat {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_host_of_an_older_file_keeps_its_details_and_their_time() {
-        let declared = HostDeclared { at: Micros(7), class: 3, ..HostDeclared::default() };
-        let old = HostRecordV1 {
+    fn old(declared: &HostDeclared) -> HostRecordV1 {
+        HostRecordV1 {
             name: 1,
             declared: Some(Box::new(declared.clone())),
             reported_labels: (Micros::MIN, 0),
@@ -261,15 +277,30 @@ mod tests {
             carriers: vec![4],
             silence: Liveness::Late,
             silences: vec![LivenessEntry { at: Micros(9), liveness: Liveness::Late }],
-        };
-        let bytes = crate::ledger::record::encode(1, &(11_u64, vec![old]));
+        }
+    }
+
+    /// The host of a file of an older version, and the version in which it is written again.
+    fn restored(version: u8, old: impl Encode) -> (HostRecord, Vec<u8>) {
+        let bytes = crate::ledger::record::encode(version, &(11_u64, vec![old]));
         let mut tables = crate::state::Tables::default();
         tables.restore(2, &bytes).unwrap();
-        let host = tables.hosts.get(0).unwrap();
+        let written = tables.blocks(0).iter().filter(|b| b.table == 2).map(|b| b.encode()[0]).collect();
+        (tables.hosts.get(0).unwrap().clone(), written)
+    }
+
+    #[test]
+    fn a_host_of_an_older_file_keeps_its_details_and_their_time() {
+        let declared = HostDeclared { at: Micros(7), class: 3, ..HostDeclared::default() };
+        let (host, written) = restored(1, old(&declared));
         assert_eq!((host.declared.as_deref(), host.detailed_at), (Some(&declared), [Micros(7); DETAILS]));
-        assert_eq!((host.silence, host.heard_at), (Liveness::Late, Micros(9)));
-        let written: Vec<u8> = tables.blocks(0).iter().filter(|b| b.table == 2).map(|b| b.encode()[0]).collect();
-        assert_eq!(written, [2], "it is written in the new shape");
+        assert_eq!((host.silence, host.heard_at, host.selector), (Liveness::Late, Micros(9), 0));
+        assert_eq!(written, [3], "it is written in the new shape");
+        let detailed_at = [1, 2, 3, 4, 5].map(Micros);
+        let (host, written) = restored(2, HostRecordV2 { first: old(&declared), detailed_at });
+        assert_eq!((host.declared.as_deref(), host.detailed_at), (Some(&declared), detailed_at));
+        assert_eq!((host.silence, host.heard_at, host.selector), (Liveness::Late, Micros(9), 0));
+        assert_eq!(written, [3]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::blocks::{Block, Blocks};
 use super::carrier::{self, CarrierRecord, Object, ObjectKind, Span};
 use super::commit_log::LogRecord;
 use super::history::{History, Statement};
-use super::host::{HostRecord, HostRecordV1};
+use super::host::{HostRecord, HostRecordV1, HostRecordV2};
 use super::names;
 use super::rank::rank;
 use super::standing::Standing;
@@ -170,8 +170,8 @@ pub struct Tables {
 
 /// The stored version of the records of most tables.
 const RECORD_VERSION: u8 = 1;
-/// That of hosts: in version 1 the details of a declaration had one time.
-const HOST_VERSION: u8 = 2;
+/// That of hosts: in version 1 the details of a declaration had one time, in version 2 there were no selectors.
+const HOST_VERSION: u8 = 3;
 
 /// A block that a checkpoint may have to write: a snapshot of its own.
 pub struct BlockRef {
@@ -210,20 +210,20 @@ fn refs<T: Clone + Encode + Send + Sync + 'static>(table: u8, blocks: &Blocks<T>
 }
 
 fn restored<T: Decode<()>>(bytes: &[u8]) -> Result<Block<T>, RecordError> {
-    let (changed_at, records) = record::decode::<(u64, Vec<T>)>(bytes, RECORD_VERSION)?;
-    Ok(Block { changed_at, records })
+    converted::<T, T>(bytes, RECORD_VERSION)
 }
 
 fn restored_hosts(bytes: &[u8]) -> Result<Block<HostRecord>, RecordError> {
-    if record::version(bytes)? == RECORD_VERSION {
-        let old = restored::<HostRecordV1>(bytes)?;
-        return Ok(Block {
-            changed_at: old.changed_at,
-            records: old.records.into_iter().map(HostRecord::from).collect(),
-        });
+    match record::version(bytes)? {
+        1 => converted::<HostRecordV1, _>(bytes, 1),
+        2 => converted::<HostRecordV2, _>(bytes, 2),
+        _ => converted::<HostRecord, _>(bytes, HOST_VERSION),
     }
-    let (changed_at, records) = record::decode::<(u64, Vec<HostRecord>)>(bytes, HOST_VERSION)?;
-    Ok(Block { changed_at, records })
+}
+
+fn converted<Old: Decode<()>, T: From<Old>>(bytes: &[u8], version: u8) -> Result<Block<T>, RecordError> {
+    let (changed_at, records) = record::decode::<(u64, Vec<Old>)>(bytes, version)?;
+    Ok(Block { changed_at, records: records.into_iter().map(T::from).collect() })
 }
 
 impl Tables {
@@ -323,16 +323,24 @@ impl Tables {
         spans
     }
 
-    /// What a host is expected to run: (workload, environment, deployment target), as long as the host lives and a carrier declares it;
-    /// a declared retirement ends what was expected before.
+    /// What a host is expected to run by name: (workload, environment, deployment target).
     pub fn expects<'a>(&self, id: u32, host: &'a HostRecord) -> &'a [(u32, u32, u32)] {
-        let Some(declared) = host.declared.as_ref().filter(|_| *host.retired_at == Micros::MAX) else { return &[] };
+        host.declared.as_ref().filter(|_| self.is_expecting(id, host)).map_or(&[], |d| &d.expects)
+    }
+
+    /// The selector of what a host is expected to run (name id); 0 when it selects nothing.
+    pub fn selector(&self, id: u32, host: &HostRecord) -> u32 {
+        if host.selector != 0 && self.is_expecting(id, host) { host.selector } else { 0 }
+    }
+
+    /// Expectations stand as long as the host lives and a carrier declares it; a declared retirement ends what was expected before.
+    fn is_expecting(&self, id: u32, host: &HostRecord) -> bool {
+        let Some(declared) = host.declared.as_ref().filter(|_| *host.retired_at == Micros::MAX) else { return false };
         let carried = |c: &u32| {
             let object = self.carriers.get(*c).and_then(CarrierRecord::object);
             object.is_some_and(|o| o.kind == ObjectKind::Host && o.id == id)
         };
-        let stands = declared.expects_at > host.retirements.last().copied();
-        if stands && host.carriers.iter().any(carried) { &declared.expects } else { &[] }
+        declared.expects_at > host.retirements.last().copied() && host.carriers.iter().any(carried)
     }
 
     /// Times in which a reconciler did not live, in order; a declared retirement of its host is there also as an instant.

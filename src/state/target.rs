@@ -3,6 +3,7 @@
 //! Invariants: every distinct declaration is kept, ordered by (time, tie rule); assignments are a pure function of the
 //! declarations and of the times in which their carriers named this target; they do not overlap.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ledger::record::{Decode, Derived, Encode};
@@ -137,9 +138,16 @@ pub struct TargetRecord {
     pub carriers: Vec<u32>,
     /// Derived.
     pub assignments: Derived<Arc<Assignments>>,
+    /// The selectors of hosts that take it in while it lives (name ids); derived.
+    pub selected: Derived<BTreeSet<u32>>,
 }
 
 impl TargetRecord {
+    /// The endpoint in force, while it lives.
+    pub fn endpoint(&self) -> Option<u32> {
+        self.assignments.in_force().map(|(_, a)| a.endpoint)
+    }
+
     /// Files a declaration; false when it was known. `later` is the tie rule.
     pub fn declare(&mut self, new: Declared, later: impl Fn(&Declared, &Declared) -> bool) -> bool {
         if self.knows(&new) {

@@ -48,6 +48,7 @@ pub fn host(name: &str, at: i64) -> Fact {
         expects: None,
         heartbeat: true,
         retired: false,
+        selector: String::new(),
     };
     fact(&format!("host {name}"), at, Body::Host(Box::new(declaration)))
 }

@@ -97,6 +97,7 @@ impl Fleet {
             expects: Some(vec![expectation]),
             heartbeat: false,
             retired: false,
+            selector: String::new(),
         };
         self.tell("push", &format!("h {host}"), at, Body::Host(Box::new(declaration)));
     }

@@ -209,8 +209,8 @@ pub static MANIFESTS_ENDPOINTS: TableSchema = TableSchema {
 /// `expectations`
 pub static EXPECTATIONS: TableSchema = TableSchema {
     name: "expectations",
-    doc: "One row per workload that a host is expected to run and living target that it matches, in any workspace and \
-          application; target columns are null when nobody described one.",
+    doc: "One row per living target that a host is expected to run, by its names (in any workspace and application) or by a \
+          selector of its labels; target columns are null when nobody described what was named.",
     columns: &[
         HOST,
         text_or_null("workspace", "The team; null when no target matches."),

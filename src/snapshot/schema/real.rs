@@ -17,6 +17,10 @@ pub static HOSTS: TableSchema = TableSchema {
         text_or_null("labels", "All labels as a JSON object with sorted keys; null when there are none."),
         text_or_null("class", "Class: decides after how long without a word it is late or silent."),
         text_or_null("contact", "Whom to ask."),
+        text_or_null(
+            "expects_selector",
+            "Declared selector, as JSON, of the deployment targets that it is expected to run by their labels.",
+        ),
         text("liveness", "online, late, silent or retired."),
         time_or_null("liveness_since", "Since when."),
         time_or_null("first_heard_at", "First heard or declared, by event time."),

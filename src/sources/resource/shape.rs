@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::model::ResourceKind;
 use crate::sources::json::{Object, Texts, object, objects};
+use crate::sources::selector::Selector;
 
 /// A custom resource, a watch event or a list.
 #[derive(Debug, Default, Deserialize)]
@@ -193,7 +194,8 @@ pub(super) struct Spec {
     pub(super) class: Option<String>,
     #[serde(deserialize_with = "objects")]
     pub(super) expects: Option<Vec<Expects>>,
-    pub(super) expects_selector: Option<IgnoredAny>,
+    #[serde(deserialize_with = "object")]
+    pub(super) expects_selector: Option<Selector>,
 }
 
 #[derive(Debug, Default, Deserialize)]

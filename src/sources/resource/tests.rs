@@ -141,6 +141,28 @@ fn a_cluster_declares_a_host_and_what_it_is_expected_to_run() {
 }
 
 #[test]
+fn a_cluster_says_by_labels_what_it_is_expected_to_run() {
+    let said = |selector: &str| {
+        let text = format!(
+            r#"{{"apiVersion":"hub.kalypso.io/v1alpha1","kind":"Cluster","metadata":{{"name":"c"}},"spec":{{"expectsSelector":{selector}}}}}"#
+        );
+        match one(&text)?.said {
+            Said::Host(said) => Ok::<_, Rejection>(said.selector),
+            other => panic!("{other:?}"),
+        }
+    };
+    let selector = r#"{"matchLabels":{"ring":"1"},"matchExpressions":[{"key":"a","operator":"Exists","values":null}]}"#;
+    let read = said(selector).unwrap().unwrap();
+    assert_eq!(read.match_labels, [("ring".to_owned(), "1".to_owned())].into());
+    assert_eq!((read.match_expressions[0].key.as_str(), read.match_expressions[0].values.len()), ("a", 0));
+    assert_eq!(said("{}").unwrap(), Some(Default::default()));
+    assert_eq!(said("null").unwrap(), None);
+    // A field that is passed over elsewhere would select everything here.
+    let title = said(r#"{"matchlabels":{"ring":"1"}}"#).unwrap_err().title;
+    assert!(title.starts_with("spec.expectsSelector.matchlabels: unknown field"), "{title}");
+}
+
+#[test]
 fn deep_nesting_is_an_error_and_no_crash() {
     let deep = format!(r#"{{"kind":"Reconciler","spec":{}"#, "{\"object\":".repeat(100_000));
     assert!(one(&deep).is_err());

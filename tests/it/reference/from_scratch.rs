@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use koh::model::{Body, CarrierKey, Clock, Fact, Liveness, Micros};
+use koh::model::{Body, CarrierKey, Clock, Fact, Liveness, Micros, Selector};
 use koh::query::{Format, Rows, Statement};
 use koh::snapshot::Generation;
 use koh::state::State;
@@ -26,11 +26,19 @@ fn kept(state: &State) -> Vec<String> {
     for (id, target) in t.targets.iter() {
         // Said the slow way: everybody who is expected and none of whose reconcilers ever reported there.
         let wanted = (target.workload, target.environment, target.name);
-        let endpoint = target.assignments.in_force().map(|(_, a)| a.endpoint);
-        let expected = t.hosts.iter().filter(|(host, record)| t.expects(*host, record).contains(&wanted));
-        let missing = expected.filter(|(host, _)| endpoint.is_some_and(|e| !index.ever_reported(*host, e)));
+        let labels = t.labels(target).unwrap_or_default();
+        let selects = |host, record| {
+            let selector = Selector::parse(t.text(t.selector(host, record)));
+            selector.is_some_and(|s| s.matches(|key| t.label(target, &labels, key)))
+        };
+        let expected =
+            t.hosts.iter().filter(|(h, record)| t.expects(*h, record).contains(&wanted) || selects(*h, record));
+        let missing = expected.filter(|(host, _)| target.endpoint().is_some_and(|e| !index.ever_reported(*host, e)));
         let missing: Vec<u32> = missing.map(|(host, _)| host).collect();
-        assert_eq!(index.expectations().missing(id).collect::<Vec<_>>(), missing, "missing on target {id}");
+        let mut kept: Vec<u32> = index.expectations().missing(id, target).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, missing, "missing on target {id}");
+        assert_eq!(index.expectations().missing_count(id, target), missing.len(), "on target {id}");
     }
     lines
 }

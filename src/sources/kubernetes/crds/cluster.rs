@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,9 +45,13 @@ pub struct ClusterSpec {
     /// Whom to ask about the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contact: Option<String>,
-    /// What the host is expected to run.
+    /// What the host is expected to run, by name. Naming neither this nor expectsSelector leaves both as they were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expects: Option<Vec<Expects>>,
+    /// What the host is expected to run besides: every deployment target whose labels match, all of them when it is empty.
+    /// `hub.kalypso.io/workspace`, `application`, `workload`, `environment` and `deployment-target` are labels of every target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expects_selector: Option<LabelSelector>,
     /// When the host was heard; moving it is a heartbeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_at: Option<String>,
