@@ -101,6 +101,27 @@ fn a_question_about_a_few_hosts_is_answered_like_one_about_all() {
 }
 
 #[test]
+fn a_selector_is_shown_with_the_host_and_what_it_selects_among_the_expectations() {
+    let hub = fleet();
+    let hosts = |text: &str| hub.post("/api/v1/ingest/hosts", "application/json", text);
+    let h9 = r#"{"name":"h9","expects_selector":{"match_expressions":[{"key":"hub.kalypso.io/environment","operator":"In","values":["prod","dev"]}]}}"#;
+    assert_eq!(hosts(h9).json()["accepted"], 1);
+    assert_eq!(hosts(h9).json()["unchanged"], 1);
+    let shown = hub.get("/api/v1/hosts?fresh=true&host=h9").rows().remove(0);
+    assert_eq!(
+        shown["expects_selector"],
+        r#"{"matchExpressions":[{"key":"hub.kalypso.io/environment","operator":"In","values":["dev","prod"]}]}"#
+    );
+    let rows = hub.get("/api/v1/views/drift?drift=missing&host=h9").rows();
+    assert_eq!(column(&rows, "environment"), ["dev", "prod"]);
+    let refused = hosts(&h9.replace("\"In\"", "\"Like\""));
+    refused.problem(400);
+    let item = &refused.json()["items"][0];
+    assert_eq!(item["title"], "expectsSelector.matchExpressions[0].operator is `Like`");
+    assert!(item["detail"].as_str().unwrap().contains("Exists and DoesNotExist without"), "{item}");
+}
+
+#[test]
 fn pages_follow_each_other_without_gaps_and_a_cursor_is_no_use_elsewhere() {
     let hub = TestHub::spawn();
     let lines: Vec<String> = (0..25).map(|n| report(&format!("h{n:02}"), "dev", &commit('a'), "success")).collect();

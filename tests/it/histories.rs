@@ -2,7 +2,7 @@
 //!
 //! Few names, few commits, few minutes: so that duplicates, ties, returns, moves and late words are the rule, not the exception.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::reference::fold::Fold;
 use crate::reference::in_process::InProcess;
 use crate::reference::input::{
-    At, Carrier, Declaration, Endpoint, HostWord, Object, Observed, Report, Said, Status, Target,
+    At, Carrier, Declaration, Endpoint, HostWord, Object, Observed, Report, Requirement, Said, Status, Target,
 };
 use crate::reference::under_test::{HubUnderTest, Make, ModelHub, comparable, kinds};
 use crate::reference::{Model, Row, views};
@@ -97,6 +97,7 @@ enum Step {
         version: usize,
         moved: bool,
         commit: Option<usize>,
+        ring: usize,
     },
     Undeclare {
         target: usize,
@@ -119,6 +120,11 @@ enum Step {
         host: usize,
         target: usize,
     },
+    Select {
+        host: usize,
+        selector: usize,
+        target: Option<usize>,
+    },
     Retire {
         host: usize,
     },
@@ -133,6 +139,37 @@ fn target(index: usize) -> Target {
         environment: environment.into(),
         name: "edge".into(),
     }
+}
+
+fn names(index: usize) -> (String, String, String) {
+    let t = target(index);
+    (t.workload, t.environment, t.name)
+}
+
+fn labels(ring: usize) -> BTreeMap<String, String> {
+    let ring = ["", "a", "b"][ring];
+    if ring.is_empty() { BTreeMap::new() } else { [("ring".to_owned(), ring.to_owned())].into() }
+}
+
+fn selector(index: usize) -> Vec<Requirement> {
+    let requires = |key: &str, operator: &str, values: &[&str]| Requirement {
+        key: key.to_owned(),
+        operator: operator.to_owned(),
+        values: values.iter().map(|v| (*v).to_owned()).collect(),
+    };
+    match index {
+        0 => vec![],
+        1 => vec![requires("ring", "In", &["a"])],
+        2 => vec![requires("ring", "NotIn", &["a"]), requires("hub.kalypso.io/workload", "In", &["web"])],
+        3 => {
+            vec![requires("ring", "DoesNotExist", &[]), requires("hub.kalypso.io/environment", "In", &["dev", "prod"])]
+        }
+        _ => vec![requires("ring", "Exists", &[])],
+    }
+}
+
+fn host_word(host: usize) -> HostWord {
+    HostWord { name: format!("h{host}"), expects: None, selector: None, retired: false }
 }
 
 fn endpoint(index: usize) -> Endpoint {
@@ -174,12 +211,13 @@ fn reconciler_carrier(carrier: usize, reconciler: usize) -> Carrier {
 
 fn said(step: &Step) -> (Carrier, Said) {
     match step {
-        Step::Declare { target: t, carrier, version, moved, commit: c } => {
+        Step::Declare { target: t, carrier, version, moved, commit: c, ring } => {
             let place = if *moved { 2 } else { home_of_target(*t) };
             // A flat descriptor must name a commit.
             let c = if *carrier == 0 { c.or(Some(0)) } else { *c };
             let declaration = Declaration {
                 target: target(*t),
+                labels: labels(*ring),
                 version: format!("1.{version}"),
                 endpoint: endpoint(place),
                 commit: c.map(|c| commit(place, c)),
@@ -210,13 +248,13 @@ fn said(step: &Step) -> (Carrier, Said) {
             (reconciler_carrier(*carrier, *r), Said::Gone(Object::Reconciler { host, name }))
         }
         Step::Expect { host, target: t } => {
-            let t = target(*t);
-            let expects = Some(vec![(t.workload, t.environment, t.name)]);
-            (Carrier::Pushed, Said::Host(HostWord { name: format!("h{host}"), expects, retired: false }))
+            (Carrier::Pushed, Said::Host(HostWord { expects: Some(vec![names(*t)]), ..host_word(*host) }))
         }
-        Step::Retire { host } => {
-            (Carrier::Pushed, Said::Host(HostWord { name: format!("h{host}"), expects: None, retired: true }))
+        Step::Select { host, selector: s, target: t } => {
+            let expects = t.map(|t| vec![names(t)]);
+            (Carrier::Pushed, Said::Host(HostWord { expects, selector: Some(selector(*s)), ..host_word(*host) }))
         }
+        Step::Retire { host } => (Carrier::Pushed, Said::Host(HostWord { retired: true, ..host_word(*host) })),
     }
 }
 
@@ -238,10 +276,12 @@ fn steps(mix: Mix) -> impl Strategy<Value = Step> {
     // By place in `Status::ALL`.
     let status = prop_oneof![1 => Just(0_usize), 2 => Just(1), 5 => Just(2), 3 => Just(3)];
     let rarely = || prop::bool::weighted(0.12);
+    let ring = prop_oneof![6 => Just(0_usize), 1 => Just(1), 1 => Just(2)];
     prop_oneof![
-        8 => (0..3_usize, 0..4_usize, 0..3_usize, rarely(), known(4)).prop_map(|(target, carrier, version, moved, commit)| {
-            Step::Declare { target, carrier, version, moved, commit }
-        }),
+        8 => (0..3_usize, 0..4_usize, 0..3_usize, rarely(), known(4), ring)
+            .prop_map(|(target, carrier, version, moved, commit, ring)| {
+                Step::Declare { target, carrier, version, moved, commit, ring }
+            }),
         2 => (0..3_usize, 0..4_usize, 0..3_usize)
             .prop_map(|(target, carrier, version)| Step::Undeclare { target, carrier, version }),
         10 => (0..4_usize, prop_oneof![5 => Just(1_usize), 2 => Just(0), 1 => Just(2)], rarely(), reported, applied, status)
@@ -250,6 +290,8 @@ fn steps(mix: Mix) -> impl Strategy<Value = Step> {
             }),
         2 => (0..4_usize, 0..3_usize).prop_map(|(reconciler, carrier)| Step::Forget { reconciler, carrier }),
         1 => (1..5_usize, 0..3_usize).prop_map(|(host, target)| Step::Expect { host, target }),
+        1 => (1..5_usize, 0..5_usize, prop::option::weighted(0.3, 0..3_usize))
+            .prop_map(|(host, selector, target)| Step::Select { host, selector, target }),
         1 => (1..5_usize).prop_map(|host| Step::Retire { host }),
     ]
 }

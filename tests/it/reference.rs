@@ -85,9 +85,11 @@ impl Model {
         newest.is_some_and(|s| matches!(&s.said, Said::Host(word) if word.retired))
     }
 
-    /// What living declarations of hosts expect, as (host, workload, environment, target name) (§8, §3 drift).
-    pub fn expectations(&self) -> BTreeSet<(String, String, String, String)> {
+    /// The hosts whose living declarations expect a target (§8, §3 drift); on a retired one nothing is waited for.
+    pub fn expected_on(&self, target: &Target, history: &TargetHistory) -> BTreeSet<String> {
         let mut expected = BTreeSet::new();
+        let Some(in_force) = history.in_force() else { return expected };
+        let labels = &history.assignments[in_force].declared.labels;
         let hosts: BTreeSet<&String> =
             self.lives.iter().filter_map(|l| if let Object::Host(h) = &l.object { Some(h) } else { None }).collect();
         for host in hosts {
@@ -96,14 +98,13 @@ impl Model {
                 .iter()
                 .filter(|l| l.until.is_none() && l.object == Object::Host(host.clone()))
                 .flat_map(|l| &l.said)
-                .filter(|s| matches!(&s.said, Said::Host(word) if word.expects.is_some()))
+                .filter(|s| matches!(&s.said, Said::Host(word) if word.expects_something_or_nothing()))
                 .max_by(|a, b| a.rank.cmp(&b.rank));
-            let Some(Said::Host(word)) = newest.map(|s| &s.said) else { continue };
-            for (workload, environment, target) in word.expects.iter().flatten() {
-                expected.insert((host.clone(), workload.clone(), environment.clone(), target.clone()));
+            if matches!(newest.map(|s| &s.said), Some(Said::Host(word)) if word.expects(target, labels)) {
+                expected.insert(host.clone());
             }
         }
-        expected.retain(|(host, ..)| !self.host_is_retired(host));
+        expected.retain(|host| !self.host_is_retired(host));
         expected
     }
 }

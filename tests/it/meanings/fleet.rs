@@ -31,6 +31,79 @@ fn meaning_08_a_host_declared_before_it_reports_is_missing_not_absent() {
 }
 
 #[test]
+fn meaning_08_a_selector_expects_every_living_target_whose_labels_match() {
+    each(|hub| {
+        let labelled = |mut descriptor: serde_json::Value, labels: serde_json::Value| {
+            descriptor["spec"]["deploymentTarget"]["labels"] = labels;
+            descriptor
+        };
+        let edge = |minute| wanted("web", "1.0", 'a', minute);
+        let api = wanted_on("api", ("api", "dev", "edge"), "api", "7", 'a', 0);
+        let selector = json!({"match_labels": {"ring": "1", "hub.kalypso.io/environment": "dev"}});
+        let missing = |hub: &mut dyn HubUnderTest, expected: &[&str]| {
+            let mut rows = view(hub, "drift");
+            rows.retain(|row| row["drift"] == "missing");
+            let mut seen: Vec<String> =
+                rows.iter().map(|r| format!("{} {}", r["host"], r["workload"]).replace('"', "")).collect();
+            seen.sort();
+            assert_eq!(seen, expected, "{}", hub.name());
+        };
+        // The host first, a target later.
+        hub.ingest(&[json!({"name": "h1", "expects_selector": selector, "reported_at": t(0)})]);
+        missing(hub, &[]);
+        hub.ingest(&[labelled(edge(1), json!({"ring": "1", "hub.kalypso.io/environment": "no more than a claim"}))]);
+        answers(hub, "version=1.0", "in_progress", &[("never_reported", 1)]);
+        shows(hub, "rollouts", "workload never_reported", &[json!(["web", 1])]);
+        // A target first, the host later; who names what it selects too counts once.
+        hub.ingest(&[
+            labelled(api, json!({"ring": "1"})),
+            json!({
+                "name": "h2", "expects_selector": selector, "reported_at": t(2),
+                "expects": [{"workload": "web", "environment": "dev", "deployment_target": "edge"}],
+            }),
+        ]);
+        missing(hub, &["h1 api", "h1 web", "h2 api", "h2 web"]);
+        answers(hub, "version=1.0", "in_progress", &[("never_reported", 2)]);
+        // Labels go and come back; what a host names does not hang on them.
+        hub.ingest(&[edge(3)]);
+        missing(hub, &["h1 api", "h2 api", "h2 web"]);
+        hub.ingest(&[labelled(edge(4), json!({"ring": "1"}))]);
+        missing(hub, &["h1 api", "h1 web", "h2 api", "h2 web"]);
+        // So do targets.
+        hub.ingest(&[unwanted("api", 5)]);
+        missing(hub, &["h1 web", "h2 web"]);
+        hub.ingest(&[said("h1", 'a', "success", 6)]);
+        missing(hub, &["h2 web"]);
+        answers(hub, "version=1.0", "in_progress", &[("success", 1), ("never_reported", 1)]);
+        shows(hub, "rollouts", "workload never_reported", &[json!(["api", 0]), json!(["web", 1])]);
+        // A heartbeat says nothing of it; an empty selector is everything, and what is expected by name alone ends it.
+        hub.ingest(&[json!({"name": "h2", "reported_at": t(7)})]);
+        missing(hub, &["h2 web"]);
+        hub.ingest(&[json!({"name": "h2", "expects_selector": {}, "reported_at": t(8)})]);
+        missing(hub, &["h2 web"]);
+        hub.ingest(&[json!({"name": "h2", "expects": [], "reported_at": t(9)})]);
+        answers(hub, "version=1.0", "complete", &[("success", 1)]);
+        hub.ingest(&[json!({"name": "h2", "expects_selector": {}, "reported_at": t(8)})]);
+        missing(hub, &[]);
+    });
+}
+
+#[test]
+fn meaning_08_a_retired_host_selects_nothing_until_it_is_declared_again() {
+    each(|hub| {
+        let declared = |minute| json!({"name": "h2", "expects_selector": {}, "reported_at": t(minute)});
+        hub.ingest(&[wanted("web", "1.0", 'a', 0), said("h1", 'a', "success", 1), declared(2)]);
+        answers(hub, "version=1.0", "in_progress", &[("success", 1), ("never_reported", 1)]);
+        hub.ingest(&[json!({"name": "h2", "retired": true, "reported_at": t(3)})]);
+        answers(hub, "version=1.0", "complete", &[("success", 1)]);
+        hub.ingest(&[declared(4)]);
+        answers(hub, "version=1.0", "in_progress", &[("success", 1), ("never_reported", 1)]);
+        hub.restart();
+        answers(hub, "version=1.0", "in_progress", &[("success", 1), ("never_reported", 1)]);
+    });
+}
+
+#[test]
 fn meaning_08_retirement_is_declared_and_no_silence() {
     each(|hub| {
         hub.ingest(&[

@@ -187,11 +187,8 @@ pub fn target_answer(
         members.insert((told.host.clone(), Some(told.name.clone())), scale.bucket(told, &endpoint, silent));
         last_change = told.transitions().last().map_or(last_change, |t| last_change.max(t.reported_at));
     }
-    for (host, workload, environment, name) in model.expectations() {
-        // On a retired target nothing is waited for.
-        let lives = history.in_force().is_some();
-        let expects = lives && workload == target.workload && environment == target.environment && name == target.name;
-        if expects && !reported.contains(&host) {
+    for host in model.expected_on(target, history) {
+        if !reported.contains(&host) {
             members.insert((host, None), Bucket::NeverReported);
         }
     }

@@ -1,5 +1,7 @@
 //! What a hub accepted, as plain values in normal form (§3.1); spelling is the business of `wire`.
 
+use std::collections::BTreeMap;
+
 /// An instant in microseconds since 1970.
 pub type At = i64;
 
@@ -89,6 +91,8 @@ pub enum Carrier {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Declaration {
     pub target: Target,
+    /// Labels of the target.
+    pub labels: BTreeMap<String, String>,
     pub version: String,
     pub endpoint: Endpoint,
     pub commit: Option<String>,
@@ -114,7 +118,52 @@ pub struct HostWord {
     pub name: String,
     /// (workload, environment, target name); `None` says nothing about it.
     pub expects: Option<Vec<(String, String, String)>>,
+    /// All must hold of a target's labels; `None` selects nothing.
+    pub selector: Option<Vec<Requirement>>,
     pub retired: bool,
+}
+
+impl HostWord {
+    /// Whether it says anything about what the host is expected to run.
+    pub fn expects_something_or_nothing(&self) -> bool {
+        self.expects.is_some() || self.selector.is_some()
+    }
+
+    /// Whether the host is expected on a target, by its names or by its labels.
+    pub fn expects(&self, target: &Target, labels: &BTreeMap<String, String>) -> bool {
+        let names = (target.workload.clone(), target.environment.clone(), target.name.clone());
+        let selects = |all: &Vec<Requirement>| all.iter().all(|r| r.holds(target, labels));
+        self.expects.iter().flatten().any(|e| *e == names) || self.selector.as_ref().is_some_and(selects)
+    }
+}
+
+/// What a selector asks of one label; a matchLabel asks for one value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Requirement {
+    pub key: String,
+    pub operator: String,
+    pub values: Vec<String>,
+}
+
+impl Requirement {
+    fn holds(&self, target: &Target, labels: &BTreeMap<String, String>) -> bool {
+        let value = match self.key.as_str() {
+            "hub.kalypso.io/workspace" => Some(&target.workspace),
+            "hub.kalypso.io/application" => Some(&target.application),
+            "hub.kalypso.io/workload" => Some(&target.workload),
+            "hub.kalypso.io/environment" => Some(&target.environment),
+            "hub.kalypso.io/deployment-target" => Some(&target.name),
+            key => labels.get(key),
+        };
+        let among = value.is_some_and(|v| self.values.contains(v));
+        match self.operator.as_str() {
+            "In" => among,
+            "NotIn" => !among,
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            other => panic!("no operator: {other}"),
+        }
+    }
 }
 
 /// A statement.

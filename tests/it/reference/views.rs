@@ -249,11 +249,8 @@ fn drift(model: &Model, now: At) -> Vec<Row> {
     }
     for current in current_targets(model) {
         let endpoint = current.endpoint();
-        for (host, workload, environment, name) in model.expectations() {
-            let t = current.target;
-            if (&workload, &environment, &name) != (&t.workload, &t.environment, &t.name) {
-                continue;
-            }
+        let t = current.target;
+        for host in model.expected_on(t, current.history) {
             let mut theirs = model.reconcilers().filter(|told| told.host == host);
             let reported = theirs.any(|told| told.meant.iter().any(|m| m.endpoint == endpoint));
             if !reported {

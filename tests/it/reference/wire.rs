@@ -2,9 +2,13 @@
 //!
 //! `to_json` writes one of several equivalent spellings, `from_json` reads any of them back into normal form.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::input::{At, Carrier, Declaration, Endpoint, HostWord, Object, Observed, Report, Said, Status, Target};
+use super::input::{
+    At, Carrier, Declaration, Endpoint, HostWord, Object, Observed, Report, Requirement, Said, Status, Target,
+};
 
 /// The annotation that names the event time.
 pub const OBSERVED_AT: &str = "hub.kalypso.io/observed-at";
@@ -50,7 +54,7 @@ impl Observed {
                     spec["deployment"]["appliedCommitId"] = json!(spell_commit(applied, "main", self.spelling));
                 }
             }
-            Said::Host(h) => spec = host_shape(h, "deploymentTarget"),
+            Said::Host(h) => spec = host_shape(h, "deploymentTarget", "expectsSelector", self.spelling),
             Said::Gone(_) => {}
         }
         let mut object = json!({
@@ -66,7 +70,7 @@ impl Observed {
         let mut shape = match &self.said {
             Said::Declares(d) => flat_descriptor(d, self.spelling),
             Said::Reports(r) => flat_report(r, self.spelling),
-            Said::Host(h) => host_shape(h, "deployment_target"),
+            Said::Host(h) => host_shape(h, "deployment_target", "expects_selector", self.spelling),
             Said::Gone(object) => flat_deletion(object),
         };
         if let Some(at) = self.said_at {
@@ -127,6 +131,7 @@ fn said_by_resource(object: &Value) -> Option<Said> {
                     environment: text(&spec["deploymentTarget"]["environment"]),
                     name: text(&spec["deploymentTarget"]["name"]),
                 },
+                labels: labels_of(&spec["deploymentTarget"]["labels"]),
                 version: text(&spec["workloadVersion"]["version"]),
                 endpoint: endpoint_of(manifests),
                 commit: commit_of(&object["metadata"]["annotations"][REVISION]),
@@ -155,6 +160,7 @@ fn said_flat(line: &Value) -> Option<Said> {
         }
         return Some(Said::Declares(Declaration {
             target,
+            labels: labels_of(&line["labels"]),
             version: text(&line["version"]),
             endpoint: endpoint_of(&line["manifests"]),
             commit: commit_of(&line["gitops_revision"]),
@@ -192,6 +198,7 @@ fn descriptor_spec(d: &Declaration, spelling: u8) -> Value {
         },
         "deploymentTarget": {
             "name": d.target.name, "environment": d.target.environment, "manifests": manifests(&d.endpoint, spelling),
+            "labels": d.labels,
         },
         "workloadVersion": version,
     })
@@ -200,6 +207,7 @@ fn descriptor_spec(d: &Declaration, spelling: u8) -> Value {
 fn flat_descriptor(d: &Declaration, spelling: u8) -> Value {
     let mut shape = flat_target(&d.target);
     shape["version"] = json!(d.version);
+    shape["labels"] = json!(d.labels);
     shape["manifests"] = manifests(&d.endpoint, spelling);
     if let Some(commit) = &d.commit {
         shape["gitops_revision"] = json!(spell_commit(commit, &d.endpoint.branch, spelling));
@@ -252,17 +260,60 @@ fn flat_deletion(object: &Object) -> Value {
 }
 
 /// Custom resources write camel case, flat shapes snake case.
-fn host_shape(h: &HostWord, target: &str) -> Value {
+fn host_shape(h: &HostWord, target: &str, selector: &str, spelling: u8) -> Value {
     let mut shape = json!({"name": h.name});
     if let Some(expects) = &h.expects {
         let expects: Vec<Value> =
             expects.iter().map(|(w, e, t)| json!({"workload": w, "environment": e, target: t})).collect();
         shape["expects"] = json!(expects);
     }
+    if let Some(requirements) = &h.selector {
+        shape[selector] = selector_shape(requirements, spelling);
+    }
     if h.retired {
         shape["retired"] = json!(true);
     }
     shape
+}
+
+/// One value that a label must have is written as a matchLabel or as an expression.
+fn selector_shape(requirements: &[Requirement], spelling: u8) -> Value {
+    let [labels, expressions] = if spelling.is_multiple_of(2) {
+        ["matchLabels", "matchExpressions"]
+    } else {
+        ["match_labels", "match_expressions"]
+    };
+    let mut shape = json!({});
+    for r in requirements {
+        match &r.values[..] {
+            [one] if r.operator == "In" && spelling.is_multiple_of(3) => shape[labels][&r.key] = json!(one),
+            values => {
+                let mut all = shape[expressions].as_array().cloned().unwrap_or_default();
+                all.push(json!({"key": r.key, "operator": r.operator, "values": values}));
+                shape[expressions] = json!(all);
+            }
+        }
+    }
+    shape
+}
+
+fn selector_of(spec: &Value) -> Option<Vec<Requirement>> {
+    let shape = spec.get("expectsSelector").or(spec.get("expects_selector"))?;
+    let either = |camel: &str, snake: &str| shape.get(camel).or(shape.get(snake)).cloned().unwrap_or_default();
+    let labels = either("matchLabels", "match_labels");
+    let wanted = labels.as_object().into_iter().flatten();
+    let wanted = wanted.map(|(key, v)| Requirement { key: key.clone(), operator: "In".into(), values: vec![text(v)] });
+    let expressions = either("matchExpressions", "match_expressions");
+    let more = expressions.as_array().into_iter().flatten().map(|r| Requirement {
+        key: text(&r["key"]),
+        operator: text(&r["operator"]),
+        values: r["values"].as_array().into_iter().flatten().map(text).collect(),
+    });
+    Some(wanted.chain(more).collect())
+}
+
+fn labels_of(labels: &Value) -> BTreeMap<String, String> {
+    labels.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
 fn host_of(spec: &Value) -> HostWord {
@@ -277,7 +328,7 @@ fn host_of(spec: &Value) -> HostWord {
             })
             .collect()
     });
-    HostWord { name: text(&spec["name"]), expects, retired: spec["retired"] == true }
+    HostWord { name: text(&spec["name"]), expects, selector: selector_of(spec), retired: spec["retired"] == true }
 }
 
 fn target_of(line: &Value) -> Target {
