@@ -82,6 +82,44 @@ async fn a_declared_cluster_is_missing_before_it_ever_reports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_with_a_selector_is_missing_on_what_it_selects_before_it_ever_reports() {
+    let Some(cluster) = cluster().await else { return };
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
+    let declared = |selector: Value| {
+        json!({
+            "apiVersion": "hub.kalypso.io/v1alpha1", "kind": "Cluster", "metadata": {"name": "edge-7"},
+            "spec": {"expectsSelector": selector},
+        })
+    };
+    let missing = "SELECT environment FROM drift WHERE host = 'edge-7' AND drift = 'missing' ORDER BY environment";
+    let canary = json!({
+        "matchLabels": {"ring": "canary"},
+        "matchExpressions": [{"key": "hub.kalypso.io/environment", "operator": "NotIn", "values": ["prod"]}],
+    });
+    apply(&client, &namespace, &declared(canary)).await;
+    for environment in ["dev", "prod", "stage"] {
+        let mut descriptor = crate::descriptors::descriptor("web", environment, "1.0", Some(&commit('a')));
+        descriptor["metadata"]["name"] = json!(format!("web-{environment}"));
+        descriptor["spec"]["deploymentTarget"]["labels"] =
+            json!({"ring": if environment == "stage" { "main" } else { "canary" }});
+        apply(&client, &namespace, &descriptor).await;
+    }
+    hub.until(missing, &["dev"]).await;
+    apply(&client, &namespace, &declared(json!({}))).await;
+    hub.until(missing, &["dev", "prod", "stage"]).await;
+    apply(&client, &namespace, &reconciler("r", "edge-7", &commit('a'), "success")).await;
+    hub.until(missing, &["prod", "stage"]).await;
+    let unknown = json!({"matchExpressions": [{"key": "ring", "operator": "Gt", "values": ["1"]}]});
+    apply(&client, &namespace, &declared(unknown)).await;
+    hub.wait("the condition says what is wrong", || async {
+        let object = ours(&client, &namespace, "Cluster").get("edge-7").await.unwrap();
+        let message = object.data["status"]["conditions"][0]["message"].as_str().unwrap_or_default().to_owned();
+        message.contains("expectsSelector.matchExpressions[0].operator is `Gt`").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_deleted_while_the_hub_was_down_is_retired_and_what_another_source_said_stays() {
     let Some(cluster) = cluster().await else { return };
     let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
