@@ -58,6 +58,7 @@ pub struct Published {
     pub generation: Generation,
     /// Its tables and views.
     pub catalog: Arc<Catalog>,
+    /// It holds everything that was said before.
     taken: Instant,
 }
 
@@ -86,11 +87,19 @@ pub struct Hub {
     engines: Engines,
     current: RwLock<Arc<Published>>,
     taking: tokio::sync::Mutex<()>,
-    unheard: Mutex<BTreeSet<String>>,
+    awaited: Mutex<Awaited>,
     waiters: Waiters,
     pasts: Pasts,
     policies: RwLock<(u64, Arc<Policies>)>,
     stop: CancellationToken,
+}
+
+/// The sources that must be heard before the hub is ready.
+#[derive(Debug, Default)]
+struct Awaited {
+    unheard: BTreeSet<String>,
+    /// When the last of them was heard: nothing that was taken earlier is shown any more.
+    heard: Option<Instant>,
 }
 
 impl Hub {
@@ -106,7 +115,7 @@ impl Hub {
             engines,
             current: RwLock::new(first),
             taking: tokio::sync::Mutex::new(()),
-            unheard: Mutex::default(),
+            awaited: Mutex::default(),
             waiters: Waiters::new(max_waiters),
             pasts: Pasts::default(),
             policies: RwLock::default(),
@@ -214,7 +223,7 @@ impl Hub {
 
     /// The sources whose first complete scan is not in yet; the hub is ready when there are none.
     pub fn unheard(&self) -> Vec<String> {
-        self.unheard.lock().iter().cloned().collect()
+        self.awaited.lock().unheard.iter().cloned().collect()
     }
 
     /// The watch of a source broke at that time, or is whole again.
@@ -224,12 +233,15 @@ impl Hub {
 
     /// Says that a source must be heard before the hub is ready.
     pub(super) fn await_source(&self, source: &str) {
-        self.unheard.lock().insert(source.to_owned());
+        self.awaited.lock().unheard.insert(source.to_owned());
     }
 
     /// Says that a source has been heard once.
     pub(super) fn heard_source(&self, source: &str) {
-        self.unheard.lock().remove(source);
+        let mut awaited = self.awaited.lock();
+        if awaited.unheard.remove(source) {
+            awaited.heard = Some(Instant::now());
+        }
     }
 
     /// A generation that is fresh enough.
@@ -272,6 +284,7 @@ impl Hub {
         let current = self.current.read();
         let reached = current.generation.seq;
         let enough = match wanted {
+            _ if self.awaited.lock().heard > Some(current.taken) => false,
             Some(seq) => reached >= seq,
             None => {
                 let age = current.taken.elapsed();
@@ -294,6 +307,8 @@ impl Hub {
 }
 
 fn publish(ledger: &Ledger, watched: &Watched) -> Published {
+    // Before anything is read: what was said while the generation was being taken may not be in it.
+    let taken = Instant::now();
     let (seq, tables) = ledger.tables();
     let Watched { sources, kept } = watched.clone();
     let (reached, known) = (ledger.watch(), tables.clone());
@@ -304,5 +319,8 @@ fn publish(ledger: &Ledger, watched: &Watched) -> Published {
     let generation = Generation::take(ledger.epoch(), seq, tables, Micros::now());
     let catalog = Arc::new(generation.catalog().with_system_tables(about));
     watched.kept.took(&generation, &catalog);
-    Published { generation, catalog, taken: Instant::now() }
+    Published { generation, catalog, taken }
 }
+
+#[cfg(test)]
+mod tests;
