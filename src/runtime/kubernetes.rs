@@ -118,8 +118,8 @@ impl Taker for Sink {
         self.hub.watching(&self.source, broken.values().min().copied());
     }
 
-    fn take(&self, observations: Vec<Observation>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Rejection>>>> {
-        Box::pin(async move { Ok(watched::take(&self.hub, &self.source, SourceKind::Kubernetes, observations).await?) })
+    fn take(&self, said: Vec<Result<Observation, Rejection>>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Rejection>>>> {
+        Box::pin(async move { Ok(watched::take(&self.hub, &self.source, SourceKind::Kubernetes, said).await?) })
     }
 
     fn listed(&self, kind: ResourceKind, shown: HashSet<CarrierKey>) -> BoxFuture<'_, anyhow::Result<usize>> {

@@ -36,7 +36,8 @@ pub(super) fn watch(hub: &Arc<Hub>, folder: PathBuf, tasks: &TaskTracker) {
 
 /// Stores what a look said; what cannot be normalised is logged and left out.
 async fn take(hub: &Hub, observations: Vec<Observation>) -> anyhow::Result<()> {
-    for rejection in watched::take(hub, SOURCE, SourceKind::Directory, observations).await?.into_iter().flatten() {
+    let said = observations.into_iter().map(Ok).collect();
+    for rejection in watched::take(hub, SOURCE, SourceKind::Directory, said).await?.into_iter().flatten() {
         let Rejection { title, detail } = rejection;
         tracing::warn!(title, detail, "a manifest says what the hub cannot take");
     }

@@ -11,18 +11,18 @@ use crate::model::{Body, CarrierKey, Clock, Fact, Micros, Observation};
 use crate::normalize::{self, Rejection};
 use crate::state::ObjectKind;
 
-/// Stores what a source says; answers for each statement what was wrong with it.
+/// Stores what a source says, also counting what could not be read; answers for each statement what was wrong with it.
 pub(super) async fn take(
     hub: &Hub,
     source: &str,
     kind: SourceKind,
-    observations: Vec<Observation>,
+    said: Vec<Result<Observation, Rejection>>,
 ) -> Result<Vec<Option<Rejection>>, AppendError> {
     let now = Micros::now();
-    let mut facts = Vec::with_capacity(observations.len());
-    let mut answers = Vec::with_capacity(observations.len());
-    for observation in observations {
-        match normalize::fact(observation, hub.receipt(now)) {
+    let mut facts = Vec::with_capacity(said.len());
+    let mut answers = Vec::with_capacity(said.len());
+    for said in said {
+        match said.and_then(|observation| normalize::fact(observation, hub.receipt(now))) {
             Ok(fact) => {
                 facts.push(fact);
                 answers.push(None);

@@ -45,8 +45,9 @@ pub struct Options {
 
 /// Who takes what the source says.
 pub trait Taker: Send + Sync + 'static {
-    /// Stores observations; answers for each what was wrong with it. An error means that nothing is certain: say it again.
-    fn take(&self, observations: Vec<Observation>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Rejection>>>>;
+    /// Stores what was said, and counts what could not be read; answers for each what was wrong with it. An error means that
+    /// nothing is certain: say it again.
+    fn take(&self, said: Vec<Result<Observation, Rejection>>) -> BoxFuture<'_, anyhow::Result<Vec<Option<Rejection>>>>;
 
     /// The watch of a kind fares otherwise than before.
     fn watch(&self, kind: &'static str, health: &Health);

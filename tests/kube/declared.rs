@@ -158,3 +158,43 @@ async fn a_report_that_the_hub_cannot_take_says_so_in_its_status_and_as_an_event
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_counted_as_rejected_like_what_cannot_be_taken() {
+    let Some(cluster) = cluster().await else { return };
+    let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
+    let rejected = async || -> (u64, String) {
+        let row = &hub.sql("SELECT rejected, last_error FROM system.sources WHERE kind = 'kubernetes'").await[0];
+        (row["rejected"].as_u64().unwrap(), row["last_error"].as_str().unwrap_or_default().to_owned())
+    };
+    // The hub says in the status what is wrong, and with that hears the object once more.
+    let more_than = async |before: u64, why: &str| -> u64 {
+        let counted = || async {
+            let (now, error) = rejected().await;
+            (now > before && error.contains(why)).then_some(now)
+        };
+        hub.wait(&format!("more than {before} are rejected for {why}"), counted).await
+    };
+    let invalid = async |kind: &str, name: &str| {
+        let shown = || async {
+            (crate::descriptors::ready(&client, &namespace, kind, name).await == "False/Invalid").then_some(())
+        };
+        hub.wait(&format!("{kind} {name} says that it is invalid"), shown).await;
+    };
+    apply(&client, &namespace, &reconciler("r", "h", &commit('a'), "success")).await;
+    hub.until("SELECT rejected FROM system.sources WHERE kind = 'kubernetes'", &["0"]).await;
+
+    let mut report = reconciler("late", "late", &commit('a'), "success");
+    report["spec"]["reportedAt"] = json!("yesterday");
+    apply(&client, &namespace, &report).await;
+    let count = more_than(0, "reportedAt").await;
+    invalid("Reconciler", "late").await;
+    let template = crate::descriptors::descriptor("web", "dev", "${VERSION}", Some(&commit('a')));
+    apply(&client, &namespace, &template).await;
+    more_than(count, "unexpanded variable").await;
+    invalid("DeploymentDescriptor", "web-dev").await;
+    // Mended, it is recorded, and says so.
+    let mended = crate::descriptors::descriptor("web", "dev", "1.0", Some(&commit('a')));
+    apply(&client, &namespace, &mended).await;
+    crate::descriptors::until_ready(&client, &namespace, "web-dev", "True/Recorded", &hub).await;
+}

@@ -48,7 +48,7 @@ impl<T: Taker> Declared<T> {
                     Event::Apply(object) => self.state(&object, &mut turn),
                     Event::Delete(object) => {
                         self.statuses.forget(self.kind, &ObjectName::of(&object.metadata));
-                        turn.observations.push(object::gone(self.kind, &object, &self.source));
+                        turn.said.push(Ok(object::gone(self.kind, &object, &self.source)));
                         turn.about.push(None);
                     }
                     Event::InitDone => {
@@ -67,17 +67,12 @@ impl<T: Taker> Declared<T> {
     }
 
     fn state(&self, object: &DynamicObject, turn: &mut Turn) {
-        match object::stated(self.kind, object, &self.source) {
-            Ok(observation) => {
-                turn.observations.push(observation);
-                turn.about.push(Some(About::of(object)));
-            }
-            Err(rejection) => About::of(object).refuse(self.kind, &rejection, &self.statuses),
-        }
+        turn.said.push(object::stated(self.kind, object, &self.source));
+        turn.about.push(Some(About::of(object)));
     }
 
     async fn flush(&self, turn: Turn, cancel: &CancellationToken) -> bool {
-        let Some(rejected) = hand_over(&*self.taker, turn.observations, cancel).await else { return false };
+        let Some(rejected) = hand_over(&*self.taker, turn.said, cancel).await else { return false };
         for (about, rejection) in turn.about.into_iter().zip(rejected) {
             match (about, rejection) {
                 (Some(about), Some(rejection)) => about.refuse(self.kind, &rejection, &self.statuses),
@@ -92,7 +87,7 @@ impl<T: Taker> Declared<T> {
 /// What one batch of events says, and about whom.
 #[derive(Default)]
 struct Turn {
-    observations: Vec<Observation>,
+    said: Vec<Result<Observation, Rejection>>,
     about: Vec<Option<About>>,
 }
 
@@ -146,16 +141,16 @@ impl About {
     }
 }
 
-/// Offers observations until they are taken; `None` when cancelled.
+/// Offers what was said until it is taken; `None` when cancelled.
 pub(super) async fn hand_over<T: Taker>(
     taker: &T,
-    observations: Vec<Observation>,
+    said: Vec<Result<Observation, Rejection>>,
     cancel: &CancellationToken,
 ) -> Option<Vec<Option<Rejection>>> {
-    if observations.is_empty() {
+    if said.is_empty() {
         return Some(Vec::new());
     }
-    insist(cancel, "the hub did not take what the API server says", || taker.take(observations.clone())).await
+    insist(cancel, "the hub did not take what the API server says", || taker.take(said.clone())).await
 }
 
 /// Says until it is heard that a list is complete; false when cancelled.

@@ -158,7 +158,7 @@ impl<T: Taker> Desired<T> {
                     self.follow(steps, turn);
                     self.objects.remove(&name);
                     self.statuses.forget(KIND, &name);
-                    turn.observations.push(object::gone(KIND, &object, &self.source));
+                    turn.said.push(Ok(object::gone(KIND, &object, &self.source)));
                     turn.about.push(None);
                 }
                 Event::InitDone => {
@@ -179,7 +179,7 @@ impl<T: Taker> Desired<T> {
         let since = shown.since.filter(|_| shown.generation == Some(generation));
         let known = self.objects.remove(&name);
         let same = known.filter(|k| k.shown.uid == shown.uid && k.generation == generation);
-        let mut known = Known {
+        let known = Known {
             since: same.as_ref().map_or(since.unwrap_or(version), |k| k.since),
             commit: same.and_then(|k| k.commit),
             rejection: None,
@@ -203,8 +203,9 @@ impl<T: Taker> Desired<T> {
             }
             Ok(_) => {}
             Err(rejection) => {
-                known.rejection = Some(rejection);
                 self.objects.insert(name.clone(), known);
+                turn.said.push(Err(rejection));
+                turn.about.push(Some((name.clone(), generation, None)));
                 let steps = self.attribution.descriptor_gone(&name, version);
                 self.follow(steps, turn);
             }
@@ -218,17 +219,17 @@ impl<T: Taker> Desired<T> {
                 Step::Probe { owner } => turn.probes.push(owner),
                 Step::Sight { owner, repo, branch, revision, at } => {
                     let watcher = format!("Kustomization/{owner}");
-                    turn.observations.push(Observation {
+                    turn.said.push(Ok(Observation {
                         source: self.source.clone(),
                         carrier: Carrier::Natural,
                         when: When { event: at, object_version: None, idempotency: None },
                         said: Said::Sighting(Box::new(SightingSaid { watcher, repo, branch, commit: revision })),
-                    });
+                    }));
                     turn.about.push(None);
                 }
                 Step::Record(recording) => {
                     turn.about.push(Some((recording.name.clone(), recording.generation, commit(&recording))));
-                    turn.observations.push(observation(*recording, &self.source));
+                    turn.said.push(Ok(observation(*recording, &self.source)));
                 }
             }
         }
@@ -236,7 +237,7 @@ impl<T: Taker> Desired<T> {
 
     /// Tells the hub, then the objects, what came of a turn; false when cancelled.
     async fn flush(&mut self, turn: &mut Turn, cancel: &CancellationToken) -> bool {
-        let Some(rejected) = hand_over(&*self.taker, std::mem::take(&mut turn.observations), cancel).await else {
+        let Some(rejected) = hand_over(&*self.taker, std::mem::take(&mut turn.said), cancel).await else {
             return false;
         };
         for (about, rejection) in std::mem::take(&mut turn.about).into_iter().zip(rejected) {
@@ -288,8 +289,8 @@ impl<T: Taker> Desired<T> {
 /// What a batch of events leads to.
 #[derive(Default)]
 struct Turn {
-    observations: Vec<Observation>,
-    /// Of an observation that records a descriptor: its name, the generation, the commit.
+    said: Vec<Result<Observation, Rejection>>,
+    /// Of what records a descriptor, or cannot be read: its name, the generation, the commit.
     about: Vec<Option<(ObjectName, i64, Option<String>)>>,
     /// Descriptors whose status may have changed.
     touched: HashSet<ObjectName>,
