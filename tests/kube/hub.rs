@@ -12,8 +12,15 @@ use tempfile::TempDir;
 
 use crate::cluster::Cluster;
 
-/// How long a condition may take to come true, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a condition may take to come true, on a busy machine; longer where the lists are.
+fn patience() -> Duration {
+    Duration::from_secs(90).mul_f64((reconcilers() as f64 / 20_000.0).max(1.0))
+}
+
+/// How many Reconcilers make a long list.
+pub fn reconcilers() -> usize {
+    std::env::var("KOH_TEST_RECONCILERS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000)
+}
 
 /// A running hub.
 pub struct Hub {
@@ -68,11 +75,13 @@ impl Hub {
 
     /// Waits until every source has been heard once.
     pub async fn until_ready(&self) {
-        self.wait("the hub is ready", || async {
-            let answer = self.http.get(format!("{}/readyz", self.address)).send().await;
-            answer.is_ok_and(|a| a.status().is_success()).then_some(())
-        })
-        .await;
+        self.wait("the hub is ready", || async { self.is_ready().await.then_some(()) }).await;
+    }
+
+    /// Whether every source has been heard once.
+    pub async fn is_ready(&self) -> bool {
+        let answer = self.http.get(format!("{}/readyz", self.address)).send().await;
+        answer.is_ok_and(|a| a.status().is_success())
     }
 
     /// Ends the hub as a crash would; the data stays.
@@ -138,7 +147,7 @@ impl Hub {
     /// Waits until the first column of a statement is as expected.
     pub async fn until(&self, statement: &str, expected: &[&str]) {
         let mut last = Vec::new();
-        let waited = tokio::time::timeout(PATIENCE, async {
+        let waited = tokio::time::timeout(patience(), async {
             loop {
                 last = self.column(statement).await;
                 if last == expected {
@@ -192,5 +201,5 @@ pub async fn wait<T, F: Future<Output = Option<T>>>(condition: impl Fn() -> F) -
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, found).await.ok()
+    tokio::time::timeout(patience(), found).await.ok()
 }
