@@ -144,12 +144,17 @@ impl Cluster {
         }))
     }
 
+    /// Where the API server is.
+    pub fn address(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
     fn kubeconfig(&self, user: Value) -> String {
         json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "test", "cluster": {
-                "server": format!("https://127.0.0.1:{}", self.port),
+                "server": self.address(),
                 "certificate-authority": self.home().join("ca.crt"),
             }}],
             "users": [{"name": "test", "user": user}],
@@ -247,6 +252,21 @@ impl Cluster {
         let file = self.home().join(format!("{namespace}.kubeconfig"));
         fs::write(&file, self.kubeconfig(json!({"token": token.status.unwrap().token}))).unwrap();
         file
+    }
+
+    /// Has etcd forget every state of every object but the present one.
+    pub async fn compact(&self) {
+        let etcd = reqwest::Client::new();
+        let ask = async |what: &str, question: Value| -> Value {
+            let url = format!("http://127.0.0.1:{}/v3/kv/{what}", self.etcd_port);
+            let answer = etcd.post(url).json(&question).send().await.unwrap();
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
+            assert!(status.is_success(), "{what}: {status} {text}");
+            serde_json::from_str(&text).unwrap()
+        };
+        // Any key tells the revision; this one is a null byte.
+        let revision = ask("range", json!({"key": "AA=="})).await["header"]["revision"].clone();
+        ask("compaction", json!({"revision": revision, "physical": true})).await;
     }
 
     /// Kills the API server and starts it anew on the same etcd.

@@ -8,7 +8,9 @@
 mod cluster;
 mod declared;
 mod descriptors;
+mod expiry;
 mod flux;
 mod hub;
 mod races;
 mod resilience;
+mod way;

@@ -8,32 +8,39 @@ use crate::declared::commit;
 use crate::descriptors::{descriptor, until_ready};
 use crate::hub::Hub;
 
-/// A Kustomization and the descriptor it applies, in a namespace of their own.
+/// A Kustomization and the descriptor it applies, in a namespace of their own, and a hub that watches.
 struct Played {
     _cluster: Shared,
+    flux: Flux,
+    hub: Hub,
+}
+
+impl std::ops::Deref for Played {
+    type Target = Flux;
+    fn deref(&self) -> &Flux {
+        &self.flux
+    }
+}
+
+/// Who writes as Flux does.
+pub struct Flux {
     client: Client,
     namespace: String,
-    hub: Hub,
 }
 
 const NAME: &str = "app";
 
-impl Played {
-    async fn start() -> Option<Played> {
-        let cluster = cluster().await?;
-        let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
-        let played = Played { _cluster: cluster, client, namespace, hub };
-        apply(
-            &played.client,
-            &played.namespace,
-            &json!({
-                "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": NAME},
-                "spec": {"interval": "1m", "url": "https://git.example/shop/gitops", "ref": {"branch": "dev"}},
-            }),
-        )
-        .await;
-        apply(&played.client, &played.namespace, &played.kustomization()).await;
-        Some(played)
+impl Flux {
+    /// A GitRepository and a Kustomization that reads it.
+    pub async fn install(client: &Client, namespace: &str) -> Flux {
+        let repository = json!({
+            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": NAME},
+            "spec": {"interval": "1m", "url": "https://git.example/shop/gitops", "ref": {"branch": "dev"}},
+        });
+        apply(client, namespace, &repository).await;
+        let flux = Flux { client: client.clone(), namespace: namespace.to_owned() };
+        apply(client, namespace, &flux.kustomization()).await;
+        flux
     }
 
     fn kustomization(&self) -> Value {
@@ -44,7 +51,7 @@ impl Played {
     }
 
     /// The descriptor as kustomize-controller applies it.
-    async fn apply(&self, version: &str) {
+    pub async fn apply(&self, version: &str) {
         let mut object = descriptor("web", "dev", version, None);
         object["metadata"]["labels"] = json!({
             "kustomize.toolkit.fluxcd.io/name": NAME, "kustomize.toolkit.fluxcd.io/namespace": self.namespace,
@@ -52,7 +59,7 @@ impl Played {
         apply(&self.client, &self.namespace, &object).await;
     }
 
-    async fn status(&self, ready: &str, reason: &str, applied: &str, attempted: &str) {
+    pub async fn status(&self, ready: &str, reason: &str, applied: &str, attempted: &str) {
         let revision = |digit: &str| digit.chars().next().map(|d| format!("dev@sha1:{}", commit(d)));
         let status = json!({
             "observedGeneration": 1,
@@ -68,8 +75,16 @@ impl Played {
         set_status(&self.client, &self.namespace, &self.kustomization(), &status).await;
     }
 
-    async fn settle(&self, commit: &str) {
+    pub async fn settle(&self, commit: &str) {
         self.status("True", "ReconciliationSucceeded", commit, commit).await;
+    }
+}
+
+impl Played {
+    async fn start() -> Option<Played> {
+        let cluster = cluster().await?;
+        let (client, namespace, hub) = Hub::of_a_namespace(&cluster).await;
+        Some(Played { _cluster: cluster, flux: Flux::install(&client, &namespace).await, hub })
     }
 
     /// What is recorded at which commit, in order: `1.0@a 2.0@b`.
@@ -153,9 +168,9 @@ async fn a_commit_that_settled_while_the_hub_was_down_is_recorded_when_it_is_bac
     played.apply("1.0").await;
     played.settle("a").await;
     played.until_recorded(&["1.0@a"]).await;
-    let Played { _cluster, client, namespace, hub } = played;
+    let Played { _cluster, flux, hub } = played;
     let stopped = hub.crash();
-    let played = Played { _cluster, client, namespace, hub: stopped.start() };
+    let played = Played { _cluster, flux, hub: stopped.start() };
     played.status("Unknown", "Progressing", "a", "b").await;
     played.apply("2.0").await;
     played.settle("b").await;
