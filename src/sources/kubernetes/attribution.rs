@@ -92,12 +92,14 @@ struct Descriptor {
 #[derive(Debug, Default)]
 struct Owner {
     state: Kustomization,
-    /// The revision settled on last.
-    settled: Option<String>,
+    /// What it settled on last, also while it is at work again, and the resource version of that state.
+    settled: Option<(Revision, u64)>,
     /// The revision filed last.
     sighted: Option<String>,
     waiting: VecDeque<Settled>,
     probing: bool,
+    /// It is there no more, but for what waits.
+    gone: bool,
 }
 
 /// A settled revision whose descriptors are not certain yet.
@@ -205,18 +207,25 @@ impl Attribution {
         }
     }
 
-    /// A descriptor is gone.
+    /// A descriptor is gone; what settled before it went is recorded first, for that is certain now.
     pub(super) fn descriptor_gone(&mut self, name: &ObjectName, resource_version: u64) -> Vec<Step> {
-        self.progress = self.progress.max(resource_version);
+        self.progress = self.progress.max(resource_version.saturating_sub(1));
+        let mut steps = self.resolve_all();
         self.forget(name);
-        self.resolve_all()
+        self.progress = self.progress.max(resource_version);
+        steps.extend(self.resolve_all());
+        steps
     }
 
     /// A Kustomization is there, or changed.
     pub(super) fn owner(&mut self, name: &ObjectName, mut state: Kustomization) -> Vec<Step> {
         let owned = self.by_owner.get(name).is_some_and(|names| !names.is_empty());
         let owner = self.owners.entry(name.clone()).or_default();
-        let moved = state.settled.as_ref().is_some_and(|r| owner.settled.as_ref() != Some(&r.revision));
+        let settled = state.settled.clone().map(|revision| (revision, state.resource_version));
+        let moved = settled
+            .as_ref()
+            .is_some_and(|(now, _)| owner.settled.as_ref().is_none_or(|(before, _)| before.revision != now.revision));
+        owner.settled = settled.or(owner.settled.take());
         let relevant = owned || state.has_descriptors;
         if state.progressing
             && state.attempted.as_ref().map(|r| &r.revision) == owner.state.attempted.as_ref().map(|r| &r.revision)
@@ -225,11 +234,12 @@ impl Attribution {
             state.waiting_for.clone_from(&owner.state.waiting_for);
         }
         owner.state = state;
+        owner.gone = false;
         let mut steps = Vec::new();
         self.sight(name, &mut steps);
         let Some(owner) = self.owners.get_mut(name) else { return steps };
-        if let Some(settled) = owner.state.settled.clone().filter(|_| relevant && moved) {
-            owner.queue(settled);
+        if relevant && moved {
+            owner.queue();
             self.open.insert(name.clone());
         } else if relevant {
             self.look_again(name);
@@ -238,14 +248,20 @@ impl Attribution {
         steps
     }
 
-    /// A Kustomization is gone; what it applied stays recorded as it is.
+    /// A Kustomization is gone; what it applied stays recorded as it is, and what it settled on is still recorded.
     pub(super) fn owner_gone(&mut self, name: &ObjectName) {
-        self.owners.remove(name);
+        let Some(owner) = self.owners.get_mut(name) else { return };
+        owner.state = Kustomization::default();
+        owner.gone = true;
+        if owner.waiting.is_empty() {
+            self.owners.remove(name);
+        }
     }
 
     /// The list of Kustomizations is complete: those it did not show are gone.
     pub(super) fn owners_listed(&mut self, shown: &HashSet<ObjectName>) {
-        self.owners.retain(|name, _| shown.contains(name));
+        let gone: Vec<ObjectName> = self.owners.keys().filter(|name| !shown.contains(*name)).cloned().collect();
+        gone.iter().for_each(|name| self.owner_gone(name));
     }
 
     /// A GitRepository follows a branch, or none.
@@ -287,7 +303,7 @@ impl Attribution {
         }
         Some(match &version.owner {
             None => Waiting::NoOwner,
-            Some(owner) => match self.owners.get(owner) {
+            Some(owner) => match self.owners.get(owner).filter(|o| !o.gone) {
                 None => Waiting::OwnerUnseen(owner.clone()),
                 Some(o) if o.state.waiting_for.is_empty() => {
                     Waiting::Unsettled("its Kustomization has not applied this content yet".to_owned())
@@ -337,11 +353,10 @@ impl Attribution {
         })))
     }
 
-    /// Queues the settled revision again when something its Kustomization owns is not recorded at it.
+    /// Queues the revision settled on last again when something its Kustomization owns is not recorded at it.
     fn look_again(&mut self, name: &ObjectName) {
         let Some(owner) = self.owners.get_mut(name) else { return };
-        let Some(settled) = owner.state.settled.clone() else { return };
-        let at = owner.state.resource_version;
+        let Some((settled, at)) = owner.settled.clone() else { return };
         let open = self.by_owner.get(name).into_iter().flatten().filter_map(|n| self.descriptors.get(n)).any(|d| {
             d.versions.iter().rev().find(|v| v.since <= at).is_some_and(|v| {
                 v.owner.as_ref() == Some(name)
@@ -349,7 +364,7 @@ impl Attribution {
             })
         });
         if open {
-            owner.queue(settled);
+            owner.queue();
             self.open.insert(name.clone());
         }
     }
@@ -376,8 +391,11 @@ impl Attribution {
         }
         for name in std::mem::take(&mut self.open) {
             self.resolve(&name, &mut steps);
-            if self.owners.get(&name).is_some_and(|o| !o.waiting.is_empty()) {
+            let Some(owner) = self.owners.get(&name) else { continue };
+            if !owner.waiting.is_empty() {
                 self.open.insert(name);
+            } else if owner.gone {
+                self.owners.remove(&name);
             }
         }
         steps
@@ -385,15 +403,13 @@ impl Attribution {
 
     /// Records what the settled revisions of an owner are certain of, oldest first.
     fn resolve(&mut self, name: &ObjectName, steps: &mut Vec<Step>) {
-        while let Some(owner) = self.owners.get_mut(name) {
-            let Some(settled) = owner.waiting.front() else { return };
-            let descriptors = &self.descriptors;
+        while let Some(settled) = self.owners.get(name).and_then(|owner| owner.waiting.front()) {
             let certain = self.progress >= settled.resource_version
-                || matches!(&settled.certain, Certain::Once(shown) if shown
-                    .iter()
-                    .all(|(name, version)| descriptors.get(name).is_some_and(|d| d.seen >= *version)));
+                || matches!(&settled.certain, Certain::Once(shown) if self.has_come_to(shown, name, settled));
+            let Some(owner) = self.owners.get_mut(name) else { return };
             if !certain {
-                if matches!(settled.certain, Certain::Unknown) && !owner.probing {
+                let unknown = owner.waiting.front().is_some_and(|s| matches!(s.certain, Certain::Unknown));
+                if unknown && !owner.probing {
                     owner.probing = true;
                     for settled in owner.waiting.iter_mut().filter(|s| matches!(s.certain, Certain::Unknown)) {
                         settled.certain = Certain::Asked;
@@ -409,6 +425,20 @@ impl Attribution {
                 steps.extend(self.record(&descriptor, name, &settled));
             }
         }
+    }
+
+    /// The stream of descriptors shows what the API server answered, and nothing that the answer does not know any more: when
+    /// that went, before the revision settled or after, only the stream can tell.
+    fn has_come_to(&self, answer: &HashMap<ObjectName, u64>, owner: &ObjectName, settled: &Settled) -> bool {
+        let seen = |(name, version): (_, &u64)| self.descriptors.get(name).is_some_and(|d| d.seen >= *version);
+        let stands = |name: &&ObjectName| {
+            self.descriptors.get(*name).is_some_and(|d| {
+                d.versions.front().is_some_and(|v| v.since <= settled.resource_version)
+                    && d.versions.back().is_some_and(|v| v.owner.as_ref() == Some(owner))
+            })
+        };
+        let mut standing = self.by_owner.get(owner).into_iter().flatten().filter(stands);
+        answer.iter().all(seen) && standing.all(|name| answer.contains_key(name))
     }
 
     /// Records one descriptor as it was when its Kustomization was settled.
@@ -440,9 +470,8 @@ impl Attribution {
 }
 
 impl Owner {
-    fn queue(&mut self, revision: Revision) {
-        self.settled = Some(revision.revision.clone());
-        let resource_version = self.state.resource_version;
+    fn queue(&mut self) {
+        let Some((revision, resource_version)) = self.settled.clone() else { return };
         if let Some(last) = self.waiting.back_mut()
             && last.revision.revision == revision.revision
         {

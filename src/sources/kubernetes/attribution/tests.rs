@@ -3,6 +3,8 @@
 use super::*;
 use crate::model::ManifestsSaid;
 
+mod captured;
+
 const APP: &str = "app";
 
 fn name(name: &str) -> ObjectName {
@@ -235,12 +237,23 @@ fn a_commit_that_is_returned_to_is_recorded_again() {
 }
 
 #[test]
-fn a_descriptor_that_is_gone_when_the_server_answers_is_not_waited_for() {
+fn of_a_descriptor_that_is_gone_when_the_server_answers_the_stream_tells_whether_the_commit_still_had_it() {
+    for (gone, expected) in [(18, vec!["1.0@c2"]), (22, vec!["1.0@c2", "1.0@c2"])] {
+        let mut a = started();
+        listing(&mut a, &[("d", seen(1, 5)), ("e", seen(1, 6))]);
+        a.owner(&name(APP), settled("c2", 20));
+        assert!(recorded(&a.probed(&name(APP), listed(&[("d", 5)]))).is_empty());
+        let mut steps = a.descriptor_gone(&name("e"), gone);
+        steps.extend(answered(&mut a, &[("d", 5)]));
+        assert_eq!(recorded(&steps), expected, "gone at {gone}");
+    }
+}
+
+#[test]
+fn what_settled_before_a_descriptor_went_is_recorded_although_the_server_has_not_answered() {
     let mut a = started();
-    listing(&mut a, &[("d", seen(1, 5)), ("e", seen(1, 6))]);
     a.owner(&name(APP), settled("c2", 20));
-    let steps = a.probed(&name(APP), listed(&[("d", 5)]));
-    assert!(recorded(&steps).contains(&"1.0@c2".to_owned()));
+    assert_eq!(recorded(&a.descriptor_gone(&name("d"), 25)), ["1.0@c2"]);
 }
 
 #[test]
