@@ -81,7 +81,7 @@ async fn measure(options: &Options, preset: Preset) -> anyhow::Result<()> {
         std::thread::available_parallelism().map_or(1, usize::from)
     );
     println!("  {:<62} {:>16} {:>16} {:>8}", "", "measured", "budget at M", "ratio");
-    let hub = Hub::start(&options.koh, &data).await?;
+    let hub = Hub::start(&options.koh, &data, &[]).await?;
     let mut bench = Bench { options, client: Client::new(&hub.url)?, fleet, hub, report: Report::default(), round: 0 };
 
     let rate = bench.history().await?;
@@ -102,7 +102,7 @@ async fn measure(options: &Options, preset: Preset) -> anyhow::Result<()> {
     report.note("CPU of the hub, all of the above", hub.cpu().as_secs_f64(), "s");
     report.note("stop on SIGTERM: drain, export, checkpoint", hub.stop().await?.as_secs_f64(), "s");
     report.figure("on disk, allocated, history included", hub::disk_mb(&data), "MB", 600.0, Better::Lower);
-    let again = Hub::start(&options.koh, &data).await?;
+    let again = Hub::start(&options.koh, &data, &[]).await?;
     report.figure(
         "start on this volume to ready (budget is for L)",
         again.ready_after.as_secs_f64(),

@@ -29,8 +29,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Starts the binary `koh` on `data` and waits until it is ready.
-    pub async fn start(koh: &Path, data: &Path) -> anyhow::Result<Hub> {
+    /// Starts the binary `koh` on `data`, with more options, and waits until it is ready.
+    pub async fn start(koh: &Path, data: &Path, more: &[&str]) -> anyhow::Result<Hub> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let address = format!("127.0.0.1:{port}");
         let log = data.with_extension("log");
@@ -38,6 +38,7 @@ impl Hub {
         let child = Command::new(koh)
             .args(["serve", "--listen", &address, "--data"])
             .arg(data)
+            .args(more)
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?)

@@ -30,20 +30,19 @@ fn main() -> anyhow::Result<()> {
 async fn measure(questions: usize) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let room = ["--max-connections", "12000", "--max-connections-per-peer", "12000", "--max-waiters", "12000"];
-    let hub = Hub::start(std::path::Path::new(env!("CARGO_BIN_EXE_koh")), &directory.path().join("data"), &room).await?;
+    let hub =
+        Hub::start(std::path::Path::new(env!("CARGO_BIN_EXE_koh")), &directory.path().join("data"), &room).await?;
     let http = reqwest::Client::new();
     push(&http, &hub, "descriptors", (0..questions).map(descriptor)).await?;
     push(&http, &hub, "reconcilers", (0..questions).map(|n| report(n, "in_progress"))).await?;
-    let before = hub.anonymous_mib();
+    let before = hub.peak_anonymous_mib();
 
     let begun = Instant::now();
     let mut waiters = JoinSet::new();
     for n in 0..WAITERS {
         let address = hub.address.clone();
-        let path = format!(
-            "/api/v1/rollouts/status?environment=prod&workload=web-{}&version=2.0&wait=10m",
-            n % questions
-        );
+        let path =
+            format!("/api/v1/rollouts/status?environment=prod&workload=web-{}&version=2.0&wait=10m", n % questions);
         waiters.spawn(async move {
             let mut connection = Connection::open(&address).await?;
             let body = connection.get(&path).await?;
@@ -56,7 +55,7 @@ async fn measure(questions: usize) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let joined = begun.elapsed();
-    let each = (hub.anonymous_mib() - before) * 1024.0 / WAITERS as f64;
+    let each = (hub.peak_anonymous_mib() - before) * 1024.0 / WAITERS as f64;
     let cpu = hub.cpu();
     tokio::time::sleep(IDLE).await;
     let idle = (hub.cpu() - cpu).as_secs_f64() / IDLE.as_secs_f64();

@@ -72,10 +72,11 @@ pub struct Engines {
 }
 
 /// What the hub knows of itself: the tables of the schema `system` read it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Watched {
     sources: Arc<Sources>,
     kept: Arc<Kept>,
+    waiters: Arc<Waiters>,
 }
 
 /// The running hub.
@@ -88,7 +89,6 @@ pub struct Hub {
     current: RwLock<Arc<Published>>,
     taking: tokio::sync::Mutex<()>,
     awaited: Mutex<Awaited>,
-    waiters: Waiters,
     pasts: Pasts,
     policies: RwLock<(u64, Arc<Policies>)>,
     stop: CancellationToken,
@@ -105,7 +105,8 @@ struct Awaited {
 impl Hub {
     /// Over an open ledger; takes the first generation.
     pub fn new(ledger: Ledger, engines: Engines, max_waiters: usize, stop: CancellationToken) -> Hub {
-        let watched = Watched::default();
+        let waiters = Arc::new(Waiters::new(max_waiters));
+        let watched = Watched { sources: Arc::default(), kept: Arc::default(), waiters };
         let first = Arc::new(publish(&ledger, &watched));
         let last_receipt = ledger.read(|s| s.view().sources.iter().map(|(_, s)| s.last_received_at).max());
         Hub {
@@ -116,7 +117,6 @@ impl Hub {
             current: RwLock::new(first),
             taking: tokio::sync::Mutex::new(()),
             awaited: Mutex::default(),
-            waiters: Waiters::new(max_waiters),
             pasts: Pasts::default(),
             policies: RwLock::default(),
             stop,
@@ -160,16 +160,11 @@ impl Hub {
 
     /// Begins to wait for an answer of the gate.
     pub async fn wait_for(self: &Arc<Self>, topic: Topic) -> Result<Waiter, Crowded> {
-        self.waiters.join(self, topic).await
-    }
-
-    /// How many wait for an answer of the gate.
-    pub fn waiting(&self) -> usize {
-        self.waiters.len()
+        self.watched.waiters.join(self, topic).await
     }
 
     pub(super) fn waiters(&self) -> &Waiters {
-        &self.waiters
+        &self.watched.waiters
     }
 
     pub(super) fn pasts(&self) -> &Pasts {
@@ -310,9 +305,10 @@ fn publish(ledger: &Ledger, watched: &Watched) -> Published {
     // Before anything is read: what was said while the generation was being taken may not be in it.
     let taken = Instant::now();
     let (seq, tables) = ledger.tables();
-    let Watched { sources, kept } = watched.clone();
+    let Watched { sources, kept, waiters } = watched.clone();
     let (reached, known) = (ledger.watch(), tables.clone());
     let about = vec![
+        Made::of(&schema::SYSTEM_GATE, move || waiters.rows()),
         Made::of(&schema::SYSTEM_SOURCES, move || sources.rows(&known)),
         Made::of(&schema::SYSTEM_SNAPSHOTS, move || kept.rows(*reached.borrow())),
     ];

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::hub::Hub;
 use crate::model::Micros;
 use crate::rollout::{self, Answer, Freshness, Links, Question, Rules, Verdict};
+use crate::snapshot::Cell;
 use crate::state::State;
 
 /// Waiters at once, when nobody says.
@@ -86,7 +87,6 @@ struct Depends {
 pub(super) struct Waiters {
     desks: Mutex<HashMap<String, Weak<Desk>>>,
     places: Arc<Semaphore>,
-    limit: usize,
     /// A question came that nobody had asked.
     asked: Notify,
 }
@@ -121,14 +121,19 @@ impl Waiter {
 
 impl Waiters {
     pub(super) fn new(limit: usize) -> Waiters {
-        let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
-        let places = Arc::new(Semaphore::new(limit));
-        Waiters { desks: Mutex::default(), places, limit, asked: Notify::new() }
+        let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        Waiters { desks: Mutex::default(), places, asked: Notify::new() }
     }
 
-    /// How many wait.
-    pub(super) fn len(&self) -> usize {
-        self.limit - self.places.available_permits()
+    /// The rows of `system.gate`.
+    pub(super) fn rows(&self) -> Vec<Vec<Cell<'static>>> {
+        let row = |desk: Arc<Desk>| {
+            let waiting = Cell::Number(i64::try_from(desk.answer.receiver_count()).unwrap_or(i64::MAX));
+            let verdict = Cell::Text(desk.answer.borrow().verdict.as_str());
+            let due = desk.depends.lock().due.map_or(Cell::Null, Cell::time);
+            vec![Cell::Made(desk.topic.lock().text.clone()), waiting, verdict, due]
+        };
+        self.desks().into_iter().map(row).collect()
     }
 
     /// Begins to wait.

@@ -8,7 +8,7 @@ use crate::sources::resource;
 fn hub() -> Arc<Hub> {
     let ledger = Ledger::open(Store::memory(), Options::default()).unwrap();
     let engine = || Engine::new(Limits::default()).unwrap();
-    Arc::new(Hub::new(ledger, Engines { rows: engine(), sql: engine() }, CancellationToken::new()))
+    Arc::new(Hub::new(ledger, Engines { rows: engine(), sql: engine() }, 1, CancellationToken::new()))
 }
 
 fn cluster(name: &str) -> Fact {

@@ -5,7 +5,19 @@
 use super::*;
 
 /// The tables of the schema `system`.
-pub static SYSTEM: [&TableSchema; 3] = [&SYSTEM_QUERIES, &SYSTEM_SNAPSHOTS, &SYSTEM_SOURCES];
+pub static SYSTEM: [&TableSchema; 4] = [&SYSTEM_GATE, &SYSTEM_QUERIES, &SYSTEM_SNAPSHOTS, &SYSTEM_SOURCES];
+
+/// `system.gate`
+pub static SYSTEM_GATE: TableSchema = TableSchema {
+    name: "gate",
+    doc: "One row per question that somebody waits for an answer to.",
+    columns: &[
+        text("question", "The question as the parameters of /rollouts/status."),
+        count("waiting", "Clients that wait for it."),
+        text("verdict", "The verdict they know."),
+        time_or_null("due_at", "When time alone may change the answer; null when only news can."),
+    ],
+};
 
 /// `system.queries`
 pub static SYSTEM_QUERIES: TableSchema = TableSchema {
