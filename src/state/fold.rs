@@ -227,6 +227,7 @@ impl State {
         }
         let labels = self.intern(&report.labels, seq);
         let h = self.tables.hosts.get_mut(host, seq).expect(WHY);
+        let (is_new, shown) = (h.heard_at == Micros::MIN && h.declared.is_none(), h.labels());
         let back = h.hear(fact.at);
         let text = |id: u32| super::names::text(&self.tables.names, id);
         let (at, before) = h.reported_labels;
@@ -234,6 +235,8 @@ impl State {
             self.index.desired_moves += u64::from(before != labels);
             h.reported_labels = (fact.at, labels);
         }
+        let of_host = is_new || back || h.labels() != shown;
+        let of_host = of_host.then_some(Object { kind: ObjectKind::Host, id: host, rank: 0 });
         if back {
             self.derive_silence(host);
         }
@@ -246,10 +249,12 @@ impl State {
             && retirements.is_empty()
             && self.confirm(seq, fact, carrier, object)
         {
-            return vec![object];
+            return of_host.into_iter().collect();
         }
         let moved = filed.unwrap_or_else(|| self.file(seq, fact, carrier, Some(object), &retirements));
-        self.derive_named(seq, carrier, Some(object), moved)
+        let mut touched = self.derive_named(seq, carrier, Some(object), moved);
+        touched.extend(of_host);
+        touched
     }
 
     /// A later word that says the same moves the time of the last report and nothing else; false when there is more to it.

@@ -294,11 +294,39 @@ async fn the_feed_names_what_changed_after_a_sequence() {
     let first = ledger.append(vec![host("a", 1)]).await.unwrap();
     let second = ledger.append(vec![host("b", 2), host("b", 3)]).await.unwrap();
     assert_eq!(*seqs.borrow_and_update(), second.seq);
-    let Since::Changes { through, changes } = ledger.feed().since(first.seq) else { panic!("both are in the ring") };
+    let Since::Changes { through, changes, .. } = ledger.feed().since(first.seq, 9) else {
+        panic!("both are in the ring")
+    };
     assert_eq!(through, second.seq);
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert_eq!((changes[0].seq, changes[0].object.kind), (second.seq, ObjectKind::Host));
-    assert_eq!(ledger.feed().since(second.seq + 1), Since::Resync);
+    assert_eq!(ledger.feed().since(second.seq + 1, 9), Since::Resync);
+}
+
+#[tokio::test]
+async fn the_feed_names_a_host_that_turns_silent_or_is_heard_again_and_no_confirmation() {
+    let now = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let now = Arc::clone(&now);
+        move || Micros(now.load(Ordering::Relaxed) * SECOND)
+    };
+    let ledger = Ledger::open(Store::memory(), Options { clock: Arc::new(clock), ..still() }).unwrap();
+    let kinds = |seq: u64| match ledger.feed().since(seq, 9) {
+        Since::Changes { changes, .. } => changes.iter().map(|c| c.object.kind).collect::<Vec<_>>(),
+        Since::Resync => panic!("all is in the ring"),
+    };
+    let heard = ledger.append(vec![report("h", "c1", Status::Success, 10)]).await.unwrap().seq;
+    assert_eq!(kinds(heard - 1), [ObjectKind::Reconciler, ObjectKind::Host]);
+    let mut late = report("h", "c1", Status::Success, 20);
+    late.received_at = Micros(600 * SECOND);
+    let confirmed = ledger.append(vec![late]).await.unwrap();
+    assert_eq!((confirmed.changed, kinds(heard)), (1, vec![]), "it is journaled, and tells nothing");
+    now.store(20 + 61 * 60, Ordering::Relaxed);
+    ledger.sweep().await.unwrap();
+    let silent = ledger.seq();
+    assert_eq!(kinds(heard), [ObjectKind::Host]);
+    ledger.append(vec![report("h", "c1", Status::Success, 20 + 62 * 60)]).await.unwrap();
+    assert_eq!(kinds(silent), [ObjectKind::Host]);
 }
 
 #[tokio::test]
