@@ -4,6 +4,7 @@
 //! reach SQL as bound parameters only, and every answer of 400 and above leaves through [`edge`] as a problem document.
 
 mod answers;
+mod changes;
 mod cursor;
 mod deployment_state;
 mod edge;
@@ -114,7 +115,7 @@ fn described_routes_for(app: &App) -> (axum::Router<App>, utoipa::openapi::OpenA
 
 fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenApi) {
     let others = OpenApiRouter::new().merge(rollouts::routes()).merge(sql::routes()).layer(compression());
-    let v1 = OpenApiRouter::new().merge(ingest::routes()).merge(others).merge(rows);
+    let v1 = OpenApiRouter::new().merge(ingest::routes()).merge(changes::routes()).merge(others).merge(rows);
     OpenApiRouter::with_openapi(openapi::Frame::openapi())
         .nest("/api/v1", v1)
         .merge(deployment_state::routes())

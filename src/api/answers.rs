@@ -81,27 +81,32 @@ impl Shelf {
     }
 }
 
-/// How fresh the answer to these parameters must be. Sequences are numbers, or `<epoch>-<number>` to name the store as well.
-pub(super) fn freshness(params: &Params, epoch: u64) -> Result<Freshness, Problem> {
-    if let Some(text) = params.one("min_seq")? {
-        let (of, seq) = text.split_once('-').map_or((None, text), |(of, seq)| (Some(of), seq));
-        if of.and_then(|of| of.parse::<u64>().ok()).is_some_and(|of| of != epoch) {
-            return Err(Problem::new(
-                StatusCode::GONE,
-                "stale-sequence",
-                "the sequence number belongs to an earlier store; read without min_seq",
-                "The hub was restored or its data replaced since; sequence numbers of before mean nothing now.",
-            ));
-        }
-        return match seq.parse() {
-            Ok(seq) if of.is_none_or(|of| of.parse() == Ok(epoch)) => Ok(Freshness::AtLeast(seq)),
-            _ => Err(Problem::parameter(
-                format!("'min_seq' must be a sequence number, not '{text}'"),
-                "Use the 'seq' of an ingest answer of this hub.",
-            )),
-        };
+/// A sequence number, alone or as `<epoch>-<number>`, which names the store as well.
+pub(super) fn sequence(text: &str) -> Option<(Option<u64>, u64)> {
+    match text.split_once('-') {
+        Some((epoch, seq)) => Some((Some(epoch.parse().ok()?), seq.parse().ok()?)),
+        None => Some((None, text.parse().ok()?)),
     }
-    Ok(if params.flag("fresh")? { Freshness::Now } else { Freshness::Recent })
+}
+
+/// How fresh the answer to these parameters must be.
+pub(super) fn freshness(params: &Params, epoch: u64) -> Result<Freshness, Problem> {
+    let Some(text) = params.one("min_seq")? else {
+        return Ok(if params.flag("fresh")? { Freshness::Now } else { Freshness::Recent });
+    };
+    match sequence(text) {
+        Some((of, seq)) if of.is_none_or(|of| of == epoch) => Ok(Freshness::AtLeast(seq)),
+        Some(_) => Err(Problem::new(
+            StatusCode::GONE,
+            "stale-sequence",
+            "the sequence number belongs to an earlier store; read without min_seq",
+            "The hub was restored or its data replaced since; sequence numbers of before mean nothing now.",
+        )),
+        None => Err(Problem::parameter(
+            format!("'min_seq' must be a sequence number, not '{text}'"),
+            "Use the 'seq' of an ingest answer of this hub.",
+        )),
+    }
 }
 
 /// The generation an answer must come from.

@@ -32,6 +32,7 @@ milliseconds; absence is null; every error is a problem document (RFC 9457) whos
     tags(
         (name = "ingest", description = "Push: what should run, what does run, who exists."),
         (name = "rollouts", description = "The gate: is my commit live everywhere?"),
+        (name = "changes", description = "What changed, as it changes: for systems that decide."),
         (name = "views", description = "Rows for dashboards."),
         (name = "lists", description = "Every kind of thing the hub knows, page by page."),
         (name = "sql", description = "Read-only SQL over all tables and views."),

@@ -15,7 +15,7 @@ use super::heard::Sources;
 use super::kept::Kept;
 use super::pasts::Pasts;
 use super::waiters::{Crowded, Topic, Waiter, Waiters};
-use crate::ledger::{AppendError, Ledger, Receipt};
+use crate::ledger::{AppendError, Ledger, Receipt, Since};
 use crate::model::{Fact, Micros, Receipts};
 use crate::query::{Catalog, Engine};
 use crate::rollout::Policies;
@@ -141,6 +141,16 @@ impl Hub {
     /// The last acknowledged sequence.
     pub fn seq(&self) -> u64 {
         self.ledger.seq()
+    }
+
+    /// Follows the acknowledged sequence.
+    pub fn published(&self) -> watch::Receiver<u64> {
+        self.ledger.watch()
+    }
+
+    /// What changed after a sequence, in pieces of about `most`.
+    pub fn changes(&self, seq: u64, most: usize) -> Since {
+        self.ledger.feed().since(seq, most)
     }
 
     /// The epoch of the store.

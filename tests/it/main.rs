@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod api_answers;
+mod api_changes;
 mod api_command_line;
 mod api_connections;
 mod api_ingest;
