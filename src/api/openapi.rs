@@ -59,7 +59,7 @@ pub(super) fn described(
     route: MethodRouter<App>,
 ) -> UtoipaMethodRouter<App> {
     let (tag, base) = match (resource.id.is_empty(), resource.name) {
-        (_, "rollouts" | "rollouts/verifications") => ("rollouts", format!("/{}", resource.name)),
+        (_, "rollouts" | "rollouts/verifications" | "promotions") => ("rollouts", format!("/{}", resource.name)),
         (true, _) => ("views", format!("/views/{}", resource.name)),
         (false, _) => ("lists", format!("/{}", resource.name)),
     };
@@ -216,7 +216,8 @@ fn parameters(resource: &Resource, shape: Shape) -> Vec<Parameter> {
     }
     match shape {
         Shape::Page => {
-            query("limit", Type::Integer, format!("Rows per page, 1 to {PAGE_MAX}; {PAGE} when absent."));
+            let order = if resource.newest_first { " The newest come first." } else { "" };
+            query("limit", Type::Integer, format!("Rows per page, 1 to {PAGE_MAX}; {PAGE} when absent.{order}"));
             query("cursor", Type::String, "Where to go on; taken from the Link header.".to_owned());
         }
         Shape::Whole => query(

@@ -47,6 +47,8 @@ pub(super) struct Resource {
     pub(super) table: &'static str,
     /// The total order of the rows.
     pub(super) order: &'static [&'static str],
+    /// Whether they come in the reverse of it.
+    pub(super) newest_first: bool,
     /// How many leading columns of `order` are the cursor of a list; they are never null.
     pub(super) key: usize,
     /// The columns that name one row in `/{id}`; empty where there is no such path.
@@ -65,7 +67,7 @@ const fn list(
     order: &'static [&'static str],
     id: &'static [&'static str],
 ) -> Resource {
-    Resource { name, table, order, key: order.len(), id, span: Span::Now }
+    Resource { name, table, order, newest_first: false, key: order.len(), id, span: Span::Now }
 }
 
 const fn view(name: &'static str, table: &'static str, order: &'static [&'static str]) -> Resource {
@@ -172,6 +174,17 @@ pub(super) static VERIFICATIONS: Resource = Resource {
     ..list("rollouts/verifications", "verifications", &["name", "verification_id", "sequence"], &[])
 };
 
+/// The promotions, `GET /api/v1/promotions`, the newest first; a version belongs to one source commit, so no two rows are alike.
+pub(super) static PROMOTIONS: Resource = Resource {
+    span: Span::At("assigned_at"),
+    newest_first: true,
+    ..view(
+        "promotions",
+        "promotions",
+        &["assigned_at", "workspace", "application", "workload", "environment", "version"],
+    )
+};
+
 /// Text that is read, not filtered by.
 const PROSE: [&str; 6] = ["labels", "message", "raw_status", "raw_result", "link", "manifests_endpoint_raw"];
 
@@ -210,7 +223,7 @@ impl Resource {
 
 /// Every resource that answers rows.
 pub(super) static ALL: LazyLock<Vec<&'static Resource>> =
-    LazyLock::new(|| LISTS.iter().chain(&VIEWS).chain([&ROLLOUTS, &VERIFICATIONS]).collect());
+    LazyLock::new(|| LISTS.iter().chain(&VIEWS).chain([&ROLLOUTS, &PROMOTIONS, &VERIFICATIONS]).collect());
 
 #[cfg(test)]
 mod tests {
@@ -233,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_keys_of_lists_are_never_null() {
-        for resource in LISTS.iter().chain([&VERIFICATIONS]) {
+        for resource in LISTS.iter().chain([&PROMOTIONS, &VERIFICATIONS]) {
             for name in resource.key() {
                 let column = resource.schema().columns.iter().find(|c| c.name == *name).unwrap();
                 assert!(!column.nullable, "{}.{name}", resource.table);

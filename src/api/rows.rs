@@ -22,7 +22,7 @@ use super::few;
 use super::openapi::{self, Shape};
 use super::params::Params;
 use super::problem::Problem;
-use super::resource::{LISTS, ROLLOUTS, Resource, VERIFICATIONS, VIEWS};
+use super::resource::{LISTS, PROMOTIONS, ROLLOUTS, Resource, VERIFICATIONS, VIEWS};
 use super::select::Select;
 use super::sql::json_rows;
 use crate::normalize::NAME_LIMIT;
@@ -45,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
             .routes(openapi::described(resource, Shape::Page, page_route(resource)))
             .routes(openapi::described(resource, Shape::One, one_route(resource)));
     }
+    router = router.routes(openapi::described(&PROMOTIONS, Shape::Page, page_route(&PROMOTIONS)));
     for resource in VIEWS.iter().chain([&ROLLOUTS]) {
         router = router.routes(openapi::described(resource, Shape::Whole, whole_route(resource)));
     }

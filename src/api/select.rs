@@ -14,6 +14,7 @@ pub(super) struct Select {
     pub(super) table: &'static str,
     conditions: Vec<String>,
     pub(super) order: &'static [&'static str],
+    newest_first: bool,
     bound: Vec<Value>,
     /// The filters behind the conditions, as long as they are all that the conditions say.
     pub(super) filters: Option<Vec<Filtered>>,
@@ -38,6 +39,7 @@ impl Select {
             table: resource.table,
             conditions: Vec::new(),
             order: resource.order,
+            newest_first: resource.newest_first,
             bound: Vec::new(),
             filters: Some(Vec::new()),
         }
@@ -83,10 +85,11 @@ impl Select {
     pub(super) fn after(&mut self, resource: &Resource, key: Vec<Value>) {
         let bound: Vec<String> = key.into_iter().map(|p| self.bind(p)).collect();
         let columns = resource.key();
+        let after = if resource.newest_first { "<" } else { ">" };
         let mut steps = Vec::with_capacity(columns.len());
         for (i, (column, value)) in columns.iter().zip(&bound).enumerate() {
             let mut step: Vec<String> = columns.iter().zip(&bound).take(i).map(|(c, v)| format!("{c} = {v}")).collect();
-            step.push(format!("{column} > {value}"));
+            step.push(format!("{column} {after} {value}"));
             steps.push(format!("({})", step.join(" AND ")));
         }
         self.conditions.push(format!("({})", steps.join(" OR ")));
@@ -100,7 +103,8 @@ impl Select {
         } else {
             format!(" WHERE {}", self.conditions.join(" AND "))
         };
-        let order = self.order.join(", ");
+        let order = self.order.join(if self.newest_first { " DESC, " } else { ", " });
+        let order = if self.newest_first { format!("{order} DESC") } else { order };
         let sql = format!("SELECT * FROM {}{conditions} ORDER BY {order} LIMIT {limit}", self.table);
         (sql, self.bound)
     }
@@ -168,7 +172,7 @@ fn commit(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::resource::{LISTS, VIEWS};
+    use super::super::resource::{LISTS, PROMOTIONS, VIEWS};
     use super::*;
 
     fn select(resource: &'static Resource, query: &str) -> (String, Vec<Value>) {
@@ -205,6 +209,16 @@ mod tests {
         select.after(resource, vec![Value::from(7), Value::from("x")]);
         let (sql, _) = select.finish(5);
         assert!(sql.contains("((seq > $1) OR (seq = $1 AND transition_id > $2))"), "{sql}");
+    }
+
+    #[test]
+    fn what_comes_newest_first_goes_on_with_what_is_older() {
+        let mut select = Select::new(&PROMOTIONS, &Params::default()).unwrap();
+        select.after(&PROMOTIONS, ["2026-01-01T00:00:00.000Z", "w", "a", "l", "e", "v"].map(Value::from).to_vec());
+        let (sql, _) = select.finish(5);
+        assert!(sql.contains("WHERE ((assigned_at < $1) OR (assigned_at = $1 AND workspace < $2) OR"), "{sql}");
+        assert!(sql.contains("ORDER BY assigned_at DESC, workspace DESC,"), "{sql}");
+        assert!(sql.ends_with("version DESC LIMIT 5"), "{sql}");
     }
 
     #[test]

@@ -196,11 +196,6 @@ impl Hub {
         *known = (known.0 + 1, Arc::new(policies));
     }
 
-    /// Follows the published sequence.
-    pub(super) fn published(&self) -> watch::Receiver<u64> {
-        self.ledger.watch()
-    }
-
     /// What each source said since the start.
     pub fn sources(&self) -> &Sources {
         &self.watched.sources

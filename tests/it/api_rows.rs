@@ -52,6 +52,49 @@ fn every_list_and_view_answers_rows_and_one_row_by_its_id() {
         assert!(!hub.get(&format!("/api/v1/views/{view}")).rows().is_empty(), "{view}");
     }
     assert_eq!(hub.get("/api/v1/rollouts").rows().len(), 2);
+    assert_eq!(hub.get("/api/v1/promotions").rows().len(), 2);
+}
+
+#[test]
+fn promotions_tell_where_a_commit_of_main_is_on_its_way() {
+    let hub = TestHub::spawn();
+    let source = "5a".repeat(20);
+    let built = |environment: &str, version: &str, source: &str, at: &str| {
+        let mut resource: Value = serde_json::from_str(&descriptor(environment, version, &commit('a'))).unwrap();
+        resource["spec"]["workloadVersion"]["commit"] = json!(source);
+        resource["metadata"]["annotations"]["hub.kalypso.io/observed-at"] = json!(format!("2026-01-01T{at}Z"));
+        resource.to_string()
+    };
+    let said = [
+        built("dev", "1.0.0", &source, "10:00:00.123456"),
+        built("stage", "1.0.0", &source, "10:00:00.123456"),
+        built("prod", "1.0.0", &source, "11:00:00.5"),
+        built("test", "1.1.0", &commit('9'), "11:00:00.25"),
+    ];
+    hub.push(&said.join("\n"));
+    let said = report("h1", "dev", &commit('a'), "success");
+    assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/json", said).status, 200);
+    let environments = |query: &str| {
+        column(&hub.get(&format!("/api/v1/promotions?fresh=true&{query}")).rows(), "environment").join(" ")
+    };
+    assert_eq!(environments(""), "prod test stage dev", "the newest first, then from z to a");
+    assert_eq!(environments(&format!("source_commit={source}")), "prod stage dev");
+    assert_eq!(environments(&format!("source_commit=main@sha1:{}", source.to_uppercase())), "prod stage dev");
+    assert_eq!(environments("version=1.1.0"), "test");
+    assert_eq!(environments("verdict=complete&workload=web"), "dev");
+    assert_eq!(environments("from=2026-01-01T10:30:00Z&to=2026-01-01T11:00:00.5Z"), "test");
+    let row = &hub.get("/api/v1/promotions?environment=dev").rows()[0];
+    assert_eq!(row["assigned_at"], "2026-01-01T10:00:00.123Z");
+    assert!(row["lead_seconds"].as_i64().unwrap() > 0, "{row}");
+    let (mut path, mut paged) = ("/api/v1/promotions?limit=1".to_owned(), Vec::new());
+    loop {
+        let page = hub.get(&path);
+        paged.extend(column(&page.rows(), "environment"));
+        let Some(link) = page.header("link") else { break };
+        path = link.split(['<', '>']).nth(1).unwrap().to_owned();
+    }
+    assert_eq!(paged.join(" "), "prod test stage dev");
+    hub.get("/api/v1/promotions?verdict=complete&colour=red").problem(400);
 }
 
 #[test]

@@ -25,4 +25,5 @@ mod views_exports;
 mod views_generation;
 mod views_history;
 mod views_now;
+mod views_promotions;
 mod views_support;

@@ -14,8 +14,18 @@ pub struct View {
 }
 
 /// Every view; one that selects from another comes after it.
-pub static VIEWS: [View; 7] =
-    [SUBSCRIPTIONS, ENVIRONMENT_STATE, HOST_STATE, ENVIRONMENT_HISTORY, ENVIRONMENT_DISCREPANCIES, DRIFT, ROLLOUTS];
+pub static VIEWS: [View; 10] = [
+    SUBSCRIPTIONS,
+    ENVIRONMENT_STATE,
+    HOST_STATE,
+    ENVIRONMENT_HISTORY,
+    ENVIRONMENT_DISCREPANCIES,
+    DRIFT,
+    ROLLOUTS,
+    PROMOTIONS,
+    ROLLOUT_DURATIONS,
+    HOST_ROLLOUT_DURATIONS,
+];
 
 const DESIRED_VERSION: Column = text_or_null("desired_version", "Version of the assignment in force on the target.");
 const DEPLOYED_VERSION: Column =
@@ -257,4 +267,83 @@ const ROLLOUTS: View = View {
         ],
     },
     sql: include_str!("../../../schema/views/rollouts.sql"),
+};
+
+const PROMOTIONS: View = View {
+    schema: TableSchema {
+        name: "promotions",
+        doc: "One row per source commit of a workload and environment that it was assigned in: where it is on its way. \
+              Versions without a source commit have a row each.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            WORKLOAD,
+            text_or_null("source_commit", "Source commit, normal form; null where the version names none."),
+            text("version", "Version of the newest assignment of the commit in the environment."),
+            ENVIRONMENT,
+            time("assigned_at", "Start of the first assignment of the commit in the environment, to the millisecond."),
+            time_or_null(
+                "complete_at",
+                "When every target of the environment that got the commit was complete; null until then.",
+            ),
+            count_or_null(
+                "lead_seconds",
+                "Seconds to `complete_at` from the build, or from the first assignment in any environment where no build \
+                 before it is known; null while not complete.",
+            ),
+            count_or_null(
+                "hop_seconds",
+                "Seconds to `complete_at` from that of the environment assigned before this one; null for the first, and \
+                 while either is not complete.",
+            ),
+            text("verdict", "The first that any target has of superseded, failed, stalled, in_progress, complete."),
+            text_or_null("author", "Author of the newest assignment of the commit in the environment."),
+            count("targets", "Targets of the environment that got the commit; of each its newest assignment counts."),
+            text_or_null("contact", "Whom to ask."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/promotions.sql"),
+};
+
+const P50_SECONDS: Column = count_or_null("p50_seconds", "Half of them took no longer.");
+const P90_SECONDS: Column = count_or_null("p90_seconds", "Nine in ten took no longer.");
+
+const ROLLOUT_DURATIONS: View = View {
+    schema: TableSchema {
+        name: "rollout_durations",
+        doc: "One row per target: how long its complete rollouts took, from `started_at` to `completed_at`.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            ENVIRONMENT,
+            WORKLOAD,
+            DEPLOYMENT_TARGET,
+            count("rollouts", "Complete rollouts."),
+            P50_SECONDS,
+            P90_SECONDS,
+            count_or_null("max_seconds", "The longest."),
+            time_or_null("completed_at", "When the newest of them was complete."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/rollout_durations.sql"),
+};
+
+const HOST_ROLLOUT_DURATIONS: View = View {
+    schema: TableSchema {
+        name: "host_rollout_durations",
+        doc: "One row per target and host: how long assignments took to succeed there, each from its start to the first \
+              success of the host at it. It reads all of `transitions`: filter by target rather than by host.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            ENVIRONMENT,
+            WORKLOAD,
+            DEPLOYMENT_TARGET,
+            HOST,
+            count("deployments", "Assignments that succeeded on the host."),
+            P50_SECONDS,
+            P90_SECONDS,
+        ],
+    },
+    sql: include_str!("../../../schema/views/host_rollout_durations.sql"),
 };
