@@ -25,6 +25,9 @@ use object::{Filter, KINDS, NAMES};
 /// The longest that a question may wait.
 const WAIT_MAX: Duration = Duration::from_secs(600);
 
+/// A position of another store: no sequence ever gets there, so it is answered like one that was never given.
+const ELSEWHERE: u64 = u64::MAX;
+
 const KNOWN: [&str; 5] = ["since", "follow", "wait", "limit", "kind"];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -106,10 +109,10 @@ fn until(params: &Params, form: Form) -> Result<Until, Problem> {
     }
 }
 
-/// The sequence that a text names; `None` where it is one of another store.
-fn position(name: &str, text: &str, epoch: u64) -> Result<Option<u64>, Problem> {
+/// The sequence that a text names.
+fn position(name: &str, text: &str, epoch: u64) -> Result<u64, Problem> {
     match sequence(text) {
-        Some((of, seq)) => Ok(Some(seq).filter(|_| of.is_none_or(|of| of == epoch))),
+        Some((of, seq)) => Ok(if of.is_none_or(|of| of == epoch) { seq } else { ELSEWHERE }),
         None => Err(Problem::parameter(
             format!("'{name}' is a cursor or a sequence number, not '{text}'"),
             "Take the 'cursor' of the last line that you read, or the 'seq' of an ingest answer; leave it out to begin now.",
@@ -141,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_a_number_or_a_cursor_and_one_of_another_store_is_none() {
-        assert_eq!(position("since", "7", 3).unwrap(), Some(7));
-        assert_eq!(position("since", "3-7", 3).unwrap(), Some(7));
-        assert_eq!(position("since", "4-7", 3).unwrap(), None);
+    fn a_position_is_a_number_or_a_cursor_and_one_of_another_store_is_nowhere() {
+        assert_eq!(position("since", "7", 3).unwrap(), 7);
+        assert_eq!(position("since", "3-7", 3).unwrap(), 7);
+        assert_eq!(position("since", "4-7", 3).unwrap(), ELSEWHERE);
         for bad in ["", "-7", "3-", "x", "3-7-1", "1.5"] {
             assert!(position("since", bad, 3).unwrap_err().title().contains("cursor or a sequence number"), "{bad}");
         }

@@ -1,6 +1,6 @@
 //! The feed as a stream of bytes: one task per answer, which tells in rounds what changed since the last one.
 //!
-//! Invariant: a follower holds a position and at most two pieces, however far behind it is and however slowly it is read; the state
+//! Invariant: a follower holds a position and a piece or two, however far behind it is and however slowly it is read; the state
 //! is looked at for one piece at a time. It is woken by the ledger, never by a clock that looks for news.
 
 use std::convert::Infallible;
@@ -61,8 +61,8 @@ pub(super) struct Follower {
     filter: Filter,
     /// Everything up to this sequence has been told.
     position: u64,
-    /// The position that the client knows it is at.
-    marked: Option<u64>,
+    /// The position that the client was told last, and when.
+    marked: Option<(u64, Instant)>,
     /// How many objects may still be told.
     left: u64,
     /// Until when there must be something to tell; `None`: it follows.
@@ -87,11 +87,11 @@ struct Told<'a> {
 }
 
 impl Follower {
-    /// Begins after `from`; `Some(None)` is a position that means nothing here, and `None` is now.
+    /// Begins after `from`, or now.
     pub(super) fn new(
         hub: Arc<Hub>,
         (form, until): (Form, Until),
-        from: Option<Option<u64>>,
+        from: Option<u64>,
         limit: Option<u64>,
         filter: Filter,
     ) -> Follower {
@@ -100,9 +100,7 @@ impl Follower {
             Until::Told(wait) => Some(Instant::now() + wait),
             Until::Stopped => None,
         };
-        let now = *published.borrow();
-        // What was never given is answered like what was given long ago.
-        let position = from.map_or(now, |from| from.unwrap_or(u64::MAX));
+        let position = from.unwrap_or(*published.borrow());
         Follower { hub, published, form, filter, position, marked: None, left: limit.unwrap_or(u64::MAX), deadline }
     }
 
@@ -127,8 +125,10 @@ impl Follower {
             let stopping = self.hub.stopping().is_cancelled();
             let told = self.round(out).await?;
             let ends = stopping || self.left == 0 || self.deadline.is_some_and(|d| told || d <= Instant::now());
-            if told || ends || (self.deadline.is_none() && self.marked.is_none()) {
+            if told || ends {
                 self.mark(out).await?;
+            } else if self.deadline.is_none() && self.due() <= Instant::now() {
+                self.keep_alive(out).await?;
             }
             if ends {
                 return Ok(());
@@ -184,34 +184,40 @@ impl Follower {
         piece
     }
 
-    /// Waits for news, for the end of the time, or for the hub to stop; says meanwhile that it is still here.
+    /// Waits for news, for the end of the time, for the hub to stop, or until something must be said.
     async fn wait(&mut self, next_round: Instant, out: &Out) -> Result<(), Gone> {
         let stopping = self.hub.stopping().clone();
-        loop {
-            let until = self.deadline.unwrap_or_else(|| Instant::now() + KEEP_ALIVE);
-            let news = async {
-                sleep_until(next_round).await;
-                self.published.changed().await
-            };
-            tokio::select! {
-                _ = news => return Ok(()),
-                () = stopping.cancelled() => return Ok(()),
-                () = out.closed() => return Err(Gone),
-                () = sleep_until(until) => {}
+        let until = self.deadline.unwrap_or_else(|| self.due());
+        let news = async {
+            sleep_until(next_round).await;
+            self.published.changed().await
+        };
+        tokio::select! {
+            _ = news => Ok(()),
+            () = stopping.cancelled() => Ok(()),
+            () = sleep_until(until) => Ok(()),
+            () = out.closed() => Err(Gone),
+        }
+    }
+
+    /// When something must be said again; what happens elsewhere does not put it off.
+    fn due(&self) -> Instant {
+        self.marked.map_or_else(Instant::now, |(_, at)| at + KEEP_ALIVE)
+    }
+
+    async fn keep_alive(&mut self, out: &Out) -> Result<(), Gone> {
+        match (self.form, &mut self.marked) {
+            (Form::Events, Some((position, at))) if *position == self.position => {
+                *at = Instant::now();
+                send(out, b": still here\n\n".to_vec()).await
             }
-            match (self.deadline, self.form) {
-                (Some(_), _) => return Ok(()),
-                (None, Form::Events) if self.marked == Some(self.position) => {
-                    send(out, b": still here\n\n".to_vec()).await?;
-                }
-                (None, _) => self.mark(out).await?,
-            }
+            _ => self.mark(out).await,
         }
     }
 
     /// Says where to go on from.
     async fn mark(&mut self, out: &Out) -> Result<(), Gone> {
-        self.marked = Some(self.position);
+        self.marked = Some((self.position, Instant::now()));
         send(out, self.written(self.position, "through", None)).await
     }
 
