@@ -63,7 +63,12 @@ mod tests {
         for table in TABLES.iter().copied().chain(SYSTEM).chain(VIEWS.iter().map(|v| &v.schema)) {
             let mut seen = std::collections::BTreeSet::new();
             for c in table.columns {
-                assert!(c.name.chars().all(|ch| ch.is_ascii_lowercase() || ch == '_'), "{}.{}", table.name, c.name);
+                assert!(
+                    c.name.chars().all(|ch| ch.is_ascii_lowercase() || ch.is_ascii_digit() || ch == '_'),
+                    "{}.{}",
+                    table.name,
+                    c.name
+                );
                 assert!(seen.insert(c.name), "{}.{} twice", table.name, c.name);
                 assert!(!c.doc.is_empty(), "{}.{} has no meaning", table.name, c.name);
             }
