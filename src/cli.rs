@@ -6,6 +6,7 @@ mod allocator;
 mod ask;
 mod crds;
 mod demo;
+mod foreign;
 mod logging;
 mod rollout;
 mod serve;

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use clap::Args;
+
+use super::foreign;
 
 /// Which hub.
 #[derive(Debug, Args)]
@@ -13,41 +15,48 @@ pub(super) struct HubArgs {
     /// Address of the hub.
     #[arg(long, env = "KOH_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub(super) url: String,
-    /// Give up after this long.
-    #[arg(long, env = "KOH_TIMEOUT", default_value = "60s", value_parser = crate::model::span, value_name = "SPAN")]
-    pub(super) timeout: Duration,
+    /// Give up on one request after this long.
+    #[arg(long, env = "KOH_REQUEST_TIMEOUT", default_value = "60s", value_parser = crate::model::span, value_name = "SPAN")]
+    pub(super) request_timeout: Duration,
 }
 
 impl HubArgs {
     /// The address of a path of this hub, with query parameters.
-    pub(super) fn at(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<reqwest::Url> {
+    pub(super) fn at(&self, path: &str, query: &[(impl AsRef<str>, String)]) -> anyhow::Result<reqwest::Url> {
         let text = format!("{}{path}", self.url.trim_end_matches('/'));
         reqwest::Url::parse_with_params(&text, query).with_context(|| format!("--url {}: not an address", self.url))
     }
 
     pub(super) fn client(&self) -> anyhow::Result<reqwest::Client> {
-        reqwest::Client::builder().timeout(self.timeout).build().context("cannot make an HTTP client")
+        reqwest::Client::builder().timeout(self.request_timeout).build().context("cannot make an HTTP client")
     }
 
     /// Sends a request and insists on success.
     pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
         let response = request.send().await.with_context(|| format!("cannot reach the hub at {}", self.url))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let body = response.text().await.unwrap_or_default();
-        let problem: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
-        let part = |name: &str| problem.get(name).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-        match (part("title"), part("detail")) {
-            (title, _) if title.is_empty() => bail!("the hub answered {status}"),
-            (title, detail) if detail.is_empty() => bail!("{title}"),
-            (title, detail) => bail!("{title}\n{detail}"),
-        }
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    }
+}
+
+/// What the hub says about a request that it refused.
+pub(super) async fn refusal(response: reqwest::Response) -> anyhow::Error {
+    let status = response.status();
+    let body = response.text().await.unwrap_or_default();
+    let problem: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+    let part = |name: &str| foreign::clean(problem.get(name).and_then(|v| v.as_str()).unwrap_or_default());
+    match (part("title"), part("detail")) {
+        (title, _) if title.is_empty() => anyhow!("the hub answered {status}"),
+        (title, detail) if detail.is_empty() => anyhow!("{title}"),
+        (title, detail) => anyhow!("{title}\n{detail}"),
     }
 }
 
 /// Runs one conversation.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a thread")?.block_on(work)
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a thread")?;
+    let outcome = runtime.block_on(work);
+    // A name that is still being looked up must not hold up whoever interrupted the wait for it.
+    runtime.shutdown_background();
+    outcome
 }

@@ -28,6 +28,20 @@ pub(super) fn draw(columns: &[String], rows: &[Map<String, Value>]) -> String {
     out
 }
 
+/// Rows without a head, columns aligned, each line after `margin`; the cells are one line each.
+pub(super) fn aligned(rows: &[Vec<String>], margin: &str) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let wide = |i: usize| rows.iter().filter_map(|row| row.get(i)).map(|cell| width(cell)).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(wide).collect();
+    let mut out = String::new();
+    for row in rows {
+        out.push_str(margin);
+        line(&mut out, row, &widths, &vec![false; columns]);
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
 fn line(out: &mut String, cells: &[String], widths: &[usize], right: &[bool]) {
     let mut text = String::new();
     for (i, cell) in cells.iter().enumerate() {

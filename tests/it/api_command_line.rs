@@ -1,6 +1,7 @@
 //! The commands of the binary, against a real hub: what they print and how they exit.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -77,6 +78,49 @@ fn the_exit_code_of_rollout_status_is_the_verdict() {
         .output()
         .unwrap();
     assert_eq!(nobody.status.code(), Some(5));
+}
+
+#[test]
+fn a_wait_ends_when_the_last_host_has_the_commit() {
+    let hub = TestHub::spawn();
+    let question = ["--environment", "dev", "--workload", "web", "--version", "1.0.0"];
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_koh"))
+        .args(["rollout", "wait", "--url", &format!("http://{}", hub.address)])
+        .args(question)
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut progress = BufReader::new(waiting.stderr.take().unwrap());
+    let mut said = String::new();
+    let mut until = |word: &str| {
+        while !said.contains(word) {
+            assert!(progress.read_line(&mut said).unwrap() > 0, "{said}");
+        }
+    };
+    until("no_targets");
+    hub.push(&descriptor("dev", "1.0.0", &commit('a')));
+    until("in_progress");
+    let line = report("h1", "dev", &commit('a'), "success");
+    assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/json", line).status, 200);
+    let output = waiting.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(printed(&output).starts_with("complete: "), "{output:?}");
+    let junit = printed(&koh(&hub, &[&["rollout", "status", "--output", "junit"], &question[..]].concat()));
+    assert!(junit.contains(r#"<testcase classname="dev/web" name="edge 1.0.0" time="0"/>"#), "{junit}");
+}
+
+#[test]
+fn rollouts_are_listed_and_filtered() {
+    let hub = fleet();
+    let list = |args: &[&str]| printed(&koh(&hub, &[&["rollout", "list"], args].concat()));
+    let table = list(&["--environment", "dev,stage", "--verdict", "complete"]);
+    assert!(table.contains("started_at") && table.contains("edge") && table.ends_with("(1 row)\n"), "{table}");
+    let rows: Value =
+        serde_json::from_str(&list(&["--output", "json", "--since", "1h", "--version", "1.0.0"])).unwrap();
+    assert_eq!(rows[0]["verdict"], "complete");
+    assert!(list(&["--workload", "other"]).starts_with("No rollouts: "));
 }
 
 #[test]

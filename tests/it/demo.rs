@@ -15,8 +15,12 @@ struct Demo {
 
 impl Demo {
     fn start(arguments: &[&str]) -> Demo {
+        Demo::of(&[&["--hosts", "15", "--history-days", "0.5"], arguments].concat())
+    }
+
+    fn of(arguments: &[&str]) -> Demo {
         let mut child = Command::new(env!("CARGO_BIN_EXE_koh"))
-            .args(["demo", "--hosts", "15", "--history-days", "0.5", "--listen", "127.0.0.1:0"])
+            .args(["demo", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -60,6 +64,11 @@ impl Drop for Demo {
     }
 }
 
+/// The address of the hub, as the page says it.
+fn base(page: &str) -> &str {
+    page.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(':')
+}
+
 /// The address and parameters of a printed curl command.
 fn request(command: &str) -> (String, Option<String>) {
     let address = command.split(['\'', ' ']).find(|part| part.starts_with("http://")).unwrap().to_string();
@@ -76,8 +85,7 @@ async fn every_command_that_the_demo_prints_answers_about_something_that_exists(
     })
     .await
     .unwrap();
-    let base = page.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(':');
-    Client::new(base).unwrap().ready().await.unwrap();
+    Client::new(base(&page)).unwrap().ready().await.unwrap();
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let commands: Vec<&str> = page.lines().map(str::trim).filter(|line| line.starts_with("curl ")).collect();
     let mut answers = Vec::new();
@@ -107,4 +115,19 @@ fn a_demo_of_given_length_ends_by_itself_and_nothing_it_sends_is_refused() {
     let last = demo.ended();
     assert!(last.contains(" 0 rejected"), "{last}");
     assert!(!last.contains("refusal"), "{last}");
+}
+
+#[test]
+fn a_version_passes_the_gates_from_dev_to_prod() {
+    let mut demo = Demo::of(&["--speed", "600", "--history-days", "1"]);
+    let page = demo.page();
+    let output = Command::new("bash")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/promotion.sh"))
+        .env("KOH", env!("CARGO_BIN_EXE_koh"))
+        .env("KOH_URL", base(&page))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.lines().last().is_some_and(|line| line.starts_with("promoted: ")), "{said}");
 }
