@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use super::resource::Resource;
+use crate::model::Micros;
 use crate::normalize::NAME_LIMIT;
 use crate::snapshot::schema::Kind;
 use axum::http::StatusCode;
@@ -80,6 +81,7 @@ pub(super) fn read(
     }
     let fits = resource.key().iter().zip(&wire.k).all(|(column, value)| match resource.kind(column) {
         Some(Kind::Count) => value.is_i64(),
+        Some(Kind::Time) => value.as_str().is_some_and(|text| Micros::parse(text).is_ok()),
         _ => value.as_str().is_some_and(|text| text.len() <= NAME_LIMIT),
     });
     if fits { Ok(wire.k) } else { Err(bad()) }
@@ -87,7 +89,7 @@ pub(super) fn read(
 
 #[cfg(test)]
 mod tests {
-    use super::super::resource::LISTS;
+    use super::super::resource::{LISTS, PROMOTIONS};
     use super::*;
 
     #[test]
@@ -115,5 +117,11 @@ mod tests {
         {
             assert_eq!(wrong.unwrap_err().title(), "the cursor is not one of this hub");
         }
+        let promoted = |at: &str| {
+            let text = write(7, &PROMOTIONS, &[], [at, "w", "a", "l", "e", "v"].map(serde_json::Value::from).to_vec());
+            read(&text, 7, &PROMOTIONS, &[])
+        };
+        assert!(promoted("2026-01-01T00:00:00.000Z").is_ok());
+        assert!(promoted("soon").is_err());
     }
 }

@@ -332,7 +332,7 @@ const HOST_ROLLOUT_DURATIONS: View = View {
     schema: TableSchema {
         name: "host_rollout_durations",
         doc: "One row per target and host: how long assignments took to succeed there, each from its start to the first \
-              success of the host at it. It reads all of `transitions`: filter by target rather than by host.",
+              success of the host at it. It reads all of `transitions`, so it is dear; a filter by host makes it cheap.",
         columns: &[
             WORKSPACE,
             APPLICATION,
