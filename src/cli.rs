@@ -8,6 +8,7 @@ mod crds;
 mod demo;
 mod foreign;
 mod logging;
+mod open_files;
 mod rollout;
 mod serve;
 mod sql;

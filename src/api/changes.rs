@@ -61,6 +61,7 @@ state; heartbeats that confirm what is known are no changes. A filter looks at w
         (status = 200, description = "Lines, or events where `Accept` names them: `id` is the cursor, `event` the kind, `data` the line.", content(
             (String = "application/x-ndjson"), (String = "text/event-stream"),
         )),
+        (status = 429, description = "Too many are waiting.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 400, description = "The question is malformed.", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", description = "The hub cannot answer now.", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -78,7 +79,11 @@ async fn changes(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result
     let limit = params.number("limit", 1, u64::from(u32::MAX))?;
     let filter = filter(&params)?;
     let from = since.map(|(name, text)| position(name, text, app.hub.epoch())).transpose()?;
-    let follower = Follower::new(app.hub, (form, until), from, limit, filter);
+    let place = match until {
+        Until::Told(Duration::ZERO) => None,
+        _ => Some(app.hub.place_to_wait().map_err(Problem::crowded)?),
+    };
+    let follower = Follower::new(app.hub, (form, until), from, limit, filter, place);
     let mut response = Body::from_stream(follower.stream()).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -41,8 +41,8 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Patience {
-            connections: 1024,
-            per_peer: 768,
+            connections: 12_288,
+            per_peer: 9_216,
             head: Duration::from_secs(30),
             reader: Duration::from_secs(30),
             drain: Duration::from_secs(20),

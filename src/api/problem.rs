@@ -10,6 +10,8 @@ use hyper::ext::ReasonPhrase;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::runtime::Crowded;
+
 /// The longest title, in characters.
 const TITLE_MAX: usize = 120;
 /// The longest detail, in bytes: long enough to teach, short enough for a log line.
@@ -74,6 +76,17 @@ impl Problem {
     /// 503: the hub cannot do this now; the client may come back after `seconds`.
     pub fn unavailable(title: impl Into<String>, seconds: u64, detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title, detail).retry_after(seconds)
+    }
+
+    /// 429: as many wait as may.
+    pub fn crowded(_: Crowded) -> Self {
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-waiters",
+            "too many are waiting",
+            "Ask without waiting and come back, or raise --max-waiters.",
+        )
+        .retry_after(5)
     }
 
     /// 500: our fault. The cause goes to the log, never to the client.

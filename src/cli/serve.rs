@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::open_files;
 use crate::api;
 use crate::runtime::{self, Config};
 
@@ -101,10 +102,10 @@ struct LivenessArgs {
 #[derive(Debug, Args)]
 struct LimitArgs {
     /// Connections at once; for one more an idle one makes room.
-    #[arg(long, env = "KOH_MAX_CONNECTIONS", default_value_t = 1024, value_name = "N")]
+    #[arg(long, env = "KOH_MAX_CONNECTIONS", default_value_t = 12288, value_name = "N")]
     max_connections: usize,
     /// Connections of one address at once; raise it to --max-connections where a proxy stands before the hub.
-    #[arg(long, env = "KOH_MAX_CONNECTIONS_PER_PEER", default_value_t = 768, value_name = "N")]
+    #[arg(long, env = "KOH_MAX_CONNECTIONS_PER_PEER", default_value_t = 9216, value_name = "N")]
     max_connections_per_peer: usize,
     /// A client must take some bytes of its answer within this time.
     #[arg(long, env = "KOH_READER_IDLE", default_value = "30s", value_parser = crate::model::span, value_name = "SPAN")]
@@ -118,7 +119,7 @@ struct LimitArgs {
     /// Every other answer must begin within this time.
     #[arg(long, env = "KOH_ANSWER_WITHIN", default_value = "60s", value_parser = crate::model::span, value_name = "SPAN")]
     answer_within: Duration,
-    /// Clients that wait for an answer of the gate, at once; more are told to come back.
+    /// Clients that wait for the gate or follow the changes, at once; more are told to come back.
     #[arg(long, env = "KOH_MAX_WAITERS", default_value_t = runtime::MAX_WAITERS, value_name = "N")]
     max_waiters: usize,
     /// Requests in flight get this long to finish at shutdown.
@@ -187,7 +188,7 @@ impl ServeArgs {
             silent_after,
             limits: api::Limits { ingest_streams: max_ingest_streams, ingest_idle, answer_within, drain },
             patience: api::listen::Patience {
-                connections: max_connections,
+                connections: open_files::connections(max_connections),
                 per_peer: max_connections_per_peer,
                 reader: reader_idle,
                 drain,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::heard::Sources;
@@ -171,6 +171,11 @@ impl Hub {
     /// Begins to wait for an answer of the gate.
     pub async fn wait_for(self: &Arc<Self>, topic: Topic) -> Result<Waiter, Crowded> {
         self.watched.waiters.join(self, topic).await
+    }
+
+    /// A place among those who wait, for who follows the changes; dropping it is going away.
+    pub fn place_to_wait(&self) -> Result<OwnedSemaphorePermit, Crowded> {
+        self.watched.waiters.place()
     }
 
     pub(super) fn waiters(&self) -> &Waiters {

@@ -136,9 +136,14 @@ impl Waiters {
         self.desks().into_iter().map(row).collect()
     }
 
+    /// A place for whoever waits for something else than an answer of the gate.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Crowded> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| Crowded)
+    }
+
     /// Begins to wait.
     pub(super) async fn join(&self, hub: &Arc<Hub>, topic: Topic) -> Result<Waiter, Crowded> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Crowded)?;
+        let place = self.place()?;
         let known = self.desks.lock().get(&topic.text).and_then(Weak::upgrade);
         let desk = match known {
             Some(desk) => {

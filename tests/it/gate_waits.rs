@@ -240,6 +240,8 @@ fn there_are_only_so_many_waiters_and_a_wait_is_not_endless() {
     one.next().unwrap();
     let crowded = hub.get(&format!("{STATUS}&version=1.0&wait=1s"));
     assert_eq!(crowded.problem(429), "too many are waiting");
+    assert_eq!(hub.get("/api/v1/changes?follow=true").problem(429), "too many are waiting");
+    assert_eq!(hub.get("/api/v1/changes").status, 200, "who does not wait needs no place");
     assert!(hub.get(&format!("{STATUS}&version=1.0&wait=11m")).problem(400).contains("longest wait"));
     assert!(hub.get(&format!("{STATUS}&version=1.0&unknown_grace=1m")).problem(400).contains("goes with 'wait'"));
     assert!(hub.get(&format!("{EVENTS}&version=1.0&wait=1m")).problem(400).contains("unknown parameter"));

@@ -82,9 +82,8 @@ async fn a_descriptor_that_was_deleted_while_the_hub_was_down_is_retired_and_its
         object["metadata"]["name"] = json!("web");
         apply(&client, namespace, &object).await;
     }
-    let wanted =
-        format!("SELECT environment FROM environment_state WHERE environment IN ('{one}-env', '{two}-env') ORDER BY 1");
-    hub.until(&wanted, &[&format!("{one}-env"), &format!("{two}-env")]).await;
+    let wanted = format!("SELECT environment FROM environment_state WHERE environment IN ('{one}-env', '{two}-env')");
+    hub.until(&format!("SELECT count(*) FROM ({wanted})"), &["2"]).await;
     let stopped = hub.stop();
     ours(&client, &one, "DeploymentDescriptor").delete("web", &DeleteParams::default()).await.unwrap();
     let hub = stopped.start();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures::{Stream, stream};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::object::{self, Filter, Line};
@@ -67,6 +67,8 @@ pub(super) struct Follower {
     left: u64,
     /// Until when there must be something to tell; `None`: it follows.
     deadline: Option<Instant>,
+    /// Its place among those who wait, if it does.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Where the pieces go.
@@ -94,6 +96,7 @@ impl Follower {
         from: Option<u64>,
         limit: Option<u64>,
         filter: Filter,
+        place: Option<OwnedSemaphorePermit>,
     ) -> Follower {
         let published = hub.published();
         let deadline = match until {
@@ -101,7 +104,8 @@ impl Follower {
             Until::Stopped => None,
         };
         let position = from.unwrap_or(*published.borrow());
-        Follower { hub, published, form, filter, position, marked: None, left: limit.unwrap_or(u64::MAX), deadline }
+        let left = limit.unwrap_or(u64::MAX);
+        Follower { hub, published, form, filter, position, marked: None, left, deadline, _place: place }
     }
 
     /// The bytes; dropping them ends it.

@@ -19,7 +19,7 @@ use super::super::params::Params;
 use super::super::problem::{Problem, ProblemBody};
 use super::Ask;
 use crate::rollout::Verdict;
-use crate::runtime::{Crowded, Topic, Waiter};
+use crate::runtime::{Topic, Waiter};
 
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -57,16 +57,6 @@ pub(super) fn patience(params: &Params) -> Result<Option<Patience>, Problem> {
     Ok(Some(Patience { wait, unknown: unknown.unwrap_or(wait) }))
 }
 
-fn crowded(_: Crowded) -> Problem {
-    Problem::new(
-        StatusCode::TOO_MANY_REQUESTS,
-        "too-many-waiters",
-        "too many are waiting",
-        "Ask without wait and come back, or raise --max-waiters.",
-    )
-    .retry_after(5)
-}
-
 fn topic(ask: Ask) -> Topic {
     let links = super::links(&ask);
     Topic { text: ask.text, question: ask.question, rules: ask.rules, links }
@@ -78,7 +68,7 @@ fn answered(body: axum::body::Bytes) -> Response {
 
 /// Answers once the answer is final, or when patience ends.
 pub(super) async fn until_final(app: &App, ask: Ask, patience: Patience) -> Result<Response, Problem> {
-    let mut waiter = app.hub.wait_for(topic(ask)).await.map_err(crowded)?;
+    let mut waiter = app.hub.wait_for(topic(ask)).await.map_err(Problem::crowded)?;
     let begun = tokio::time::Instant::now();
     loop {
         let now = waiter.current();
@@ -123,7 +113,7 @@ pub(super) async fn events(State(app): State<App>, uri: Uri, headers: HeaderMap)
     let ask = Ask::of(&app, &params, &[])?;
     answers::reach(&app, &params).await?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let waiter = app.hub.wait_for(topic(ask)).await.map_err(crowded)?;
+    let waiter = app.hub.wait_for(topic(ask)).await.map_err(Problem::crowded)?;
     let now = waiter.current();
     if now.is_final && seen.as_deref() == Some(&now.id) {
         return Ok(StatusCode::NO_CONTENT.into_response());
