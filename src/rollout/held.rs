@@ -3,11 +3,10 @@
 //! Invariant: the worst first. The bounded list of an answer looks at no more than it names; a page looks at all, in the total
 //! order of bucket, host, reconciler and target.
 
-use std::collections::BTreeSet;
-
 use super::status::Answering;
 use super::{Bucket, HoldsUp, Question, Rules};
 use crate::model::Micros;
+use crate::state::subscribers::Group;
 use crate::state::{State, Tables};
 
 /// Hosts and targets named in an answer.
@@ -17,7 +16,7 @@ pub(super) const NAMED: usize = 100;
 #[derive(Clone, Debug)]
 pub(super) enum Members<'a> {
     /// All of a group.
-    Group(&'a BTreeSet<u32>),
+    Group(&'a Group),
     /// Some of one, or of several.
     Listed(Vec<u32>),
 }
@@ -25,14 +24,14 @@ pub(super) enum Members<'a> {
 impl Members<'_> {
     pub(super) fn len(&self) -> usize {
         match self {
-            Members::Group(ids) => ids.len(),
+            Members::Group(group) => group.ids().len(),
             Members::Listed(ids) => ids.len(),
         }
     }
 
     pub(super) fn iter(&self) -> Box<dyn Iterator<Item = u32> + '_> {
         match self {
-            Members::Group(ids) => Box::new(ids.iter().copied()),
+            Members::Group(group) => Box::new(group.ids().iter().copied()),
             Members::Listed(ids) => Box::new(ids.iter().copied()),
         }
     }

@@ -256,11 +256,11 @@ impl<'a> Answering<'a> {
                 self.heard += subscribers.heard_since(self.now.plus(-FRESH));
                 self.oldest = subscribers.oldest_report().map_or(self.oldest, |at| at.min(self.oldest));
             }
-            for (standing, ids) in subscribers.groups() {
+            for (standing, group) in subscribers.groups() {
                 let members = if hosts.is_empty() {
-                    Members::Group(ids)
+                    Members::Group(group)
                 } else {
-                    Members::Listed(self.picked(ids.iter().copied(), hosts, standing.alive, &mut found.changed))
+                    Members::Listed(self.picked(group.ids().iter().copied(), hosts, standing.alive, &mut found.changed))
                 };
                 match range.stand(standing) {
                     Some((bucket, note)) => self.sort(id, (bucket, note), members, &mut found),
@@ -344,19 +344,26 @@ impl<'a> Answering<'a> {
     /// Since when there have been more failures than the policy allows, by the times of those that fail now.
     pub(super) fn failing_since(&self, case: &Case<'_>, held_before: usize) -> Option<Micros> {
         let t = self.state.view();
+        let over = usize::try_from(case.policy.max_failures).unwrap_or(usize::MAX);
         let mut times: Vec<Micros> = Vec::new();
         for h in &self.held[held_before..] {
-            let ids = h.members.iter().filter_map(|id| t.reconcilers.get(id));
-            match h.bucket {
-                Bucket::Failure => times.extend(ids.map(|r| r.now.since)),
-                Bucket::Silent if case.policy.silent == SilentPolicy::Fail => {
+            match (h.bucket, &h.members) {
+                // A group has its times in order: no more of them are of interest than the policy allows.
+                (Bucket::Failure, Members::Group(group)) => {
+                    let each = group.since().flat_map(|(at, n)| std::iter::repeat_n(at, n as usize));
+                    times.extend(each.take(over.saturating_add(1)));
+                }
+                (Bucket::Failure, listed) => {
+                    times.extend(listed.iter().filter_map(|id| t.reconcilers.get(id)).map(|r| r.now.since));
+                }
+                (Bucket::Silent, members) if case.policy.silent == SilentPolicy::Fail => {
                     let since = |host: u32| t.hosts.get(host)?.silences.last().map(|s| s.at);
-                    times.extend(ids.map(|r| since(r.host).unwrap_or(r.now.since)));
+                    let silent = members.iter().filter_map(|id| t.reconcilers.get(id));
+                    times.extend(silent.map(|r| since(r.host).unwrap_or(r.now.since)));
                 }
                 _ => {}
             }
         }
-        let over = usize::try_from(case.policy.max_failures).unwrap_or(usize::MAX);
         if over >= times.len() {
             return None;
         }

@@ -17,17 +17,35 @@ const SECOND: i64 = 1_000_000;
 /// The reconcilers at an endpoint. Ordered maps, so that the same tables always give the same answer.
 #[derive(Clone, Debug, Default)]
 pub struct Subscribers {
-    groups: BTreeMap<Standing, BTreeSet<u32>>,
-    /// Time of the last transition to how many have it.
-    changes: BTreeMap<Micros, u32>,
+    groups: BTreeMap<Standing, Group>,
     /// Second of the last report to how many have it.
     reports: BTreeMap<i64, u32>,
     moves: u64,
 }
 
+/// Those who stand alike.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    ids: BTreeSet<u32>,
+    /// Time of the last transition to how many have it.
+    changes: BTreeMap<Micros, u32>,
+}
+
+impl Group {
+    /// Their ids, in order.
+    pub fn ids(&self) -> &BTreeSet<u32> {
+        &self.ids
+    }
+
+    /// Since when they stand so, by their last transitions: the times, in order, and how many have each.
+    pub fn since(&self) -> impl Iterator<Item = (Micros, u32)> {
+        self.changes.iter().map(|(at, n)| (*at, *n))
+    }
+}
+
 impl Subscribers {
-    /// Those who stand alike, with their ids.
-    pub fn groups(&self) -> impl Iterator<Item = (&Standing, &BTreeSet<u32>)> {
+    /// Those who stand alike, by where they stand.
+    pub fn groups(&self) -> impl Iterator<Item = (&Standing, &Group)> {
         self.groups.iter()
     }
 
@@ -38,12 +56,17 @@ impl Subscribers {
 
     /// Everybody.
     pub fn ids(&self) -> impl Iterator<Item = u32> {
-        self.groups.values().flatten().copied()
+        self.groups.values().flat_map(|g| &g.ids).copied()
     }
 
     /// The newest transition of a living one.
     pub fn last_change(&self) -> Option<Micros> {
-        self.changes.last_key_value().map(|(at, _)| *at)
+        self.groups
+            .iter()
+            .filter(|(s, _)| s.alive)
+            .filter_map(|(_, g)| g.changes.last_key_value())
+            .map(|(at, _)| *at)
+            .max()
     }
 
     /// How many living ones reported at this time or later, to the second.
@@ -59,8 +82,9 @@ impl Subscribers {
     /// A reconciler is here now.
     pub(super) fn enter(&mut self, id: u32, standing: &Standing, now: &Now) {
         self.moves += 1;
-        if self.groups.entry(*standing).or_default().insert(id) && standing.alive {
-            *self.changes.entry(now.since).or_default() += 1;
+        let group = self.groups.entry(*standing).or_default();
+        if group.ids.insert(id) && standing.alive {
+            *group.changes.entry(now.since).or_default() += 1;
             *self.reports.entry(second(now.reported_at)).or_default() += 1;
         }
     }
@@ -68,15 +92,17 @@ impl Subscribers {
     /// A reconciler is no longer here, or no longer as it was; nothing happens when it was not.
     pub(super) fn leave(&mut self, id: u32, standing: &Standing, now: &Now) {
         let Some(group) = self.groups.get_mut(standing) else { return };
-        if !group.remove(&id) {
+        if !group.ids.remove(&id) {
             return;
         }
         self.moves += 1;
-        if group.is_empty() {
+        if standing.alive {
+            less(&mut group.changes, now.since);
+        }
+        if group.ids.is_empty() {
             self.groups.remove(standing);
         }
         if standing.alive {
-            less(&mut self.changes, now.since);
             less(&mut self.reports, second(now.reported_at));
         }
     }
