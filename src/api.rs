@@ -3,6 +3,7 @@
 //! Invariant: meaning lives in the SQL views and in [`crate::rollout`]; nothing here computes it a second time. Values of clients
 //! reach SQL as bound parameters only, and every answer of 400 and above leaves through [`edge`] as a problem document.
 
+mod access;
 mod answers;
 mod changes;
 mod cursor;
@@ -98,6 +99,7 @@ pub fn service(
         .merge(health::documents(document))
         .layer(DefaultBodyLimit::max(sql::BODY_MAX))
         .layer(axum::middleware::from_fn(inflate::inflate))
+        .layer(from_fn_with_state(app.clone(), access::check))
         .with_state(app);
     from_fn_with_state(edge::Edge::new(limits.answer_within), edge::outer).layer(router)
 }

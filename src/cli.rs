@@ -13,6 +13,7 @@ mod rollout;
 mod serve;
 mod sql;
 mod table;
+mod token;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Command {
     Sql(sql::SqlArgs),
     /// Ask about rollouts: is my commit live everywhere?
     Rollout(rollout::RolloutArgs),
+    /// Make, list and revoke tokens.
+    Token(token::TokenArgs),
     /// Run a simulated fleet against a hub.
     Demo(demo::DemoArgs),
     /// Print the OpenAPI document.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         }
         Command::Sql(args) => args.run(),
         Command::Rollout(args) => args.run(),
+        Command::Token(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Crds => crds::print(),
         Command::Openapi => {
@@ -90,7 +94,7 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         let command = Cli::command();
-        for name in ["serve", "sql", "rollout"] {
+        for name in ["serve", "sql", "rollout", "token"] {
             check(command.find_subcommand(name).unwrap());
         }
     }

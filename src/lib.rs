@@ -13,6 +13,7 @@
 //! Folders are named after this flow; `runtime` is the only module that knows all of them.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod demo;

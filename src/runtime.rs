@@ -12,7 +12,7 @@ mod kept;
 pub mod kubernetes;
 mod manifests;
 mod pasts;
-mod policies;
+mod reload;
 mod start;
 mod waiters;
 mod watched;

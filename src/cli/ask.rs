@@ -2,10 +2,12 @@
 //!
 //! Invariant: what the hub says about a refused request is shown, not only its status code.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::foreign;
 
@@ -18,7 +20,13 @@ pub(super) struct HubArgs {
     /// Give up on one request after this long.
     #[arg(long, env = "KOH_REQUEST_TIMEOUT", default_value = "60s", value_parser = crate::model::span, value_name = "SPAN")]
     pub(super) request_timeout: Duration,
+    /// File that holds the token to present; else the variable KOH_TOKEN is the token itself.
+    #[arg(long, env = "KOH_TOKEN_FILE", value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
 }
+
+/// The token itself. There is no option for it: command lines are for everybody to see.
+const TOKEN: &str = "KOH_TOKEN";
 
 impl HubArgs {
     /// The address of a path of this hub, with query parameters.
@@ -28,7 +36,23 @@ impl HubArgs {
     }
 
     pub(super) fn client(&self) -> anyhow::Result<reqwest::Client> {
-        reqwest::Client::builder().timeout(self.request_timeout).build().context("cannot make an HTTP client")
+        self.builder()?.timeout(self.request_timeout).build().context("cannot make an HTTP client")
+    }
+
+    /// A client that presents the token, if there is one.
+    pub(super) fn builder(&self) -> anyhow::Result<reqwest::ClientBuilder> {
+        let builder = reqwest::Client::builder();
+        let token = match &self.token_file {
+            Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
+            None => std::env::var(TOKEN).unwrap_or_default(),
+        };
+        if token.trim().is_empty() {
+            return Ok(builder);
+        }
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| anyhow!("the token holds characters that no token has; is the file the right one?"))?;
+        value.set_sensitive(true);
+        Ok(builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)])))
     }
 
     /// Sends a request and insists on success.

@@ -39,6 +39,7 @@ async fn start(wanted: Wanted) -> anyhow::Result<demo::Hub> {
         manifests: None,
         kubernetes: None,
         policies: None,
+        tokens: None,
         max_waiters: runtime::MAX_WAITERS,
         late_after,
         silent_after,

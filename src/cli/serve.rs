@@ -24,6 +24,9 @@ pub(super) struct ServeArgs {
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, env = "KOH_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
     listen: SocketAddr,
+    /// File of tokens (see koh token): whoever asks must present one of them. Read again whenever it changes.
+    #[arg(long, env = "KOH_TOKENS", value_name = "FILE")]
+    tokens: Option<PathBuf>,
     /// Listen beyond loopback although nobody has to authenticate.
     #[arg(long, env = "KOH_INSECURE_NO_AUTH")]
     insecure_no_auth: bool,
@@ -145,6 +148,7 @@ impl ServeArgs {
         let ServeArgs {
             data,
             listen,
+            tokens,
             insecure_no_auth,
             manifests,
             policies,
@@ -153,11 +157,11 @@ impl ServeArgs {
             liveness,
             limits,
         } = self;
-        if !listen.ip().is_loopback() && !insecure_no_auth {
+        if !listen.ip().is_loopback() && tokens.is_none() && !insecure_no_auth {
             bail!(
-                "refusing to listen on {listen}: this version has no authentication, so anybody who reaches the address could \
-                 read everything and report anything. Listen on 127.0.0.1 (and put a proxy that authenticates before it), or \
-                 say --insecure-no-auth if the network itself is trusted"
+                "refusing to listen on {listen}: anybody who reaches the address could read everything and report anything. Name a \
+                 file of tokens with --tokens (koh token create makes it), listen on 127.0.0.1, or say --insecure-no-auth if the \
+                 network itself is trusted"
             );
         }
         let LivenessArgs { late_after, silent_after } = liveness;
@@ -183,6 +187,7 @@ impl ServeArgs {
             manifests,
             kubernetes: kubernetes.options(),
             policies,
+            tokens,
             max_waiters,
             late_after,
             silent_after,

@@ -15,6 +15,7 @@ use super::heard::Sources;
 use super::kept::Kept;
 use super::pasts::Pasts;
 use super::waiters::{Crowded, Topic, Waiter, Waiters};
+use crate::access::Tokens;
 use crate::ledger::{AppendError, Ledger, Receipt, Since};
 use crate::model::{Fact, Micros, Receipts};
 use crate::query::{Catalog, Engine};
@@ -91,6 +92,7 @@ pub struct Hub {
     awaited: Mutex<Awaited>,
     pasts: Pasts,
     policies: RwLock<(u64, Arc<Policies>)>,
+    tokens: RwLock<Option<Arc<Tokens>>>,
     stop: CancellationToken,
 }
 
@@ -119,6 +121,7 @@ impl Hub {
             awaited: Mutex::default(),
             pasts: Pasts::default(),
             policies: RwLock::default(),
+            tokens: RwLock::default(),
             stop,
         }
     }
@@ -189,6 +192,15 @@ impl Hub {
     /// The named policies.
     pub fn policies(&self) -> Arc<Policies> {
         Arc::clone(&self.policies.read().1)
+    }
+
+    /// The tokens that are taken; `None` when nobody is asked for one.
+    pub fn tokens(&self) -> Option<Arc<Tokens>> {
+        self.tokens.read().clone()
+    }
+
+    pub(super) fn set_tokens(&self, tokens: Tokens) {
+        *self.tokens.write() = Some(Arc::new(tokens));
     }
 
     /// How often the policies changed.

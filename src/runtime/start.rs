@@ -14,10 +14,13 @@ use tokio_util::task::TaskTracker;
 
 use super::background;
 use super::hub::{Engines, Hub};
-use super::{kubernetes, manifests, policies, waiters};
+use super::reload::Kind;
+use super::{kubernetes, manifests, waiters};
+use crate::access;
 use crate::api;
 use crate::ledger::{self, Ledger, Store};
 use crate::query::{self, Engine};
+use crate::rollout::Policies;
 use crate::state::Heartbeat;
 
 /// What a hub is started with.
@@ -33,6 +36,8 @@ pub struct Config {
     pub kubernetes: Option<kubernetes::Options>,
     /// A file of named policies.
     pub policies: Option<PathBuf>,
+    /// A file of tokens; without one nobody is asked who he is.
+    pub tokens: Option<PathBuf>,
     /// Waiters for answers of the gate, at once.
     pub max_waiters: usize,
     /// A host not heard for this long is late.
@@ -76,10 +81,17 @@ pub enum StartError {
     /// The file of policies is not sound.
     #[error("the policies cannot be taken: {0}")]
     Policies(String),
+    /// The file of tokens is not sound.
+    #[error("the tokens cannot be taken: {0}")]
+    Tokens(String),
     /// Threads could not be made.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
 }
+
+const POLICIES: Kind<Policies> = Kind { what: "policies", parse: Policies::parse, set: Hub::set_policies };
+const TOKENS: Kind<access::File> =
+    Kind { what: "tokens", parse: access::File::parse, set: |hub, file| hub.set_tokens(file.into()) };
 
 /// A hub that serves.
 #[derive(Debug)]
@@ -103,13 +115,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         manifests,
         kubernetes,
         policies,
+        tokens,
         max_waiters,
         late_after,
         silent_after,
         limits,
         patience,
     } = config;
-    let policies = policies.map(|path| Ok((policies::read(&path)?, path))).transpose().map_err(StartError::Policies)?;
+    let policies = policies.map(|path| POLICIES.load(path)).transpose().map_err(StartError::Policies)?;
+    let tokens = tokens.map(|path| TOKENS.load(path)).transpose().map_err(StartError::Tokens)?;
     if let Some(path) = &data {
         std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
     }
@@ -138,9 +152,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let tasks = TaskTracker::new();
     tasks.spawn(waiters::answer_waiters(Arc::clone(&hub)));
-    if let Some(((text, named), path)) = policies {
-        hub.set_policies(named);
-        tasks.spawn(policies::follow(Arc::clone(&hub), path, text));
+    if let Some(loaded) = policies {
+        POLICIES.follow(&hub, loaded, &tasks);
+    }
+    if let Some(loaded) = tokens {
+        TOKENS.follow(&hub, loaded, &tasks);
     }
     let exports = data.as_deref().map(background::export_directory);
     if let Some(directory) = &exports {

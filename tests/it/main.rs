@@ -1,6 +1,7 @@
 //! Integration tests: one binary, modules by subject.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod access;
 mod api_answers;
 mod api_changes;
 mod api_command_line;

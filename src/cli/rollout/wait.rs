@@ -122,7 +122,7 @@ impl WaitArgs {
     async fn follow(&self, seen: &watch::Sender<Seen>) -> anyhow::Result<()> {
         let url = self.hub.at("/api/v1/rollouts/events", &question::query(&self.question)?)?;
         let within = self.hub.request_timeout;
-        let client = reqwest::Client::builder().connect_timeout(within).read_timeout(within.max(QUIET)).build();
+        let client = self.hub.builder()?.connect_timeout(within).read_timeout(within.max(QUIET)).build();
         let client = client.context("cannot make an HTTP client")?;
         let mut pauses = Pauses::default();
         loop {

@@ -1,0 +1,239 @@
+//! Who may do what: tokens, their scopes, and the file they are in.
+//!
+//! Pure: text and "now" in, an answer out. Invariants: a token's own text is nowhere, only its SHA-256; a slow hash would protect
+//! guessable passwords, but a token is 256 random bits that nobody guesses, and one that is checked with every request must be
+//! cheap. A file that is not sound is refused as a whole.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::Micros;
+
+/// What tokens begin with, so that scanners of secrets know them.
+pub const PREFIX: &str = "koh_";
+/// Random bytes of a token.
+const SECRET: usize = 32;
+
+/// What a token allows; `admin` allows everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Asking.
+    Read,
+    /// Telling: pushes, webhooks, verifications.
+    Report,
+    /// Everything, declared retirement included.
+    Admin,
+}
+
+impl Scope {
+    /// The word used in files and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Report => "report",
+            Scope::Admin => "admin",
+        }
+    }
+}
+
+/// The SHA-256 of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of a token's text.
+    pub fn of(token: &str) -> Digest {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        Digest(bytes)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.0.iter().map(|b| format!("{b:02x}")).collect::<String>())
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Digest, D::Error> {
+        let text = String::deserialize(d)?;
+        let wrong = || serde::de::Error::custom("sha256 is 64 hexadecimal digits; koh token create makes an entry");
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Digest(bytes))
+    }
+}
+
+/// One token as the file has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Who uses it; shown in the access log.
+    pub name: String,
+    /// What it allows.
+    pub scopes: BTreeSet<Scope>,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: Digest,
+    /// From then on it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
+impl Token {
+    /// Makes a token: its text, which is shown once, and its entry.
+    pub fn create(
+        name: &str,
+        scopes: BTreeSet<Scope>,
+        expires: Option<Micros>,
+    ) -> Result<(String, Token), getrandom::Error> {
+        let mut secret = [0; SECRET];
+        getrandom::fill(&mut secret)?;
+        let text = secret.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}"));
+        let expires = expires.map(|at| at.to_string());
+        let token = Token { name: name.to_owned(), scopes, sha256: Digest::of(&text), expires };
+        Ok((text, token))
+    }
+
+    /// Whether it allows this.
+    pub fn allows(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+
+    /// Whether it is over.
+    pub fn expired(&self, now: Micros) -> bool {
+        self.expires.as_deref().is_some_and(|at| Micros::parse(at).is_ok_and(|at| at <= now))
+    }
+}
+
+/// The file as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    /// The tokens.
+    pub tokens: Vec<Token>,
+}
+
+impl File {
+    /// Reads a file (YAML or JSON); the error says what is wrong, and never repeats what was read: it may be a secret.
+    pub fn parse(text: &str) -> Result<File, String> {
+        let file: Option<File> = serde_saphyr::from_str(text).map_err(|e| without_quotes(&e.to_string()))?;
+        let file = file.unwrap_or_default();
+        let mut known = HashSet::new();
+        for token in &file.tokens {
+            let wrong = |what: &str| Err(format!("token '{}': {what}", token.name));
+            if token.name.trim().is_empty() {
+                return Err("a token has no name".to_owned());
+            }
+            if !known.insert(&token.name) {
+                return wrong("the name is there twice");
+            }
+            if token.scopes.is_empty() {
+                return wrong("it has no scopes; there are read, report and admin");
+            }
+            if token.expires.as_deref().is_some_and(|at| Micros::parse(at).is_err()) {
+                return wrong("'expires' is a time as 2027-01-31T00:00:00Z");
+            }
+        }
+        Ok(file)
+    }
+}
+
+/// The first line of a message: what follows it shows the text around the place.
+fn without_quotes(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The tokens that are taken.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens(HashMap<Digest, Token>);
+
+/// Why a token is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody knows it.
+    Unknown,
+    /// It is over.
+    Expired,
+}
+
+impl From<File> for Tokens {
+    fn from(file: File) -> Tokens {
+        Tokens(file.tokens.into_iter().map(|t| (t.sha256, t)).collect())
+    }
+}
+
+impl Tokens {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there is none, and so nobody gets in.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The token that was presented.
+    pub fn find(&self, presented: &str, now: Micros) -> Result<&Token, Refusal> {
+        // Looking up a hash tells nothing about the token by how long it takes.
+        let token = self.0.get(&Digest::of(presented)).ok_or(Refusal::Unknown)?;
+        if token.expired(now) { Err(Refusal::Expired) } else { Ok(token) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(scopes: &[Scope]) -> BTreeSet<Scope> {
+        scopes.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_hash_and_allows_what_its_scopes_say() {
+        let (text, token) = Token::create("grafana", all(&[Scope::Read]), None).unwrap();
+        let (root, admin) = Token::create("root", all(&[Scope::Admin]), None).unwrap();
+        assert!(text.starts_with(PREFIX) && text.len() == PREFIX.len() + 64);
+        let file = File { tokens: vec![token, admin] };
+        let written = serde_saphyr::to_string(&file).unwrap();
+        assert!(!written.contains(&text[PREFIX.len()..]), "{written}");
+        let tokens = Tokens::from(File::parse(&written).unwrap());
+        let found = tokens.find(&text, Micros(0)).unwrap();
+        assert_eq!((found.allows(Scope::Read), found.allows(Scope::Report)), (true, false));
+        assert!(tokens.find(&root, Micros(0)).unwrap().allows(Scope::Report));
+        assert_eq!(tokens.find("koh_00", Micros(0)), Err(Refusal::Unknown));
+    }
+
+    #[test]
+    fn a_token_is_refused_from_the_time_on_at_which_it_expires() {
+        let end = Micros::parse("2026-06-01T00:00:00Z").unwrap();
+        let (text, token) = Token::create("ci", all(&[Scope::Report]), Some(end)).unwrap();
+        let tokens = Tokens::from(File { tokens: vec![token] });
+        assert!(tokens.find(&text, end.plus(-1)).is_ok());
+        assert_eq!(tokens.find(&text, end), Err(Refusal::Expired));
+    }
+
+    #[test]
+    fn a_file_that_is_not_sound_is_refused_without_repeating_what_it_holds() {
+        let entry = |more: &str| format!("tokens: [{{name: a, scopes: [read], sha256: {}{more}}}]", "0".repeat(64));
+        assert!(File::parse(&entry("")).is_ok());
+        let said = |text: &str| File::parse(text).unwrap_err();
+        assert!(said(&entry(", expires: soon")).contains("expires"));
+        assert!(said(&entry("").replace("[read]", "[]")).contains("no scopes"));
+        assert!(said(&entry("").replace("name: a", "name: ''")).contains("no name"));
+        let twice = format!("tokens: [{0}, {0}]", entry("").trim_start_matches("tokens: [").trim_end_matches(']'));
+        assert!(said(&twice).contains("twice"), "{twice}");
+        let mistaken = said("tokens: [{name: a, scopes: [read], sha256: koh_secretsecret}]");
+        assert!(mistaken.contains("64 hexadecimal") && !mistaken.contains("secretsecret"), "{mistaken}");
+        assert!(File::parse("").unwrap().tokens.is_empty());
+    }
+}

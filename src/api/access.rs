@@ -1,0 +1,148 @@
+//! Asks every request for its token, by a table of what each route needs.
+//!
+//! Invariant: a route that no rule names needs `admin`, and a test that walks the OpenAPI document fails until it has a rule. What
+//! is refused learns nothing about what there is.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use super::problem::Problem;
+use crate::access::{Refusal, Scope};
+use crate::model::Micros;
+
+/// What a route needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing: probes, and the documents about the API itself.
+    Nothing,
+    /// A token with this scope.
+    Token(Scope),
+}
+
+const GET: &[&str] = &["GET", "HEAD"];
+const TELL: &[&str] = &["POST", "PUT"];
+const POST: &[&str] = &["POST"];
+
+/// Methods, the begin of a path, and what it needs; the first that fits.
+const RULES: &[(&[&str], &str, Need)] = &[
+    (GET, "/livez", Need::Nothing),
+    (GET, "/readyz", Need::Nothing),
+    (GET, "/openapi.json", Need::Nothing),
+    (GET, "/docs", Need::Nothing),
+    (GET, "/metrics", Need::Token(Scope::Read)),
+    (POST, "/deployment_state", Need::Token(Scope::Read)),
+    (POST, "/api/v1/sql", Need::Token(Scope::Read)),
+    (TELL, "/api/v1/rollouts/verifications", Need::Token(Scope::Report)),
+    (TELL, "/api/v1/ingest", Need::Token(Scope::Report)),
+    (GET, "/api/v1/", Need::Token(Scope::Read)),
+];
+
+/// What a request needs; `None` when no rule says.
+pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
+    if path == "/" {
+        return Some(Need::Nothing);
+    }
+    let fits =
+        |(methods, begin, _): &&(&[&str], &str, Need)| methods.contains(&method.as_str()) && path.starts_with(*begin);
+    RULES.iter().find(fits).map(|(.., need)| *need)
+}
+
+/// Lets a request pass that may.
+pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
+    match permit(&app, &request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => {
+            let unknown = problem.status() == StatusCode::UNAUTHORIZED;
+            let mut response = problem.into_response();
+            if unknown {
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"koh\""));
+            }
+            response
+        }
+    }
+}
+
+fn permit(app: &App, request: &Request) -> Result<(), Problem> {
+    let Some(tokens) = app.hub.tokens() else { return Ok(()) };
+    let scope = match need(request.method(), request.uri().path()) {
+        Some(Need::Nothing) => return Ok(()),
+        Some(Need::Token(scope)) => scope,
+        None => Scope::Admin,
+    };
+    let refused = |title: &str, detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", title, detail);
+    let Some(presented) = bearer(request.headers()) else {
+        return Err(refused(
+            "a token is needed",
+            "Send Authorization: Bearer TOKEN; koh token create makes one, and koh takes it from KOH_TOKEN or --token-file.",
+        ));
+    };
+    let token = tokens.find(presented, Micros::now()).map_err(|refusal| match refusal {
+        Refusal::Unknown => {
+            refused("the token is not known", "It is not in the hub's file of tokens, or not any more.")
+        }
+        Refusal::Expired => refused("the token has expired", "Ask for a new one: koh token create."),
+    })?;
+    tracing::debug!(target: "koh::access", token = token.name, "a token was presented");
+    if token.allows(scope) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "forbidden",
+        format!("the token lacks the scope '{}'", scope.as_str()),
+        "read is for questions, report for pushes and verifications, admin for everything.",
+    ))
+}
+
+/// The token of a request. The scheme is spelled in any case.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|t| !t.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_of_the_document_has_a_rule() {
+        let document: serde_json::Value = serde_json::from_str(&super::super::document()).unwrap();
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for method in operations.as_object().unwrap().keys().filter(|m| *m != "parameters") {
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                assert!(need(&method, path).is_some(), "{method} {path} has no rule in src/api/access.rs");
+            }
+        }
+    }
+
+    #[test]
+    fn what_tells_needs_another_scope_than_what_asks() {
+        let of = |method: Method, path: &str| need(&method, path);
+        assert_eq!(of(Method::POST, "/api/v1/ingest/hosts"), Some(Need::Token(Scope::Report)));
+        assert_eq!(of(Method::PUT, "/api/v1/ingest"), Some(Need::Token(Scope::Report)));
+        assert_eq!(of(Method::POST, "/api/v1/rollouts/verifications"), Some(Need::Token(Scope::Report)));
+        assert_eq!(of(Method::GET, "/api/v1/rollouts/verifications"), Some(Need::Token(Scope::Read)));
+        assert_eq!(of(Method::POST, "/api/v1/sql"), Some(Need::Token(Scope::Read)));
+        assert_eq!(of(Method::HEAD, "/api/v1/hosts"), Some(Need::Token(Scope::Read)));
+        assert_eq!(of(Method::GET, "/livez"), Some(Need::Nothing));
+        assert_eq!(of(Method::DELETE, "/api/v1/hosts"), None);
+    }
+
+    #[test]
+    fn a_bearer_token_is_found_in_any_spelling_of_the_scheme() {
+        let of = |value: &str| {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap())]);
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(of("Bearer x"), Some("x".to_owned()));
+        assert_eq!(of("bearer  x "), Some("x".to_owned()));
+        for none in ["Basic x", "Bearer ", "Bearer", "x"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `koh token`: makes, lists and revokes the tokens of a file.
+//!
+//! Invariant: a token's text is printed once, when it is made, and is nowhere after that; the file is replaced as a whole and
+//! readable for its owner only.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::access::{File, Scope, Token};
+use crate::model::Micros;
+
+/// Options of `koh token`.
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    #[command(subcommand)]
+    command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token: its text goes to standard output, once; its entry into the file.
+    Create {
+        /// Who will use it; shown in logs.
+        #[arg(long, env = "KOH_TOKEN_NAME", value_name = "NAME")]
+        name: String,
+        /// What it allows: read, report or admin; several with commas.
+        #[arg(long, env = "KOH_TOKEN_SCOPES", value_name = "SCOPES", value_delimiter = ',', required = true)]
+        scopes: Vec<ScopeWord>,
+        /// It expires after this long; never when not given.
+        #[arg(long, env = "KOH_TOKEN_EXPIRES_IN", value_name = "SPAN", value_parser = crate::model::span)]
+        expires_in: Option<Duration>,
+        /// The file of tokens, made when absent; without it the entry is printed after the token.
+        #[arg(long, env = "KOH_TOKENS", value_name = "FILE")]
+        tokens: Option<PathBuf>,
+    },
+    /// List the tokens of a file.
+    List {
+        /// The file of tokens.
+        #[arg(long, env = "KOH_TOKENS", value_name = "FILE")]
+        tokens: PathBuf,
+    },
+    /// Take a token out of a file; a hub that runs notices within seconds.
+    Revoke {
+        /// Its name.
+        #[arg(long, env = "KOH_TOKEN_NAME", value_name = "NAME")]
+        name: String,
+        /// The file of tokens.
+        #[arg(long, env = "KOH_TOKENS", value_name = "FILE")]
+        tokens: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScopeWord {
+    Read,
+    Report,
+    Admin,
+}
+
+impl TokenArgs {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            TokenCommand::Create { name, scopes, expires_in, tokens } => {
+                create(&name, &scopes, expires_in, tokens.as_deref())?
+            }
+            TokenCommand::List { tokens } => list(&tokens)?,
+            TokenCommand::Revoke { name, tokens } => revoke(&name, &tokens)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn create(name: &str, scopes: &[ScopeWord], expires_in: Option<Duration>, path: Option<&Path>) -> anyhow::Result<()> {
+    let scopes: BTreeSet<Scope> = scopes
+        .iter()
+        .map(|word| match word {
+            ScopeWord::Read => Scope::Read,
+            ScopeWord::Report => Scope::Report,
+            ScopeWord::Admin => Scope::Admin,
+        })
+        .collect();
+    let expires = expires_in.map(|span| Micros::now().plus(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)));
+    let (text, token) = Token::create(name, scopes, expires).context("no randomness to be had")?;
+    let Some(path) = path else {
+        let entry = serde_saphyr::to_string(&File { tokens: vec![token] })?;
+        println!("{text}");
+        eprint!("# for the file that koh serve --tokens names:\n{entry}");
+        return Ok(());
+    };
+    let mut file = if path.exists() { read(path)? } else { File::default() };
+    if file.tokens.iter().any(|t| t.name == name) {
+        bail!("{}: there is a token '{name}' already; revoke it first, or choose another name", path.display());
+    }
+    file.tokens.push(token);
+    write(path, &file)?;
+    println!("{text}");
+    Ok(())
+}
+
+fn list(path: &Path) -> anyhow::Result<()> {
+    let file = read(path)?;
+    if file.tokens.is_empty() {
+        println!("no tokens: nobody gets in");
+    }
+    for token in file.tokens {
+        let scopes: Vec<&str> = token.scopes.iter().map(|s| s.as_str()).collect();
+        let state = match &token.expires {
+            Some(at) if token.expired(Micros::now()) => format!("expired {at}"),
+            Some(at) => format!("expires {at}"),
+            None => "does not expire".to_owned(),
+        };
+        println!("{}\t{}\t{state}", token.name, scopes.join(","));
+    }
+    Ok(())
+}
+
+fn revoke(name: &str, path: &Path) -> anyhow::Result<()> {
+    let mut file = read(path)?;
+    let before = file.tokens.len();
+    file.tokens.retain(|t| t.name != name);
+    if file.tokens.len() == before {
+        bail!("{}: there is no token '{name}'; koh token list shows those there are", path.display());
+    }
+    write(path, &file)
+}
+
+fn read(path: &Path) -> anyhow::Result<File> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    File::parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
+}
+
+fn write(path: &Path, file: &File) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A temporary file is readable for its owner only, and so is what it becomes.
+    let mut beside =
+        tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
+    beside.write_all(serde_saphyr::to_string(file)?.as_bytes())?;
+    beside.as_file().sync_all()?;
+    beside.persist(path).with_context(|| format!("cannot replace {}", path.display()))?;
+    Ok(())
+}
