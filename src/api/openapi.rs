@@ -17,6 +17,8 @@ use super::ingest::{Push, Taken};
 use super::problem::ProblemBody;
 use super::resource::{Kind, Resource, Span};
 use super::rows::{PAGE, PAGE_MAX, VIEW, VIEW_MAX};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+
 use crate::snapshot::schema::{Kind as ColumnKind, TableSchema};
 
 /// The frame of the document; paths come from the routes.
@@ -29,6 +31,9 @@ milliseconds; absence is null; every error is a problem document (RFC 9457) whos
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(ProblemBody)),
+    // A hub without tokens asks for none.
+    security((), ("bearer" = [])),
+    modifiers(&Bearer),
     tags(
         (name = "ingest", description = "Push: what should run, what does run, who exists."),
         (name = "rollouts", description = "The gate: is my commit live everywhere?"),
@@ -40,6 +45,19 @@ milliseconds; absence is null; every error is a problem document (RFC 9457) whos
     )
 )]
 pub(super) struct Frame;
+
+/// Says how a token is presented.
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "A token of koh token create. Pushes and verifications need the scope report, everything else read.",
+        ));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));
+    }
+}
 
 /// How a resource is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
