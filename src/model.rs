@@ -4,6 +4,7 @@
 //! [`Fact`] (one normal form), and the ledger and the state only ever see facts.
 
 mod fact;
+mod nearest;
 mod observation;
 mod receipts;
 mod selector;
@@ -15,6 +16,7 @@ pub use fact::{
     Body, CarrierKey, Clock, Declaration, Endpoint, Expectation, Fact, HostDeclaration, Liveness, LivenessChange,
     Report, Sighting,
 };
+pub use nearest::nearest;
 pub use observation::{
     Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, RequirementSaid, ResourceKind, Said,
     SelectorSaid, SightingSaid, VerificationSaid, When,

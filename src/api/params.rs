@@ -10,7 +10,7 @@ use axum::http::Uri;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
-use crate::model::Micros;
+use crate::model::{Micros, nearest};
 use crate::normalize::NAME_LIMIT;
 
 /// The values that stand for "everything".
@@ -48,10 +48,13 @@ impl Params {
     pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
         match self.pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(()),
-            Some((name, _)) => Err(Problem::parameter(
-                format!("unknown parameter '{name}'"),
-                format!("Known here: {}.", known.join(", ")),
-            )),
+            Some((name, _)) => {
+                let hint = nearest(name, known).map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
+                Err(Problem::parameter(
+                    format!("unknown parameter '{name}'"),
+                    format!("{hint}Known here: {}.", known.join(", ")),
+                ))
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 use datafusion::common::{DataFusionError, SchemaError};
 
 use super::functions::LEFT_OUT;
+use crate::model::nearest;
 
 /// What kind of failure it was; handlers turn it into a status code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -266,32 +267,6 @@ fn listing(what: &str, names: &[String]) -> String {
         0 => format!("{what}: {shown}."),
         n => format!("{what}: {shown} and {n} more."),
     }
-}
-
-/// The name most like `wanted`, if any is near.
-fn nearest<'a>(wanted: &str, names: &'a [String]) -> Option<&'a String> {
-    let wanted: Vec<char> = wanted.to_lowercase().chars().take(64).collect();
-    names
-        .iter()
-        .map(|name| (edits(&wanted, &name.to_lowercase().chars().take(64).collect::<Vec<_>>()), name))
-        .filter(|(edits, _)| *edits <= wanted.len() / 3 + 1)
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, name)| name)
-}
-
-/// Levenshtein distance.
-fn edits(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replace = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
