@@ -57,6 +57,12 @@ impl Freeze {
 
     fn read(&self) -> Result<Window, String> {
         if self.days.is_empty() {
+            if !["", "UTC"].contains(&self.timezone.as_str()) {
+                return Err(format!(
+                    "freeze: 'timezone' goes with days; an instant has an offset of its own, as {}+01:00",
+                    self.from.trim_end_matches('Z')
+                ));
+            }
             let instant = |what: &str, text: &str| {
                 Micros::parse(text).map_err(|_| {
                     format!("freeze: '{what}' is an instant, as 2026-12-20T00:00:00Z (or, with days, a time of day), not '{text}'")
@@ -172,6 +178,8 @@ mod tests {
         assert!(said(Freeze { timezone: "Mars/Base".into(), ..weekend() }).contains("Europe/Berlin"));
         assert!(said(Freeze { from: "4 pm".into(), ..weekend() }).contains("time of day"));
         assert!(said(Freeze { from: "16:00".into(), to: "17:00".into(), ..Freeze::default() }).contains("instant"));
+        let zoned = Freeze { from: "2026-12-20T00:00:00Z".into(), days: Vec::new(), ..weekend() };
+        assert!(said(zoned).contains("'timezone' goes with days"));
         let backwards =
             Freeze { from: "2027-01-02T00:00:00Z".into(), to: "2026-01-02T00:00:00Z".into(), ..Freeze::default() };
         assert!(said(backwards).contains("not later"));

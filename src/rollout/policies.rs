@@ -4,12 +4,15 @@
 //! complete and sound file is taken.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::policy::{Clauses, Policy};
+use crate::model::nearest;
+use crate::normalize::NAME_LIMIT;
 
 /// The targets a policy is for; a list that is absent means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,20 +60,17 @@ pub struct Policies(Vec<NamedPolicy>);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
-    policies: Vec<Entry>,
+    policies: Option<Vec<Entry>>,
 }
 
-// `deny_unknown_fields` and `flatten` do not go together, so what is left over is looked at by hand.
 #[derive(Deserialize)]
 struct Entry {
     name: String,
     #[serde(default, rename = "for")]
     scope: Option<Scope>,
+    /// Not read yet, so that an error can name the clause.
     #[serde(flatten)]
-    clauses: Clauses,
-    #[serde(flatten)]
-    rest: std::collections::BTreeMap<String, serde_json::Value>,
+    clauses: BTreeMap<String, Value>,
 }
 
 const CLAUSES: [&str; 12] = [
@@ -91,26 +91,27 @@ const CLAUSES: [&str; 12] = [
 impl Policies {
     /// Reads a file (YAML or JSON); the error says what is wrong and where.
     pub fn parse(text: &str) -> Result<Policies, String> {
-        let file: Option<File> = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
-        let entries = file.map(|f| f.policies).unwrap_or_default();
+        let file: Option<File> = serde_saphyr::from_str(text).map_err(|e| e.without_snippet().to_string())?;
+        let entries = file.and_then(|f| f.policies).unwrap_or_default();
         let mut known = HashSet::new();
         let policies = entries.into_iter().map(|e| {
-            let wrong = |what: String| format!("policy '{}': {what}", e.name);
-            if e.name.trim().is_empty() {
+            let (name, scope) = (e.name, e.scope);
+            if name.trim().is_empty() {
                 return Err("a policy has no name".to_owned());
             }
-            if !known.insert(e.name.clone()) {
+            // Otherwise no question could name it.
+            if name.trim() != name || name.len() > NAME_LIMIT || name.chars().any(char::is_control) {
+                return Err(format!(
+                    "policy {name:?}: a name is one line without blanks around it, of {NAME_LIMIT} bytes at most"
+                ));
+            }
+            let wrong = |what: String| format!("policy '{name}': {what}");
+            if !known.insert(name.clone()) {
                 return Err(wrong("the name is there twice".to_owned()));
             }
-            if let Some(unknown) = e.rest.keys().find(|k| !CLAUSES.contains(&k.as_str())) {
-                return Err(wrong(format!("there is no clause '{unknown}'; there are {}", CLAUSES.join(", "))));
-            }
-            if let Some(fault) = e.clauses.fault() {
-                return Err(wrong(fault));
-            }
-            let mut policy = Policy { name: e.name.clone(), ..Policy::default() };
-            e.clauses.apply(&mut policy);
-            Ok(NamedPolicy { policy, scope: e.scope })
+            let mut policy = Policy { name: name.clone(), ..Policy::default() };
+            clauses(e.clauses).map_err(wrong)?.apply(&mut policy);
+            Ok(NamedPolicy { policy, scope })
         });
         policies.collect::<Result<_, _>>().map(Policies)
     }
@@ -130,6 +131,20 @@ impl Policies {
         let found = self.0.iter().find(|p| p.scope.as_ref().is_some_and(|s| s.means(target)));
         found.map(|p| Cow::Borrowed(&p.policy)).or_else(|| self.named("default")).unwrap_or_default()
     }
+}
+
+/// Reads the clauses of a policy.
+fn clauses(written: BTreeMap<String, Value>) -> Result<Clauses, String> {
+    for (clause, value) in &written {
+        if !CLAUSES.contains(&clause.as_str()) {
+            let hint = nearest(clause, &CLAUSES).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+            return Err(format!("there is no clause '{clause}'; {hint}there are {}", CLAUSES.join(", ")));
+        }
+        Clauses::deserialize(Value::from_iter([(clause.clone(), value.clone())]))
+            .map_err(|why| format!("{clause}: {why}"))?;
+    }
+    let clauses = Clauses::deserialize(Value::from_iter(written)).map_err(|why| why.to_string())?;
+    clauses.fault().map_or(Ok(clauses), Err)
 }
 
 /// By which policy each target of a question is judged.
@@ -207,13 +222,27 @@ policies:
     #[test]
     fn a_file_that_is_not_sound_is_refused_with_a_sentence() {
         let said = |text: &str| Policies::parse(text).unwrap_err();
-        assert!(said("policies: [{name: a, min_sucess: 1}]").contains("no clause 'min_sucess'"));
+        assert!(
+            said("policies: [{name: a, min_sucess: 1}]").contains("no clause 'min_sucess'; did you mean min_success?")
+        );
+        for wrong in ["min_hosts: many", "max_failures: -1", "after: stage", "silent: maybe", "hosts: {ring: '0'}"] {
+            let clause = wrong.split(':').next().unwrap();
+            let why = said(&format!("policies:\n  - name: a\n    soak: 1m\n    {wrong}\n"));
+            assert!(why.starts_with(&format!("policy 'a': {clause}: ")), "{why}");
+        }
+        for wrong in ["after: ['*']", "after: [dev, '']", "verifications: [' ']"] {
+            assert!(said(&format!("policies: [{{name: a, {wrong}}}]")).contains("lists names"), "{wrong}");
+        }
+        assert!(said("policies: [{name: ' a '}]").contains("blanks around it"));
+        assert!(said("policies: [{name: \"a\\tb\"}]").contains("one line"));
         assert!(said("policies: [{name: a}, {name: a}]").contains("twice"));
         assert!(said("policies: [{name: ''}]").contains("no name"));
         assert!(said("policies: [{name: a, min_success_percent: 101}]").contains("from 0 to 100"));
         assert!(said("policies: [{name: a, soak: soon}]").contains("span of time"));
         assert!(said("policies: [{name: a, for: {enviroment: [x]}}]").contains("enviroment"));
         assert!(said("policys: []").contains("policys"));
-        assert_eq!(Policies::parse("").unwrap(), Policies::default());
+        for none in ["", "policies:\n# none yet\n", "policies: []", "{}"] {
+            assert_eq!(Policies::parse(none).unwrap(), Policies::default(), "{none}");
+        }
     }
 }

@@ -88,7 +88,7 @@ impl Default for Policy {
 
 /// Clauses as they are named in a file or in a question; what is `None` stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Clauses {
     /// See [`Policy`].
     pub min_success_percent: Option<f64>,
@@ -150,6 +150,11 @@ impl Clauses {
             && !(0.0..=100.0).contains(&percent)
         {
             return Some(format!("min_success_percent is a number from 0 to 100, not {percent}"));
+        }
+        for (clause, names) in [("verifications", &self.verifications), ("after", &self.after)] {
+            if let Some(none) = names.iter().flatten().find(|name| ["", "*"].contains(&name.trim())) {
+                return Some(format!("{clause} lists names, and '{none}' is none"));
+            }
         }
         self.freeze.iter().flatten().find_map(Freeze::fault)
     }

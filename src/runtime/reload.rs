@@ -2,6 +2,7 @@
 //!
 //! Invariant: a file that is not sound is refused at the start; later it changes nothing, and the log says why once.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,13 +50,14 @@ impl<T: Send + 'static> Kind<T> {
 }
 
 fn read<T>(path: &Path, parse: fn(&str) -> Result<T, String>) -> Result<(String, T), String> {
-    let named = |why: String| format!("{}: {why}", path.display());
-    let length = std::fs::metadata(path).map_err(|e| named(e.to_string()))?.len();
-    if length > FILE_MAX {
-        return Err(named(format!("{length} bytes; such a file has at most {FILE_MAX}")));
+    let of_file = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
+    if read.map_err(|e| of_file(&e))? as u64 > FILE_MAX {
+        return Err(of_file(&format_args!("such a file has at most {FILE_MAX} bytes")));
     }
-    let text = std::fs::read_to_string(path).map_err(|e| named(e.to_string()))?;
-    let content = parse(&text).map_err(named)?;
+    let text = String::from_utf8(bytes).map_err(|e| of_file(&e.utf8_error()))?;
+    let content = parse(&text).map_err(|e| of_file(&e))?;
     Ok((text, content))
 }
 
@@ -78,7 +80,7 @@ async fn follow<T: Send + 'static>(hub: Arc<Hub>, kind: Kind<T>, path: PathBuf, 
             }
             Err(why) if why == complained => {}
             Err(why) => {
-                tracing::error!(why, "the {what} stay what they were: {why}");
+                tracing::error!("the {what} stay what they were: {why}");
                 complained = why;
             }
         }
