@@ -38,6 +38,10 @@ pub(super) const KNOWN: [&str; 26] = [
     "min_seq",
 ];
 
+/// What has a meaning in a query, or might have; the unreserved characters of RFC 3986 have none.
+const ESCAPED: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A question that can be put to the state.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
@@ -76,8 +80,7 @@ fn text(params: &Params) -> String {
     let mut pairs: Vec<&(String, String)> = params.pairs().iter().filter(asked).collect();
     pairs.sort();
     pairs.dedup();
-    let escaped =
-        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let escaped = |text: &str| percent_encoding::utf8_percent_encode(text, ESCAPED).to_string();
     pairs.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect::<Vec<_>>().join("&")
 }
 
@@ -189,9 +192,22 @@ fn clauses(params: &Params) -> Result<Clauses, Problem> {
         soak: span("soak")?,
         hosts: hosts(params)?,
         freeze: None,
-        verifications: params.list("verifications")?,
-        after: params.list("after")?,
+        verifications: names(params, "verifications")?,
+        after: names(params, "after")?,
     })
+}
+
+/// What a clause lists. Where a filter means all by a star, a clause would not be there, and the gate would stand open.
+fn names(params: &Params, clause: &str) -> Result<Option<Vec<String>>, Problem> {
+    let names = params.list(clause)?;
+    let given = params.pairs().iter().find(|(name, value)| name == clause && !value.trim().is_empty());
+    match given {
+        Some((_, value)) if names.is_none() => Err(Problem::parameter(
+            format!("'{clause}' lists names, and '{value}' is none"),
+            format!("As in {clause}=one,other; leave it out where the policy's own are meant."),
+        )),
+        _ => Ok(names),
+    }
 }
 
 /// Which hosts count.
@@ -254,9 +270,19 @@ mod tests {
         let clauses_read = clauses(&params(good)).unwrap();
         assert_eq!(clauses_read.soak, Some(300_000_000));
         assert_eq!(clauses_read.hosts.unwrap()["ring"].len(), 2);
-        for bad in
-            ["silent=maybe", "min_success_percent=101", "max_failures=-1", "stall_after=soon", "label=gold", "soak=x"]
-        {
+        for bad in [
+            "after=*",
+            "after=dev,*",
+            "after=%5B%5D",
+            "after=,",
+            "verifications=All",
+            "silent=maybe",
+            "min_success_percent=101",
+            "max_failures=-1",
+            "stall_after=soon",
+            "label=gold",
+            "soak=x",
+        ] {
             assert!(clauses(&params(bad)).is_err(), "{bad}");
         }
     }

@@ -55,10 +55,10 @@ pub(super) struct Place {
 #[command(next_help_heading = "Policy")]
 struct Policy {
     /// A policy that the hub knows by name; the options below change single clauses of it.
-    #[arg(long, env = "KOH_POLICY", value_name = "NAME")]
+    #[arg(long, env = "KOH_POLICY", value_name = "NAME", value_parser = name)]
     policy: Option<String>,
     /// So many percent of the reconcilers must succeed.
-    #[arg(long, env = "KOH_MIN_SUCCESS_PERCENT", value_name = "PERCENT")]
+    #[arg(long, env = "KOH_MIN_SUCCESS_PERCENT", value_name = "PERCENT", value_parser = percent)]
     min_success_percent: Option<f64>,
     /// At least so many reconcilers must succeed.
     #[arg(long, env = "KOH_MIN_SUCCESS", value_name = "N")]
@@ -82,10 +82,10 @@ struct Policy {
     #[arg(long, env = "KOH_SOAK", value_name = "SPAN", value_parser = span)]
     soak: Option<String>,
     /// Verifications that must have passed.
-    #[arg(long, env = "KOH_VERIFICATIONS", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, env = "KOH_VERIFICATIONS", value_name = "NAME", value_delimiter = ',', value_parser = name)]
     verifications: Vec<String>,
     /// Environments in which the same source commit must be complete first.
-    #[arg(long, env = "KOH_AFTER", value_name = "ENVIRONMENT", value_delimiter = ',')]
+    #[arg(long, env = "KOH_AFTER", value_name = "ENVIRONMENT", value_delimiter = ',', value_parser = name)]
     after: Vec<String>,
     /// Count hosts of these rings only.
     #[arg(long, env = "KOH_RING", value_name = "NAME", value_delimiter = ',')]
@@ -104,6 +104,20 @@ struct Policy {
 /// A span, kept as it was written: the hub reads the same spelling.
 fn span(text: &str) -> Result<String, String> {
     crate::model::span(text).map(|_| text.to_owned())
+}
+
+/// A name without which a clause would silently not be there: `--after "$BEFORE"` in a script that knows no `BEFORE`.
+fn name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty: leave it out, or write a name".to_owned()),
+        "*" => Err("write the names; a star is none".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    percent.ok_or_else(|| "write a number from 0 to 100".to_owned())
 }
 
 fn label(text: &str) -> Result<String, String> {
@@ -193,6 +207,13 @@ mod tests {
             "--version 1 --soak soon",
             "--version 1 --silent maybe",
             "--version 1 --label x",
+            "--version 1 --after=",
+            "--version 1 --after=dev,*",
+            "--version 1 --verifications=",
+            "--version 1 --policy=",
+            "--version 1 --min-success-percent=nan",
+            "--version 1 --min-success-percent=inf",
+            "--version 1 --min-success-percent=100.1",
         ] {
             assert_eq!(asked(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }
