@@ -29,6 +29,9 @@ pub const MAX_WAITERS: usize = 10_000;
 /// The least time between two rounds.
 const ROUND: Duration = Duration::from_millis(250);
 
+/// When those whose stream of events broke come back.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// What is waited for.
 #[derive(Clone, Debug)]
 pub struct Topic {
@@ -45,8 +48,10 @@ pub struct Topic {
 /// An answer that waiters share.
 #[derive(Debug)]
 pub struct Heard {
-    /// The answer as JSON.
+    /// The answer as JSON, a part of the event.
     pub body: Bytes,
+    /// The answer as a server-sent event: the same bytes for everybody, however many read slowly.
+    pub event: Bytes,
     /// Its verdict.
     pub verdict: Verdict,
     /// Whether there is anything to wait for.
@@ -268,12 +273,16 @@ fn ask(hub: &Hub, topic: &Topic) -> (Answer, Depends) {
 }
 
 fn heard(mut answer: Answer) -> Heard {
-    let body = Bytes::from(serde_json::to_vec(&answer).unwrap_or_default());
+    let body = serde_json::to_vec(&answer).unwrap_or_default();
     let (verdict, is_final) = (answer.verdict, answer.is_final);
     // What a heartbeat changes is no news.
     answer.as_of.clear();
     answer.freshness = Freshness { heard: 0, of: 0, within_seconds: 0, oldest_reported_at: None, text: String::new() };
     answer.hosts.iter_mut().for_each(|h| h.reported_at = None);
     let said = serde_json::to_vec(&answer).unwrap_or_default();
-    Heard { body, verdict, is_final, id: format!("{:032x}", twox_hash::XxHash3_128::oneshot(&said)) }
+    let id = format!("{:032x}", twox_hash::XxHash3_128::oneshot(&said));
+    // JSON holds no line break, so it is one line of data.
+    let head = format!("id: {id}\nevent: answer\nretry: {}\ndata: ", RETRY.as_millis());
+    let event = Bytes::from([head.as_bytes(), &body, b"\n\n"].concat());
+    Heard { body: event.slice(head.len()..head.len() + body.len()), event, verdict, is_final, id }
 }

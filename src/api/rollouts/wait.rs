@@ -6,10 +6,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
 
@@ -25,8 +24,6 @@ use crate::runtime::{Topic, Waiter};
 const WAIT_MAX: Duration = Duration::from_secs(600);
 /// How often a stream on which nothing happens shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// When clients whose stream broke come back.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// How long somebody waits.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +59,7 @@ fn topic(ask: Ask) -> Topic {
     Topic { text: ask.text, question: ask.question, rules: ask.rules, links }
 }
 
-fn answered(body: axum::body::Bytes) -> Response {
+fn answered(body: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
 }
 
@@ -119,34 +116,39 @@ pub(super) async fn events(State(app): State<App>, uri: Uri, headers: HeaderMap)
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let stream = follow(waiter, seen, app.hub.stopping().clone());
-    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    let headers = [
+        (header::CONTENT_TYPE.as_str(), "text/event-stream"),
+        (header::CACHE_CONTROL.as_str(), "no-cache"),
+        // What some proxies would otherwise hold back until there is more of it.
+        ("x-accel-buffering", "no"),
+    ];
+    Ok((headers, Body::from_stream(stream)).into_response())
 }
 
 fn follow(
     waiter: Waiter,
     seen: Option<String>,
     stopping: tokio_util::sync::CancellationToken,
-) -> impl Stream<Item = Result<Event, Infallible>> {
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::unfold((waiter, seen, false), move |(mut waiter, seen, over)| {
         let stopping = stopping.clone();
         async move {
             if over {
                 return None;
             }
-            let now = loop {
+            loop {
                 let now = waiter.current();
                 if seen.as_deref() != Some(&now.id) {
-                    break now;
+                    return Some((Ok(now.event.clone()), (waiter, Some(now.id.clone()), now.is_final)));
                 }
                 tokio::select! {
                     () = stopping.cancelled() => return None,
                     () = waiter.changed() => {}
+                    () = tokio::time::sleep(KEEP_ALIVE) => {
+                        return Some((Ok(Bytes::from_static(b":\n\n")), (waiter, seen, false)));
+                    }
                 }
-            };
-            let event = Event::default().id(&now.id).event("answer").retry(RETRY);
-            // JSON holds no line break, so this is one line of data.
-            let event = event.data(String::from_utf8_lossy(&now.body));
-            Some((Ok(event), (waiter, Some(now.id.clone()), now.is_final)))
+            }
         }
     })
 }
