@@ -10,6 +10,7 @@ mod foreign;
 mod logging;
 mod open_files;
 mod rollout;
+mod say;
 mod serve;
 mod sql;
 mod table;
@@ -61,13 +62,10 @@ pub fn main() -> ExitCode {
         Command::Token(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Crds => crds::print(),
-        Command::Openapi => {
-            print!("{}", crate::api::document());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Openapi => say::out(crate::api::document()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("koh: {error:#}");
+        say::note(format_args!("koh: {error:#}"));
         ExitCode::FAILURE
     })
 }

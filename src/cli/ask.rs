@@ -32,7 +32,16 @@ impl HubArgs {
     /// The address of a path of this hub, with query parameters.
     pub(super) fn at(&self, path: &str, query: &[(impl AsRef<str>, String)]) -> anyhow::Result<reqwest::Url> {
         let text = format!("{}{path}", self.url.trim_end_matches('/'));
-        reqwest::Url::parse_with_params(&text, query).with_context(|| format!("--url {}: not an address", self.url))
+        reqwest::Url::parse_with_params(&text, query)
+            .context("--url is not an address; write it as http://127.0.0.1:8080")
+    }
+
+    /// The address as it may stand in a log: without a password.
+    pub(super) fn shown(&self) -> String {
+        let Ok(mut url) = reqwest::Url::parse(&self.url) else { return "this address".to_owned() };
+        // An address that can hold no user and no password is one without them.
+        let _ = url.set_username("").and_then(|()| url.set_password(None));
+        url.as_str().trim_end_matches('/').to_owned()
     }
 
     pub(super) fn client(&self) -> anyhow::Result<reqwest::Client> {
@@ -57,7 +66,7 @@ impl HubArgs {
 
     /// Sends a request and insists on success.
     pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
-        let response = request.send().await.with_context(|| format!("cannot reach the hub at {}", self.url))?;
+        let response = request.send().await.with_context(|| format!("cannot reach the hub at {}", self.shown()))?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 }

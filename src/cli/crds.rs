@@ -4,11 +4,12 @@
 
 use std::process::ExitCode;
 
+use crate::cli::say;
 use crate::sources::kubernetes::crds;
 
 pub(super) fn print() -> anyhow::Result<ExitCode> {
     for definition in crds::all() {
-        print!("---\n{}", crds::yaml(&definition)?);
+        say::out(format_args!("---\n{}", crds::yaml(&definition)?))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 
 use super::ask::{self, HubArgs};
-use super::table;
+use super::{say, table};
 use crate::model::Micros;
 use crate::query::Format;
 use crate::runtime::FileAnswer;
@@ -54,7 +54,7 @@ impl SqlArgs {
             Some(directory) => {
                 let format = if output == Output::Csv { Format::Csv } else { Format::Json };
                 let FileAnswer { bytes, as_of } = crate::runtime::sql_over_files(&directory, sql, format)?;
-                eprintln!("{}", freshness(as_of, Micros::now()));
+                say::note(freshness(as_of, Micros::now()));
                 String::from_utf8(bytes).context("the answer is not UTF-8")?
             }
             None => ask::block_on(over_http(&hub, sql, if output == Output::Csv { "csv" } else { "json" }))?,
@@ -79,10 +79,10 @@ fn show(text: &str, output: Output) -> anyhow::Result<()> {
             let rows: Vec<Row> = serde_json::from_str(text).context("the hub's answer is not an array of rows")?;
             let columns = rows.first().map(|r| r.columns.clone()).unwrap_or_default();
             let rows: Vec<Map<String, Value>> = rows.into_iter().map(|r| r.values).collect();
-            print!("{}", table::draw(&columns, &rows));
+            say::out(table::draw(&columns, &rows))?;
         }
-        Output::Json => println!("{text}"),
-        Output::Csv => print!("{}", unix_lines(text)),
+        Output::Json => say::out(format_args!("{text}\n"))?,
+        Output::Csv => say::out(unix_lines(text))?,
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod api_questions;
 mod api_rows;
 mod api_verifications;
 mod demo;
+mod gate_bad_input;
 mod gate_policies;
 mod gate_waits;
 mod github_action;

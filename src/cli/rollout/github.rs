@@ -8,6 +8,7 @@ use std::io::Write as _;
 use super::answer::{Answer, Verdict};
 use super::report::Report;
 use super::text;
+use crate::cli::say;
 
 /// Writes to the files that GitHub names, where it does.
 pub(super) fn tell(report: &Report) {
@@ -20,7 +21,7 @@ fn append(variable: &str, text: impl FnOnce() -> String) {
     let Some(path) = std::env::var_os(variable).filter(|path| !path.is_empty()) else { return };
     let file = std::fs::OpenOptions::new().append(true).create(true).open(&path);
     if let Err(error) = file.and_then(|mut file| file.write_all(text().as_bytes())) {
-        eprintln!("koh: warning: {variable} cannot be written: {error}");
+        say::note(format_args!("koh: warning: {variable} cannot be written: {error}"));
     }
 }
 

@@ -12,11 +12,14 @@ use serde_json::{Map, Value};
 
 use super::question::{self, Place};
 use super::{HubArgs, ask};
-use crate::cli::{foreign, table};
+use crate::cli::{foreign, say, table};
 use crate::model::Micros;
 
 /// The most rows that the hub gives at once.
 const ROWS_MAX: &str = "20000";
+/// What is said where there are none.
+const NONE: &str =
+    "No rollouts: nothing was assigned that matches, or the hub has heard of no deployment descriptor yet.\n";
 /// The columns of the table.
 const COLUMNS: [&str; 9] = [
     "started_at",
@@ -75,13 +78,9 @@ impl ListArgs {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let rows = newest(ask::block_on(self.ask())?, self.since.map(before_now), self.limit);
         match self.output {
-            Output::Json => println!("{}", foreign::clean_json(&serde_json::to_string(&rows)?)),
-            Output::Table if rows.is_empty() => {
-                println!(
-                    "No rollouts: nothing was assigned that matches, or the hub has heard of no deployment descriptor yet."
-                );
-            }
-            Output::Table => print!("{}", table::draw(&COLUMNS.map(str::to_owned), &rows)),
+            Output::Json => say::out(foreign::clean_json(&serde_json::to_string(&rows)?) + "\n")?,
+            Output::Table if rows.is_empty() => say::out(NONE)?,
+            Output::Table => say::out(table::draw(&COLUMNS.map(str::to_owned), &rows))?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -92,17 +91,17 @@ impl ListArgs {
         query.extend(self.since.map(|since| ("from".to_owned(), before_now(since))));
         let response = self.hub.send(self.hub.client()?.get(self.hub.at("/api/v1/rollouts", &query)?)).await?;
         if response.headers().contains_key("x-kalypso-truncated") {
-            eprintln!(
+            say::note(format_args!(
                 "koh: warning: more than {ROWS_MAX} rollouts match, and not all of them were compared; filter by environment or workload"
-            );
+            ));
         }
         response.json().await.context("the hub's answer is not an array of rows")
     }
 }
 
-/// The time so long ago, spelled as the hub spells times.
+/// The time so long ago, spelled as the hub spells times; it knows none before 1970.
 fn before_now(since: Duration) -> String {
-    Micros::now().plus(-i64::try_from(since.as_micros()).unwrap_or(i64::MAX)).to_string()
+    Micros::now().plus(-i64::try_from(since.as_micros()).unwrap_or(i64::MAX)).max(Micros(0)).to_string()
 }
 
 /// The newest rows. The hub orders by name, and its time range holds whatever has not ended.

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::answer::Answer;
 use super::text;
 use super::wait::Seen;
+use crate::cli::say;
 
 /// At most one set of lines in this time: the rollout of a large fleet changes its answer several times a second.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -44,7 +45,10 @@ impl Screen {
             Screen::Bars(bars) => bars.draw(seen),
             Screen::Lines(told) => {
                 let time = jiff::Timestamp::now().strftime("%H:%M:%SZ");
-                lines.iter().filter(|line| !told.contains(line)).for_each(|line| eprintln!("{time} {line}"));
+                lines
+                    .iter()
+                    .filter(|line| !told.contains(line))
+                    .for_each(|line| say::note(format_args!("{time} {line}")));
                 lines.clone_into(told);
             }
         }

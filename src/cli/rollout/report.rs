@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use super::answer::Answer;
 use super::{github, junit, text};
+use crate::cli::say;
 
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,15 +73,18 @@ impl Report {
     /// Tells everybody.
     pub(super) fn publish(&self, output: Output) -> ExitCode {
         match (&self.ending, self.outcome()) {
-            (_, Err(why)) => eprintln!("koh: {why}"),
-            (Ending::GaveUp(why), _) => eprintln!("koh: {why}"),
+            (_, Err(why)) => say::note(format_args!("koh: {why}")),
+            (Ending::GaveUp(why), _) => say::note(format_args!("koh: {why}")),
             _ => {}
         }
-        match (output, self.outcome()) {
-            (Output::Junit, _) => print!("{}", junit::document(self)),
-            (Output::Text, Ok(answer)) => print!("{}", text::said(answer, &self.asked)),
-            (Output::Json, Ok(answer)) => println!("{}", answer.document),
-            (Output::Text | Output::Json, Err(_)) => {}
+        let written = match (output, self.outcome()) {
+            (Output::Junit, _) => say::out(junit::document(self)),
+            (Output::Text, Ok(answer)) => say::out(text::said(answer, &self.asked)),
+            (Output::Json, Ok(answer)) => say::out(format_args!("{}\n", answer.document)),
+            (Output::Text | Output::Json, Err(_)) => Ok(()),
+        };
+        if let Err(error) = written {
+            say::note(format_args!("koh: warning: the answer cannot be written: {error}"));
         }
         github::tell(self);
         ExitCode::from(self.outcome().map_or(5, |answer| answer.verdict.exit_code()))

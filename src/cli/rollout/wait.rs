@@ -16,6 +16,7 @@ use super::events::{Events, TooLong};
 use super::question::{self, Question};
 use super::report::{Ending, Output, Report};
 use super::{HubArgs, ask, progress};
+use crate::cli::say;
 
 /// A hub says something at least every 15 seconds.
 const QUIET: Duration = Duration::from_secs(45);
@@ -89,7 +90,7 @@ impl WaitArgs {
         let ending = tokio::select! {
             biased;
             (code, name) = interrupted() => {
-                eprintln!("koh: {name}; {}", seen.borrow().last());
+                say::note(format_args!("koh: {name}; {}", seen.borrow().last()));
                 return Ok(ExitCode::from(code));
             }
             outcome = self.follow(&seen) => match outcome {
@@ -181,7 +182,7 @@ impl WaitArgs {
     fn unreachable(&self, error: reqwest::Error) -> Broken {
         let known = error.is_builder();
         let error =
-            anyhow::Error::new(error.without_url()).context(format!("cannot reach the hub at {}", self.hub.url));
+            anyhow::Error::new(error.without_url()).context(format!("cannot reach the hub at {}", self.hub.shown()));
         // An address that cannot be asked does not get better by waiting.
         if known { Broken::Refused(error) } else { Broken::Away(format!("{error:#}"), None) }
     }
