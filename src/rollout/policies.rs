@@ -209,6 +209,18 @@ policies:
     }
 
     #[test]
+    fn the_example_of_the_readme_is_sound_and_shows_every_clause() {
+        let readme = include_str!("../../README.md");
+        let example = readme.split("```").find_map(|block| block.strip_prefix("yaml\npolicies:")).unwrap();
+        let policies = Policies::parse(&format!("policies:{example}")).unwrap();
+        assert_eq!(policies.iter().map(|p| p.policy.name.as_str()).collect::<Vec<_>>(), ["production", "canary"]);
+        for clause in CLAUSES {
+            assert!(example.contains(&format!("    {clause}:")), "{clause}");
+            assert!(readme.contains(&format!("| `{clause}` |")), "{clause}");
+        }
+    }
+
+    #[test]
     fn clauses_of_the_question_come_last() {
         let rules = Rules {
             policies: Arc::new(Policies::parse(FILE).unwrap()),
