@@ -10,6 +10,7 @@
 mod answer;
 mod bucket;
 mod conditions;
+mod depends;
 mod deployment_state;
 mod freeze;
 mod held;
@@ -21,6 +22,7 @@ mod status;
 
 pub use answer::{Answer, Clause, Eta, Freshness, HoldsUp, LastGood, Links, TargetAnswer};
 pub use bucket::{Range, Stand, subscribed};
+pub use depends::Depends;
 pub use deployment_state::{DeploymentState, Subscriber, deployment_state};
 pub use freeze::Freeze;
 pub use held::{HeldPage, holding_up};

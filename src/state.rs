@@ -131,7 +131,7 @@ impl State {
                 let known = self.tables.targets.get(target).is_some_and(|t| t.knows(&declared));
                 if known && self.version_known(fact, d) { Novelty::Known } else { Novelty::Changed }
             }
-            Body::Host(h) => self.host_novelty(fact, h),
+            Body::Host(h) => self.host_novelty(record, fact, h),
             // A repetition is news as well: the gate may hang on its time, so it is acknowledged when it is durable.
             Body::Verification(v) => {
                 if self.verification_known(fact, v) {
@@ -176,9 +176,14 @@ impl State {
         if inserted == Inserted::Confirmed && plain && is_live(fact) { Novelty::Confirmed } else { Novelty::Changed }
     }
 
-    fn host_novelty(&self, fact: &Fact, h: &crate::model::HostDeclaration) -> Novelty {
-        let found = self.index.host(&self.tables, &h.name).and_then(|id| self.tables.hosts.get(id));
-        let Some((record, declared)) = found.and_then(|r| Some((r, r.declared.as_ref()?))) else {
+    fn host_novelty(
+        &self,
+        carrier: &carrier::CarrierRecord,
+        fact: &Fact,
+        h: &crate::model::HostDeclaration,
+    ) -> Novelty {
+        let found = self.index.host(&self.tables, &h.name).and_then(|id| Some((id, self.tables.hosts.get(id)?)));
+        let Some((id, record, declared)) = found.and_then(|(id, r)| Some((id, r, r.declared.as_ref()?))) else {
             return Novelty::Changed;
         };
         let t = &self.tables;
@@ -200,11 +205,14 @@ impl State {
         if h.retired {
             return if record.retirements.contains(&fact.at) { Novelty::Known } else { Novelty::Changed };
         }
+        // What a retirement ended, or what nobody carried any more, is news when it is said again.
+        let stands = carrier.object().is_some_and(|o| o.kind == ObjectKind::Host && o.id == id)
+            && (h.expects.is_none() || declared.expects_at > record.retirements.last().copied());
         if !same || *record.retired_at != Micros::MAX {
             Novelty::Changed
         } else if fact.at <= declared.at && (!h.heartbeat || fact.at <= record.heard_at) && record.covers(h, fact.at) {
             Novelty::Known
-        } else if record.silence == Liveness::Online && is_live(fact) {
+        } else if record.silence == Liveness::Online && stands && is_live(fact) {
             Novelty::Confirmed
         } else {
             Novelty::Changed

@@ -197,3 +197,14 @@ pub struct Answer {
     /// The same per target; at most 100, the worst first.
     pub targets: Vec<TargetAnswer>,
 }
+
+impl Answer {
+    /// What it says, apart from when it was made and when others were heard: what a heartbeat changes is no news.
+    pub fn news(mut self) -> Vec<u8> {
+        self.as_of.clear();
+        self.freshness =
+            Freshness { heard: 0, of: 0, within_seconds: 0, oldest_reported_at: None, text: String::new() };
+        self.hosts.iter_mut().for_each(|h| h.reported_at = None);
+        serde_json::to_vec(&self).unwrap_or_default()
+    }
+}

@@ -95,8 +95,11 @@ impl Answering<'_> {
             return None;
         }
         self.due_at(until);
-        let left = in_words(until.since(self.now));
-        Some(unmet("soak", format!("enough have succeeded since {since}, and that must stand for another {left}")))
+        let soak = in_words(soak);
+        Some(unmet(
+            "soak",
+            format!("enough have succeeded since {since}, and that must stand for {soak}, until {until}"),
+        ))
     }
 
     /// Since when as many as must have succeeded have done so, without a failure in between.

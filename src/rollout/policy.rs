@@ -192,7 +192,8 @@ impl Policy {
         } else if self.failures(b) > self.max_failures {
             Verdict::Failed
         } else if b.total() > 0 && unchanged >= self.stall_after {
-            let detail = format!("no bucket has changed for {}; {}", in_words(unchanged), unmet.detail);
+            let detail =
+                format!("no bucket has changed for {} or longer; {}", in_words(self.stall_after), unmet.detail);
             return (Verdict::Stalled, Some(Clause { clause: "stall_after", detail }));
         } else {
             Verdict::InProgress

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use hashbrown::{HashMap, HashSet};
 
 use super::bucket::{Range, Stand};
+use super::depends::Depends;
 use super::held::{Held, Members, NAMED, named};
 use super::policy::{Hosts, Policy, SilentPolicy};
 use super::{Answer, Bucket, Buckets, Clause, Freshness, Links, Question, Rules, TargetAnswer, Verdict};
@@ -21,15 +22,13 @@ const FRESH: i64 = 300 * 1_000_000;
 /// How far "complete there first" is followed.
 pub(super) const DEPTH: u8 = 4;
 
-/// An answer, and when another may be due.
+/// An answer, and what tells when to ask again.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     /// The answer.
     pub answer: Answer,
-    /// When time alone may change it; `None` when only news can.
-    pub due: Option<Micros>,
-    /// The endpoints whose subscribers it depends on.
-    pub endpoints: Vec<u32>,
+    /// What it depends on.
+    pub depends: Depends,
 }
 
 /// The state of a rollout.
@@ -42,7 +41,7 @@ pub fn evaluate(state: &State, question: &Question, rules: &Rules, now: Micros) 
     let mut answering = Answering::new(state, rules, now);
     let answer = answering.answer(question);
     let due = (answering.due != Micros::MAX).then_some(answering.due);
-    Evaluation { answer, due, endpoints: answering.endpoints }
+    Evaluation { answer, depends: Depends::new(state, answering.endpoints, due) }
 }
 
 /// An answer in the making.

@@ -20,9 +20,8 @@ use tokio::time::Instant;
 
 use super::hub::Hub;
 use crate::model::Micros;
-use crate::rollout::{self, Answer, Freshness, Links, Question, Rules, Verdict};
+use crate::rollout::{self, Answer, Depends, Links, Question, Rules, Verdict};
 use crate::snapshot::Cell;
-use crate::state::State;
 
 /// Waiters at once, when nobody says.
 pub const MAX_WAITERS: usize = 10_000;
@@ -64,27 +63,18 @@ pub struct Heard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crowded;
 
-/// What an answer depends on; as long as it is the same, only time changes the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    desired: u64,
-    reports: u64,
-    policies: u64,
-}
-
 /// One question and those who wait for its answer.
 #[derive(Debug)]
 struct Desk {
     topic: Mutex<Topic>,
     answer: watch::Sender<Arc<Heard>>,
-    depends: Mutex<Depends>,
+    made: Mutex<Made>,
 }
 
 #[derive(Debug)]
-struct Depends {
-    stamp: Stamp,
-    endpoints: Vec<u32>,
-    due: Option<Micros>,
+struct Made {
+    depends: Depends,
+    policies: u64,
 }
 
 /// All of them.
@@ -135,7 +125,7 @@ impl Waiters {
         let row = |desk: Arc<Desk>| {
             let waiting = Cell::Number(i64::try_from(desk.answer.receiver_count()).unwrap_or(i64::MAX));
             let verdict = Cell::Text(desk.answer.borrow().verdict.as_str());
-            let due = desk.depends.lock().due.map_or(Cell::Null, Cell::time);
+            let due = desk.made.lock().depends.due().map_or(Cell::Null, Cell::time);
             vec![Cell::Made(desk.topic.lock().text.clone()), waiting, verdict, due]
         };
         self.desks().into_iter().map(row).collect()
@@ -162,10 +152,10 @@ impl Waiters {
     }
 
     async fn open(&self, hub: &Arc<Hub>, topic: Topic) -> Arc<Desk> {
-        let (answer, depends) = ask(hub, &topic);
+        let (answer, made) = ask(hub, &topic);
         let heard = Arc::new(heard(hub.recall(answer).await));
         let text = topic.text.clone();
-        let new = Desk { topic: Mutex::new(topic), answer: watch::Sender::new(heard), depends: Mutex::new(depends) };
+        let new = Desk { topic: Mutex::new(topic), answer: watch::Sender::new(heard), made: Mutex::new(made) };
         let mut desks = self.desks.lock();
         // Others may have asked the same meanwhile; theirs is as good.
         if let Some(desk) = desks.get(&text).and_then(Weak::upgrade) {
@@ -190,7 +180,7 @@ impl Waiters {
 pub(super) async fn answer_waiters(hub: Arc<Hub>) {
     let mut published = hub.published();
     loop {
-        let due = hub.waiters().desks().iter().filter_map(|d| d.depends.lock().due).min();
+        let due = hub.waiters().desks().iter().filter_map(|d| d.made.lock().depends.due()).min();
         tokio::select! {
             () = hub.stopping().cancelled() => return,
             changed = published.changed() => if changed.is_err() { return },
@@ -225,9 +215,9 @@ async fn until(due: Option<Micros>) {
 async fn renew(hub: &Arc<Hub>, desk: &Desk, always: bool) {
     let now = Micros::now();
     {
-        let depends = desk.depends.lock();
-        let same = stamp(hub, &depends.endpoints) == depends.stamp;
-        if same && !always && depends.due.is_none_or(|due| now < due) {
+        let made = desk.made.lock();
+        let stands = made.policies == hub.policies_changes() && hub.read(|state| made.depends.stands(state, now));
+        if stands && !always {
             return;
         }
     }
@@ -240,9 +230,9 @@ async fn renew(hub: &Arc<Hub>, desk: &Desk, always: bool) {
         }
         topic.clone()
     };
-    let (answer, depends) = ask(hub, &topic);
+    let (answer, made) = ask(hub, &topic);
     let heard = Arc::new(heard(hub.recall(answer).await));
-    *desk.depends.lock() = depends;
+    *desk.made.lock() = made;
     desk.answer.send_if_modified(|known| {
         let news = known.id != heard.id;
         *known = heard;
@@ -250,39 +240,24 @@ async fn renew(hub: &Arc<Hub>, desk: &Desk, always: bool) {
     });
 }
 
-fn stamp(hub: &Hub, endpoints: &[u32]) -> Stamp {
+fn ask(hub: &Hub, topic: &Topic) -> (Answer, Made) {
     let policies = hub.policies_changes();
-    hub.read(|state| stamped(state, endpoints, policies))
+    let found = hub.read(|state| rollout::evaluate(state, &topic.question, &topic.rules, Micros::now()));
+    let answer = Answer { links: topic.links.clone(), ..found.answer };
+    (answer, Made { depends: found.depends, policies })
 }
 
-fn stamped(state: &State, endpoints: &[u32], policies: u64) -> Stamp {
-    let index = state.index();
-    let moves = endpoints.iter().filter_map(|e| index.current(*e)).map(|s| s.moves());
-    Stamp { desired: index.desired_moves() + index.verifications_changed(), reports: moves.sum(), policies }
-}
-
-fn ask(hub: &Hub, topic: &Topic) -> (Answer, Depends) {
-    let policies = hub.policies_changes();
-    hub.read(|state| {
-        let found = rollout::evaluate(state, &topic.question, &topic.rules, Micros::now());
-        let stamp = stamped(state, &found.endpoints, policies);
-        let mut answer = found.answer;
-        answer.links = topic.links.clone();
-        (answer, Depends { stamp, endpoints: found.endpoints, due: found.due })
-    })
-}
-
-fn heard(mut answer: Answer) -> Heard {
+fn heard(answer: Answer) -> Heard {
     let body = serde_json::to_vec(&answer).unwrap_or_default();
     let (verdict, is_final) = (answer.verdict, answer.is_final);
-    // What a heartbeat changes is no news.
-    answer.as_of.clear();
-    answer.freshness = Freshness { heard: 0, of: 0, within_seconds: 0, oldest_reported_at: None, text: String::new() };
-    answer.hosts.iter_mut().for_each(|h| h.reported_at = None);
-    let said = serde_json::to_vec(&answer).unwrap_or_default();
-    let id = format!("{:032x}", twox_hash::XxHash3_128::oneshot(&said));
+    let id = format!("{:032x}", twox_hash::XxHash3_128::oneshot(&answer.news()));
     // JSON holds no line break, so it is one line of data.
-    let head = format!("id: {id}\nevent: answer\nretry: {}\ndata: ", RETRY.as_millis());
-    let event = Bytes::from([head.as_bytes(), &body, b"\n\n"].concat());
+    let head = format!("id: {id}
+event: answer
+retry: {}
+data: ", RETRY.as_millis());
+    let event = Bytes::from([head.as_bytes(), &body, b"
+
+"].concat());
     Heard { body: event.slice(head.len()..head.len() + body.len()), event, verdict, is_final, id }
 }

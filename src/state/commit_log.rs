@@ -31,6 +31,8 @@ pub struct Moved {
     pub placed: Vec<u32>,
     /// Commits that had a place stand in another order now.
     pub reordered: bool,
+    /// Some commit appeared, first or again, at another time than was known: it may belong to another assignment now.
+    pub visited: bool,
 }
 
 /// A commit log.
@@ -73,14 +75,14 @@ impl LogRecord {
             }
             let nth = w.sightings.chunk_by(|a, b| a.1 == b.1).filter(|run| run[0].1 == commit).count();
             let before = self.place(commit);
-            Self::visit(Arc::make_mut(&mut self.places), commit, nth, at);
-            return self.moved(commit, before, later);
+            let visited = Self::visit(Arc::make_mut(&mut self.places), commit, nth, at);
+            return Moved { visited, ..self.moved(commit, before, later) };
         }
         let next = w.sightings.partition_point(|s| s.0 < at || (s.0 == at && s.1 != commit && later(commit, s.1)));
         w.sightings.insert(next, (at, commit));
         let before = Arc::clone(&self.places);
         self.rebuild();
-        self.moved_since(&before, later)
+        Moved { visited: *before != **self.places, ..self.moved_since(&before, later) }
     }
 
     /// Whether this very sighting is filed.
@@ -88,17 +90,21 @@ impl LogRecord {
         self.watchers.iter().any(|w| w.id == watcher && w.sightings.contains(&(at, commit)))
     }
 
-    fn visit(places: &mut HashMap<u32, Visits>, commit: u32, nth: usize, at: Micros) {
+    /// Files the n-th visit of a commit by one watcher; false when it was no news.
+    fn visit(places: &mut HashMap<u32, Visits>, commit: u32, nth: usize, at: Micros) -> bool {
         let visits = places.entry(commit).or_default();
         match visits.get_mut(nth - 1) {
-            Some(v) => *v = at.min(*v),
-            None => visits.push(at),
+            Some(v) => std::mem::replace(v, at.min(*v)) > at,
+            None => {
+                visits.push(at);
+                true
+            }
         }
     }
 
     /// What follows when one commit had another place before, or none.
     fn moved(&self, commit: u32, before: Option<Micros>, later: impl Fn(u32, u32) -> bool) -> Moved {
-        let Some(before) = before else { return Moved { placed: vec![commit], reordered: false } };
+        let Some(before) = before else { return Moved { placed: vec![commit], ..Moved::default() } };
         let after = self.place(commit).unwrap_or(before);
         let passed = |other: u32, at: Micros| {
             let is_later = |than: Micros| at > than || (at == than && later(other, commit));
@@ -106,7 +112,7 @@ impl LogRecord {
         };
         let others = self.commits().filter(|(c, _)| *c != commit && before != after);
         let reordered = others.filter_map(|(c, visits)| Some((c, *visits.last()?))).any(|(c, at)| passed(c, at));
-        Moved { placed: Vec::new(), reordered }
+        Moved { reordered, ..Moved::default() }
     }
 
     fn moved_since(&self, before: &HashMap<u32, Visits>, later: impl Fn(u32, u32) -> bool) -> Moved {
@@ -119,6 +125,7 @@ impl LogRecord {
         Moved {
             placed: self.places.keys().filter(|c| !before.contains_key(*c)).copied().collect(),
             reordered: now.len() < known.len() || !now.is_sorted_by(|a, b| order(a, b) == Ordering::Less),
+            ..Moved::default()
         }
     }
 
@@ -204,6 +211,7 @@ mod tests {
                 told.sort_unstable();
                 proptest::prop_assert_eq!(told, placed);
                 proptest::prop_assert_eq!(moved.reordered, order(&log, &before) != order(&before, &before));
+                proptest::prop_assert_eq!(moved.visited, log.places != before.places);
             }
         }
 

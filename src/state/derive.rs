@@ -102,7 +102,7 @@ impl State {
 
     /// A commit got a place, or places changed their order: whoever spoke of such commits stands elsewhere by now.
     pub(super) fn derive_moved(&mut self, log: u32, moved: &Moved) {
-        self.index.desired_moves += u64::from(moved.reordered || !moved.placed.is_empty());
+        self.index.desired_moves += u64::from(moved.visited);
         for commit in &moved.placed {
             for id in self.index.unplaced.remove(commit).unwrap_or_default() {
                 self.derive_reconciler(0, id);
@@ -181,7 +181,9 @@ impl State {
             if self.index.expectations.join(selector, parsed.clone(), host) {
                 self.derive_selector(selector, Some(&parsed));
             }
-            endpoints.iter().for_each(|e| self.index.expectations.reported(host, *e));
+            for endpoint in endpoints {
+                self.index.expectations.reported(host, endpoint);
+            }
         }
     }
 

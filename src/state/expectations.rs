@@ -104,11 +104,10 @@ impl Expectations {
         group.hosts.len() == 1
     }
 
-    /// A host that is in a group ever reported for an endpoint.
-    pub(super) fn reported(&mut self, host: u32, endpoint: u32) {
-        if let Some(group) = self.selecting.get(&host).and_then(|id| self.groups.get_mut(id)) {
-            group.reported.entry(endpoint).or_default().insert(host);
-        }
+    /// A host ever reported for an endpoint; false when it is in no group, or that is known.
+    pub(super) fn reported(&mut self, host: u32, endpoint: u32) -> bool {
+        let group = self.selecting.get(&host).and_then(|id| self.groups.get_mut(id));
+        group.is_some_and(|group| group.reported.entry(endpoint).or_default().insert(host))
     }
 
     /// A host that reported for these endpoints leaves its group; true when it was the last of it.

@@ -241,7 +241,8 @@ impl State {
             self.derive_silence(host);
         }
         if subscribes {
-            self.index.expectations.reported(host, endpoint);
+            // Late words too: whoever was missing there is so no more, though it is elsewhere now.
+            self.index.desired_moves += u64::from(self.index.expectations.reported(host, endpoint));
             self.derive_expectations(host, &[]);
         }
         if inserted == Inserted::Confirmed

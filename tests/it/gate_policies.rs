@@ -113,7 +113,10 @@ fn success_must_stand_for_the_soak_time_and_a_failure_begins_it_anew() {
     say(&hub, &at("success", 'a', 60));
     judged(&hub, "&soak=59m", "complete", None);
     let soaking = judged(&hub, "&soak=2h", "in_progress", Some("soak"));
-    assert!(soaking["reason"].as_str().unwrap().contains("must stand for another 60 min"), "{soaking:#}");
+    let since: jiff::Timestamp =
+        soaking["reason"].as_str().unwrap().split([' ', ',']).find_map(|w| w.parse().ok()).unwrap();
+    let end = format!("must stand for 2.0 h, until {:.3}", since + jiff::SignedDuration::from_hours(2));
+    assert!(soaking["reason"].as_str().unwrap().contains(&end), "{soaking:#}");
     // A neighbour's commit on the same branch does not begin it anew.
     hub.push(&observed("dev", "1.0", 'b', "2026-01-01T00:01:00Z"));
     say(&hub, &at("success", 'b', 30));

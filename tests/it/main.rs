@@ -12,6 +12,7 @@ mod api_rows;
 mod api_verifications;
 mod demo;
 mod gate_bad_input;
+mod gate_histories;
 mod gate_policies;
 mod gate_waits;
 mod github_action;
