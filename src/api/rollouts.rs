@@ -7,8 +7,6 @@
 mod ask;
 mod wait;
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, Uri, header};
@@ -164,7 +162,7 @@ struct PolicyRow {
 )]
 async fn policies(State(app): State<App>, uri: Uri) -> Result<Json<Vec<PolicyRow>>, Problem> {
     Params::of(&uri)?.only(&[])?;
-    let policies: Arc<_> = app.hub.policies();
+    let (_, policies) = app.hub.policies();
     let mut rows: Vec<PolicyRow> =
         policies.iter().map(|p| PolicyRow { scope: p.scope.clone(), policy: p.policy.clone() }).collect();
     if !rows.iter().any(|r| r.policy.name == "default") {

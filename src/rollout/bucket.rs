@@ -185,17 +185,26 @@ impl<'a> Range<'a> {
         here.into_iter().any(|w| self.holds(w.commit, self.place(w.commit)))
     }
 
-    /// Since when a reconciler stands well at the range or past it: the first success that no failure in the range took back.
+    /// Since when a reconciler stands well at the range or past it: the first success that no failure in the range took back,
+    /// since it came there last.
     pub(super) fn good_since(&self, walk: &Walk, endpoint: u32) -> Option<Micros> {
         let mut since = None;
-        for t in walk.transitions.iter().filter(|t| t.endpoint == endpoint) {
+        for t in &walk.transitions {
             match t.status {
+                _ if t.endpoint != endpoint || self.is_away(t.applied) => since = None,
                 Status::Failure if self.holds(t.commit, self.place(t.commit)) => since = None,
                 Status::Success if since.is_none() && self.reaches(t.commit) => since = Some(t.reported_at),
                 _ => {}
             }
         }
         since.or_else(|| self.succeeded_at(&walk.words, endpoint))
+    }
+
+    /// Whether who runs a commit is elsewhere: before the range, or at another version that was here before; nobody knows where
+    /// one without a place is.
+    fn is_away(&self, applied: u32) -> bool {
+        let place = self.place(applied);
+        place.is_some_and(|p| self.first.is_some_and(|f| p < f)) || (place.is_some() && self.was_before(applied))
     }
 
     /// Whether a success on a commit is one for this range; where no order is known, on the commit itself.

@@ -3,6 +3,8 @@
 //! Invariant: a condition turns `complete` into `in_progress` or `failed` and never the other way round, and says when time
 //! alone will meet it.
 
+use hashbrown::HashMap;
+
 use super::bucket::Range;
 use super::held::Members;
 use super::policy::in_words;
@@ -18,6 +20,13 @@ enum Verified {
     Passed,
     Waiting(Clause),
     Failed(Clause, Micros),
+}
+
+/// When the n-th of them was, or the last where there are fewer.
+fn nth(mut times: Vec<Micros>, n: u64) -> Option<Micros> {
+    let last = times.len().checked_sub(1)?;
+    let n = usize::try_from(n.saturating_sub(1)).unwrap_or(last).min(last);
+    Some(*times.select_nth_unstable(n).1)
 }
 
 /// A condition that is not met.
@@ -36,7 +45,12 @@ impl Answering<'_> {
     ) -> Judged {
         let verified = self.verified(case);
         match by_counts {
-            Verdict::Failed => return (by_counts, clause, self.failing_since(case, held_before)),
+            Verdict::Failed => {
+                let since = self.failing_since(case, held_before);
+                // It stands for as long as anything has failed it.
+                let judged = if let Verified::Failed(_, at) = verified { Some(at) } else { None };
+                return (by_counts, clause, since.into_iter().chain(judged).min());
+            }
             Verdict::Superseded => return (by_counts, clause, None),
             // What failed outside fails the rollout, however far it has come.
             _ => {
@@ -66,7 +80,8 @@ impl Answering<'_> {
             return Verified::Passed;
         }
         let found = self.state.verifications_of(case.id, case.index);
-        let mut waiting = None;
+        let start = case.target.assignments.list[case.index].start;
+        let (mut failed, mut waiting): (Option<(Clause, Micros)>, Option<String>) = (None, None);
         for name in &case.policy.verifications {
             let said = found.iter().find(|v| v.name == name);
             match said.map(|v| (v.result, v)) {
@@ -74,11 +89,19 @@ impl Answering<'_> {
                 Some((Outcome::Failed, v)) => {
                     let more: Vec<&str> = v.message.into_iter().chain(v.link).collect();
                     let more = if more.is_empty() { String::new() } else { format!(": {}", more.join(" ")) };
-                    return Verified::Failed(unmet("verifications", format!("{name} failed{more}")), v.at);
+                    // What was judged before, of an earlier rollout of the same, fails this one since it began.
+                    let since = v.since.max(start);
+                    failed = match failed {
+                        Some((clause, at)) => Some((clause, at.min(since))),
+                        None => Some((unmet("verifications", format!("{name} failed{more}")), since)),
+                    };
                 }
                 Some((Outcome::Pending, _)) => waiting = waiting.or_else(|| Some(format!("{name} is pending"))),
                 None => waiting = waiting.or_else(|| Some(format!("{name} has not been reported"))),
             }
+        }
+        if let Some((clause, since)) = failed {
+            return Verified::Failed(clause, since);
         }
         waiting.map_or(Verified::Passed, |detail| Verified::Waiting(unmet("verifications", detail)))
     }
@@ -102,22 +125,21 @@ impl Answering<'_> {
         ))
     }
 
-    /// Since when as many as must have succeeded have done so, without a failure in between.
+    /// Since when as many as must have succeeded have done so, on as many hosts, without a failure in between.
     fn enough_since(&mut self, case: &Case<'_>, range: &Range<'_>) -> Micros {
         let start = range.assignment().start;
         let t = self.state.view();
         let mut times: Vec<Micros> = Vec::new();
+        let mut hosts: HashMap<u32, Micros> = HashMap::new();
         for id in case.standings.succeeded.iter().flat_map(Members::iter) {
             let Some(r) = t.reconcilers.get(id) else { continue };
             t.walk(id, &mut self.walk);
-            times.push(range.good_since(&self.walk, r.now.endpoint).unwrap_or(r.now.since).max(start));
+            let since = range.good_since(&self.walk, r.now.endpoint).unwrap_or(r.now.since).max(start);
+            times.push(since);
+            hosts.entry(r.host).and_modify(|first| *first = since.min(*first)).or_insert(since);
         }
-        let wanted = usize::try_from(case.policy.wanted(&case.standings.buckets)).unwrap_or(usize::MAX);
-        if times.is_empty() {
-            return start;
-        }
-        let last = wanted.clamp(1, times.len()) - 1;
-        *times.select_nth_unstable(last).1
+        let enough = nth(times, case.policy.wanted(&case.standings.buckets));
+        enough.max(nth(hosts.into_values().collect(), case.policy.min_hosts)).unwrap_or(start)
     }
 
     /// The same source commit (or version, where nobody knows it) must be complete in other environments.

@@ -189,11 +189,6 @@ impl Hub {
         &self.pasts
     }
 
-    /// The named policies.
-    pub fn policies(&self) -> Arc<Policies> {
-        Arc::clone(&self.policies.read().1)
-    }
-
     /// The tokens that are taken; `None` when nobody is asked for one.
     pub fn tokens(&self) -> Option<Arc<Tokens>> {
         self.tokens.read().clone()
@@ -203,14 +198,18 @@ impl Hub {
         *self.tokens.write() = Some(Arc::new(tokens));
     }
 
-    /// How often the policies changed.
-    pub(super) fn policies_changes(&self) -> u64 {
-        self.policies.read().0
+    /// The named policies, and how often they changed.
+    pub fn policies(&self) -> (u64, Arc<Policies>) {
+        let known = self.policies.read();
+        (known.0, Arc::clone(&known.1))
     }
 
     pub(super) fn set_policies(&self, policies: Policies) {
-        let mut known = self.policies.write();
-        *known = (known.0 + 1, Arc::new(policies));
+        {
+            let mut known = self.policies.write();
+            *known = (known.0 + 1, Arc::new(policies));
+        }
+        self.waiters().wake();
     }
 
     /// What each source said since the start.

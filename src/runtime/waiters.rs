@@ -1,13 +1,13 @@
 //! Those who wait for an answer of the gate, by what they ask.
 //!
 //! ```text
-//!  published sequence ─┐
-//!  time that is due ───┴─► round, at most four a second: what may have changed is answered anew ─► all who asked the same
+//!  published sequence, policies ─┐
+//!  time that is due, a new desk ─┴─► round, at most four a second: what may have changed is answered anew ─► all who asked the same
 //! ```
 //!
 //! Invariants: all who ask the same share one answer, so a waiter costs a task and nothing else; an answer is renewed only when
-//! something it depends on moved or its time has come. Whoever begins to wait gets an answer made after that moment, or one of
-//! which nothing has changed since.
+//! something it depends on moved or its time has come, and never replaced by one that was made before it. Whoever begins to wait
+//! gets an answer made after that moment, or one of which nothing has changed since.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -66,15 +66,20 @@ pub struct Crowded;
 /// One question and those who wait for its answer.
 #[derive(Debug)]
 struct Desk {
-    topic: Mutex<Topic>,
+    text: String,
+    /// Whoever answers holds it, so that answers come in the order in which they were made.
+    topic: tokio::sync::Mutex<Topic>,
     answer: watch::Sender<Arc<Heard>>,
     made: Mutex<Made>,
 }
 
+/// Of what an answer was made.
 #[derive(Debug)]
 struct Made {
     depends: Depends,
+    /// How often the policies had changed.
     policies: u64,
+    begun: Instant,
 }
 
 /// All of them.
@@ -82,8 +87,8 @@ struct Made {
 pub(super) struct Waiters {
     desks: Mutex<HashMap<String, Weak<Desk>>>,
     places: Arc<Semaphore>,
-    /// A question came that nobody had asked.
-    asked: Notify,
+    /// There is a new desk, or there are other policies.
+    news: Notify,
 }
 
 /// Somebody who waits; dropping it is going away.
@@ -109,7 +114,7 @@ impl Waiter {
 
     /// The answer as of now.
     pub async fn renewed(&self) -> Arc<Heard> {
-        renew(&self.hub, &self.desk, true).await;
+        self.desk.renew(&self.hub, Some(Instant::now())).await;
         self.current()
     }
 }
@@ -117,7 +122,7 @@ impl Waiter {
 impl Waiters {
     pub(super) fn new(limit: usize) -> Waiters {
         let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-        Waiters { desks: Mutex::default(), places, asked: Notify::new() }
+        Waiters { desks: Mutex::default(), places, news: Notify::new() }
     }
 
     /// The rows of `system.gate`.
@@ -126,7 +131,7 @@ impl Waiters {
             let waiting = Cell::Number(i64::try_from(desk.answer.receiver_count()).unwrap_or(i64::MAX));
             let verdict = Cell::Text(desk.answer.borrow().verdict.as_str());
             let due = desk.made.lock().depends.due().map_or(Cell::Null, Cell::time);
-            vec![Cell::Made(desk.topic.lock().text.clone()), waiting, verdict, due]
+            vec![Cell::Made(desk.text.clone()), waiting, verdict, due]
         };
         self.desks().into_iter().map(row).collect()
     }
@@ -141,31 +146,38 @@ impl Waiters {
         let place = self.place()?;
         let known = self.desks.lock().get(&topic.text).and_then(Weak::upgrade);
         let desk = match known {
-            Some(desk) => {
-                renew(hub, &desk, false).await;
-                desk
-            }
+            Some(desk) => desk,
             None => self.open(hub, topic).await,
         };
+        // Also a desk that was just opened: until now no round saw it.
+        desk.renew(hub, None).await;
         let answer = desk.answer.subscribe();
         Ok(Waiter { hub: Arc::clone(hub), desk, answer, _place: place })
     }
 
-    async fn open(&self, hub: &Arc<Hub>, topic: Topic) -> Arc<Desk> {
-        let (answer, made) = ask(hub, &topic);
+    async fn open(&self, hub: &Arc<Hub>, mut topic: Topic) -> Arc<Desk> {
+        let (answer, made) = ask(hub, &mut topic);
         let heard = Arc::new(heard(hub.recall(answer).await));
-        let text = topic.text.clone();
-        let new = Desk { topic: Mutex::new(topic), answer: watch::Sender::new(heard), made: Mutex::new(made) };
         let mut desks = self.desks.lock();
         // Others may have asked the same meanwhile; theirs is as good.
-        if let Some(desk) = desks.get(&text).and_then(Weak::upgrade) {
+        if let Some(desk) = desks.get(&topic.text).and_then(Weak::upgrade) {
             return desk;
         }
-        let desk = Arc::new(new);
-        desks.insert(text, Arc::downgrade(&desk));
+        let desk = Arc::new(Desk {
+            text: topic.text.clone(),
+            topic: tokio::sync::Mutex::new(topic),
+            answer: watch::Sender::new(heard),
+            made: Mutex::new(made),
+        });
+        desks.insert(desk.text.clone(), Arc::downgrade(&desk));
         drop(desks);
-        self.asked.notify_one();
+        self.wake();
         desk
+    }
+
+    /// Has everything looked at that is answered.
+    pub(super) fn wake(&self) {
+        self.news.notify_one();
     }
 
     /// Those at which anybody waits.
@@ -184,12 +196,12 @@ pub(super) async fn answer_waiters(hub: Arc<Hub>) {
         tokio::select! {
             () = hub.stopping().cancelled() => return,
             changed = published.changed() => if changed.is_err() { return },
-            () = hub.waiters().asked.notified() => continue,
+            () = hub.waiters().news.notified() => {}
             () = until(due) => {}
         }
         let begun = Instant::now();
         for desk in hub.waiters().desks() {
-            renew(&hub, &desk, false).await;
+            desk.renew(&hub, None).await;
         }
         // At most half of the time is spent on answers, however many there are.
         let rest = ROUND.max(begun.elapsed() * 2);
@@ -211,40 +223,46 @@ async fn until(due: Option<Micros>) {
     }
 }
 
-/// Answers anew if anything that the answer depends on has moved, or in any case; tells those who wait when it says anything new.
-async fn renew(hub: &Arc<Hub>, desk: &Desk, always: bool) {
-    let now = Micros::now();
-    {
-        let made = desk.made.lock();
-        let stands = made.policies == hub.policies_changes() && hub.read(|state| made.depends.stands(state, now));
-        if stands && !always {
+impl Desk {
+    /// Answers anew if anything that the answer depends on has moved, or if it was not made `since`; tells those who wait when it
+    /// says anything new.
+    async fn renew(&self, hub: &Arc<Hub>, since: Option<Instant>) {
+        if self.stands(hub, since) {
             return;
         }
-    }
-    let topic = {
-        let mut topic = desk.topic.lock();
-        let policies = hub.policies();
-        // A policy that is no longer in the file stays what it was for those who named it.
-        if topic.rules.named.as_deref().is_none_or(|name| policies.named(name).is_some()) {
-            topic.rules.policies = policies;
+        let mut topic = self.topic.lock().await;
+        // Others may have done it meanwhile.
+        if self.stands(hub, since) {
+            return;
         }
-        topic.clone()
-    };
-    let (answer, made) = ask(hub, &topic);
-    let heard = Arc::new(heard(hub.recall(answer).await));
-    *desk.made.lock() = made;
-    desk.answer.send_if_modified(|known| {
-        let news = known.id != heard.id;
-        *known = heard;
-        news
-    });
+        let (answer, made) = ask(hub, &mut topic);
+        let heard = Arc::new(heard(hub.recall(answer).await));
+        self.answer.send_if_modified(|known| {
+            let news = known.id != heard.id;
+            *known = heard;
+            news
+        });
+        *self.made.lock() = made;
+    }
+
+    fn stands(&self, hub: &Hub, since: Option<Instant>) -> bool {
+        let made = self.made.lock();
+        since.is_none_or(|since| made.begun >= since)
+            && made.policies == hub.policies().0
+            && hub.read(|state| made.depends.stands(state, Micros::now()))
+    }
 }
 
-fn ask(hub: &Hub, topic: &Topic) -> (Answer, Made) {
-    let policies = hub.policies_changes();
+fn ask(hub: &Hub, topic: &mut Topic) -> (Answer, Made) {
+    let begun = Instant::now();
+    let (changes, policies) = hub.policies();
+    // A policy that is no longer in the file stays what it was for those who named it.
+    if topic.rules.named.as_deref().is_none_or(|name| policies.named(name).is_some()) {
+        topic.rules.policies = policies;
+    }
     let found = hub.read(|state| rollout::evaluate(state, &topic.question, &topic.rules, Micros::now()));
     let answer = Answer { links: topic.links.clone(), ..found.answer };
-    (answer, Made { depends: found.depends, policies })
+    (answer, Made { depends: found.depends, policies: changes, begun })
 }
 
 fn heard(answer: Answer) -> Heard {
@@ -261,3 +279,6 @@ data: ", RETRY.as_millis());
 "].concat());
     Heard { body: event.slice(head.len()..head.len() + body.len()), event, verdict, is_final, id }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,13 @@ impl VerificationRecord {
         self.said.last()
     }
 
+    /// Since when it has gone as it goes now, whatever else was said about that.
+    pub fn since(&self) -> Micros {
+        let outcome = self.current().map(|j| j.outcome);
+        let alike = self.said.iter().rev().take_while(|j| Some(j.outcome) == outcome);
+        alike.last().map_or(Micros::MAX, |j| j.first)
+    }
+
     /// Whether exactly this was said before.
     pub fn knows(&self, new: &Judgement) -> bool {
         let from = self.said.partition_point(|j| j.last < new.first);
@@ -144,6 +151,13 @@ mod tests {
     fn a_changed_result_is_a_row_and_a_repetition_makes_the_last_one_longer() {
         let all = [judged(1, Pending, 0), judged(2, Passed, 0), judged(5, Passed, 0), judged(6, Failed, 0)];
         assert_eq!(seen(&all), [(1, 1, Pending), (2, 5, Passed), (6, 6, Failed)]);
+    }
+
+    #[test]
+    fn it_has_gone_as_it_goes_since_it_last_went_otherwise() {
+        let all = [judged(1, Failed, 0), judged(2, Passed, 0), judged(3, Failed, 1), judged(5, Failed, 2)];
+        assert_eq!(told(&all).since(), Micros(3));
+        assert_eq!(told(&all[..2]).since(), Micros(2));
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct VerificationView<'a> {
     pub result: Outcome,
     /// When it was last said, by event time.
     pub at: Micros,
+    /// Since when nothing else was said.
+    pub since: Micros,
     /// Where to read more.
     pub link: Option<&'a str>,
     /// Message.
@@ -97,25 +99,27 @@ impl State {
             let covered = |commit| t.cover(&record.assignments, a.log, commit) == Some(assignment);
             here && !matches!(key.subject, Subject::Commit(commit) if !covered(commit))
         };
-        let mut current: HashMap<u32, &Judgement> = HashMap::new();
+        let mut current: HashMap<u32, (&Judgement, &VerificationRecord)> = HashMap::new();
         for workload in [0, record.workload] {
             for environment in [0, record.environment] {
                 let found = subjects.iter().flatten().filter_map(|s| places.get(&(workload, environment, *s)));
                 let found = found.flatten().filter_map(|id| t.verifications.get(*id));
-                for (key, judgement) in found.filter_map(|v| Some((&v.key, v.current()?))) {
-                    let known = current.get(&key.name);
-                    let newer = known
-                        .is_none_or(|k| k.last.cmp(&judgement.last).then_with(|| tie(&t.names, k, judgement)).is_lt());
+                for (record, judgement) in found.filter_map(|v| Some((v, v.current()?))) {
+                    let key = &record.key;
+                    let newer = current.get(&key.name).is_none_or(|(k, _)| {
+                        k.last.cmp(&judgement.last).then_with(|| tie(&t.names, k, judgement)).is_lt()
+                    });
                     if newer && applies(key) {
-                        current.insert(key.name, judgement);
+                        current.insert(key.name, (judgement, record));
                     }
                 }
             }
         }
-        let view = |(name, j): (u32, &Judgement)| VerificationView {
+        let view = |(name, (j, record)): (u32, (&Judgement, &VerificationRecord))| VerificationView {
             name: t.text(name),
             result: j.outcome,
             at: j.last,
+            since: record.since(),
             link: t.some(j.link),
             message: t.some(j.message),
             reported_by: t.some(j.reported_by),

@@ -337,3 +337,73 @@ fn those_who_hold_a_rollout_up_are_paged() {
             .contains("success")
     );
 }
+
+/// So many minutes ago.
+fn ago(minutes: i64) -> String {
+    (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes)).to_string()
+}
+
+fn reported(hub: &TestHub, host: &str, digit: char, minutes_ago: i64) {
+    say(hub, &with(&report(host, "dev", &commit(digit), "success"), json!({"reported_at": ago(minutes_ago)})));
+}
+
+#[test]
+fn a_host_that_went_away_and_came_back_soaks_since_it_came_back() {
+    let hub = TestHub::spawn();
+    for (version, digit, minutes_ago) in [("1.0", 'a', 300), ("2.0", 'b', 200), ("1.0", 'a', 60)] {
+        hub.push(&observed("dev", version, digit, &ago(minutes_ago)));
+        reported(&hub, "h1", digit, minutes_ago.min(210) - 50);
+    }
+    // The branch was reset to the very commit an hour ago, and the host followed ten minutes ago.
+    judged(&hub, "&soak=30m", "in_progress", Some("soak"));
+    judged(&hub, "&soak=5m", "complete", None);
+}
+
+#[test]
+fn the_soak_time_begins_when_there_were_enough_hosts_too() {
+    let hub = TestHub::spawn();
+    assigned(&hub);
+    for (host, minutes_ago) in [("h1", 60), ("h2", 10)] {
+        reported(&hub, host, 'a', minutes_ago);
+    }
+    judged(&hub, "&min_success=1&soak=30m", "complete", None);
+    judged(&hub, "&min_success=1&min_hosts=2&soak=30m", "in_progress", Some("soak"));
+    judged(&hub, "&min_success=1&min_hosts=2&soak=5m", "complete", None);
+}
+
+fn smoke(hub: &TestHub, result: &str, at: &str, message: &str) {
+    let said = json!({
+        "name": "smoke", "result": result, "workload": "web", "environment": "dev", "version": "1.0", "message": message,
+        "reported_at": at,
+    });
+    assert_eq!(hub.post("/api/v1/rollouts/verifications", "application/json", said.to_string()).status, 200);
+}
+
+#[test]
+fn a_failed_verification_that_is_reported_again_and_again_becomes_final() {
+    let hub = TestHub::spawn();
+    assigned(&hub);
+    reported(&hub, "h1", 'a', 30);
+    for minutes_ago in [10, 6, 2, 0] {
+        smoke(&hub, "failed", &ago(minutes_ago), &format!("run {minutes_ago}"));
+    }
+    let failed = judged(&hub, "&verifications=smoke&failure_grace=8m", "failed", Some("verifications"));
+    assert_eq!(failed["final"], true, "{failed:#}");
+    // A host that fails besides does not make it younger.
+    say(&hub, &report("h2", "dev", &commit('a'), "failure"));
+    let failed = judged(&hub, "&verifications=smoke&failure_grace=8m", "failed", Some("max_failures"));
+    assert_eq!(failed["final"], true, "{failed:#}");
+}
+
+#[test]
+fn a_verification_that_failed_before_the_rollout_began_leaves_it_the_grace() {
+    let hub = TestHub::spawn();
+    smoke(&hub, "failed", "2026-01-01T00:00:00Z", "last time");
+    hub.push(&descriptor("dev", "1.0", &commit('a')));
+    reported(&hub, "h1", 'a', 0);
+    let failed = judged(&hub, "&verifications=smoke&failure_grace=10m", "failed", Some("verifications"));
+    assert_eq!(
+        (&failed["final"], &failed["targets"][0]["failed_since"]),
+        (&json!(false), &failed["targets"][0]["started_at"])
+    );
+}

@@ -57,7 +57,7 @@ impl Ask {
         let known: Vec<&str> = KNOWN.iter().chain(more).copied().collect();
         params.only(&known)?;
         let question = question(params)?;
-        let policies = app.hub.policies();
+        let (_, policies) = app.hub.policies();
         let named = params.one("policy")?.map(str::to_owned);
         if let Some(name) = &named
             && policies.named(name).is_none()

@@ -116,6 +116,7 @@ fn of_several_subjects_under_one_name_the_newest_counts_and_names_stand_apart() 
         name: "smoke",
         result: Outcome::Failed,
         at: Micros::parse(&at(9)).unwrap(),
+        since: Micros::parse(&at(9)).unwrap(),
         link: Some("https://ci.example/7"),
         message: Some("no"),
         reported_by: Some("ci"),
