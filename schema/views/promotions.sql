@@ -1,13 +1,15 @@
 -- One row per source commit of a workload (per version where no source commit is known) and environment that it was assigned in:
 -- when it came there, whether and when it was complete, and how long that took. Of each target counts the newest assignment of
--- the commit: one that came back has one verdict. Times from build to complete and from one environment to the next are whole
+-- the commit: one that came back has one verdict; a retired target counts where no living one is left. Times from build to complete and from one environment to the next are whole
 -- seconds.
 WITH assigned AS (
   SELECT a.workspace, a.application, a.workload, a.environment, a.deployment_target, a.target_no, a.sequence, a.version,
          a.assigned_at, a.author, a.contact, v.source_commit, v.build_time,
-         coalesce('commit ' || v.source_commit, 'version ' || a.version) AS change, s.verdict, s.completed_at
+         coalesce('commit ' || v.source_commit, 'version ' || a.version) AS change, s.verdict, s.completed_at,
+         CASE WHEN t.retired_at IS NULL THEN 1 ELSE 0 END AS lives
   FROM rollout_states s
   JOIN assignments a ON a.assignment_no = s.assignment_no
+  LEFT JOIN deployment_targets t ON t.target_no = a.target_no
   LEFT JOIN workload_versions v ON v.workspace = a.workspace AND v.application = a.application
                                AND v.workload = a.workload AND v.version = a.version
 ),
@@ -15,7 +17,8 @@ ranked AS (
   SELECT *,
          row_number() OVER (PARTITION BY target_no, change ORDER BY sequence DESC) AS back_on_target,
          row_number() OVER (PARTITION BY workspace, application, workload, environment, change
-                            ORDER BY assigned_at DESC, deployment_target DESC) AS back_here
+                            ORDER BY assigned_at DESC, deployment_target DESC) AS back_here,
+         max(lives) OVER (PARTITION BY workspace, application, workload, environment, change) AS any_lives
   FROM assigned
 ),
 environments AS (
@@ -26,8 +29,8 @@ environments AS (
          max(CASE WHEN back_here = 1 THEN version END) AS version,
          max(CASE WHEN back_here = 1 THEN author END) AS author,
          max(CASE WHEN back_here = 1 THEN contact END) AS contact,
-         max(CASE WHEN back_on_target = 1 THEN completed_at END) AS last_completed_at,
-         min(CASE WHEN back_on_target > 1 THEN NULL
+         max(CASE WHEN back_on_target = 1 AND lives = any_lives THEN completed_at END) AS last_completed_at,
+         min(CASE WHEN back_on_target > 1 OR lives < any_lives THEN NULL
                   WHEN verdict = 'superseded' THEN 1
                   WHEN verdict = 'failed' THEN 2
                   WHEN verdict = 'stalled' THEN 3

@@ -161,6 +161,12 @@ impl TargetAnswer {
     pub fn key(&self) -> (u32, usize) {
         self.key
     }
+
+    /// Whether enough hosts have succeeded, and something else is waited for.
+    pub(super) fn waits_for_conditions(&self) -> bool {
+        let clause = self.failing_clause.as_ref().map(|c| c.clause);
+        matches!(clause, Some("verifications" | "soak" | "after" | "freeze"))
+    }
 }
 
 /// The answer.

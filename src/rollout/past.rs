@@ -167,7 +167,8 @@ impl Answer {
             let Some(past) = pasts.get(&target.key()) else { continue };
             match target.verdict {
                 Verdict::Failed | Verdict::Stalled => target.last_good = past.last_good.clone(),
-                Verdict::InProgress => target.eta = past.eta(),
+                // The past tells how long hosts take, not how long a soak, a freeze or people do.
+                Verdict::InProgress if !target.waits_for_conditions() => target.eta = past.eta(),
                 _ => {}
             }
         }

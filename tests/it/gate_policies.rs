@@ -299,6 +299,9 @@ fn a_failed_rollout_names_what_was_good_last_and_one_under_way_when_it_should_en
         .map(|h| (h["host"].as_str().unwrap(), h["usual_seconds"].as_f64()))
         .collect();
     assert_eq!(usual, [("h2", Some(1200.0)), ("h1", Some(600.0))]);
+    // It says how long hosts take: nothing about what is waited for once enough of them are there.
+    let waits = judged(&hub, "&min_success=1&verifications=board", "in_progress", Some("verifications"));
+    assert_eq!(waits["eta"], json!(null), "{waits:#}");
 
     // Where there is no past there is no guess.
     hub.push(&observed("new", "1.0", 'a', "2026-01-01T00:00:00Z"));

@@ -114,6 +114,36 @@ async fn the_hop_counts_from_the_environment_assigned_before_and_only_when_both_
 }
 
 #[tokio::test]
+async fn a_retired_target_holds_no_environment_back_in_which_another_one_lives() {
+    let world = World::default()
+        .with("workload_versions", "workload|version|source_commit\n cart|1|s")
+        .with(
+            "deployment_targets",
+            "workload|environment|deployment_target|target_no|retired_at
+             cart|dev|east|1|
+             cart|dev|west|2|09:00
+             cart|stage|west|3|09:00",
+        )
+        .with(
+            "assignments",
+            "workload|environment|deployment_target|sequence|version|assigned_at|ended_at|assignment_no|target_no
+             cart|dev|east|1|1|08:00||1|1
+             cart|dev|west|1|1|08:10|09:00|2|2
+             cart|stage|west|1|1|08:20|09:00|3|3",
+        )
+        .with(
+            "rollout_states",
+            "verdict|completed_at|assignment_no|target_no
+             complete|08:30|1|1
+             superseded||2|2
+             superseded||3|3",
+        );
+    let rows =
+        world.rows("SELECT environment, complete_at, verdict, targets FROM promotions ORDER BY assigned_at").await;
+    assert_eq!(rows, ["dev | 08:30 | complete | 2", "stage | - | superseded | 1"]);
+}
+
+#[tokio::test]
 async fn durations_of_rollouts_are_those_of_the_complete_ones() {
     let rows = world()
         .rows("SELECT workload, environment, deployment_target, rollouts, p50_seconds, p90_seconds, max_seconds, completed_at FROM rollout_durations ORDER BY workload, environment, deployment_target")
