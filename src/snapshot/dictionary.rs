@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::schema::{SYSTEM, TABLES, TableSchema, VIEWS};
+use super::schema::{ANSWERS, SYSTEM, TABLES, TableSchema, VIEWS};
 
 /// The text of `schema/tables.md`.
 pub fn tables_md() -> String {
@@ -14,7 +14,7 @@ pub fn tables_md() -> String {
          generation, for joins within a statement; they mean nothing outside it.\n\n\
          ## Views\n",
     );
-    for view in &VIEWS {
+    for view in VIEWS.iter() {
         section(&mut out, &view.schema);
         let _ = writeln!(out, "\nSQL: [views/{0}.sql](views/{0}.sql)", view.schema.name);
     }
@@ -29,6 +29,14 @@ pub fn tables_md() -> String {
          `information_schema.routines`, which also has those that take arguments of any type).\n",
     );
     for table in SYSTEM {
+        section(&mut out, table);
+    }
+    out.push_str(
+        "\n## Answers\n\n\
+         Rows of `GET /api/v1/views/…` that are made for the filters and the range of one question; they have\n\
+         no name in SQL. `version_spans`, `rollout_successes` and `liveness_spans` hold what they count.\n",
+    );
+    for table in ANSWERS {
         section(&mut out, table);
     }
     out
@@ -60,7 +68,7 @@ mod tests {
 
     #[test]
     fn names_are_snake_case_and_columns_do_not_repeat() {
-        for table in TABLES.iter().copied().chain(SYSTEM).chain(VIEWS.iter().map(|v| &v.schema)) {
+        for table in TABLES.iter().copied().chain(SYSTEM).chain(ANSWERS).chain(VIEWS.iter().map(|v| &v.schema)) {
             let mut seen = std::collections::BTreeSet::new();
             for c in table.columns {
                 assert!(

@@ -26,6 +26,7 @@ pub struct RolloutState {
     index: u32,
     verdict: Verdict,
     completed_at: Micros,
+    changed_at: Micros,
     buckets: Buckets,
 }
 
@@ -60,11 +61,12 @@ fn rollouts(s: &Shared) -> Vec<RolloutState> {
             let mut buckets = counted(s, &range(s, (target, index), record), here, &mut walk);
             buckets.add(Bucket::NeverReported, missing.get(&target).copied().unwrap_or(0));
             let superseded = record.assignments.in_force().map(|f| f.0) != Some(index);
-            let unchanged = s.taken_at.since(here.last_change.map_or(a.start, |at| at.max(a.start)));
+            let changed_at = here.last_change.map_or(a.start, |at| at.max(a.start));
+            let unchanged = s.taken_at.since(changed_at);
             // Every host with a success is one; the policy asks for one at least.
             let (verdict, _) = default.verdict(&buckets, buckets.success, superseded, unchanged);
             let completed_at = if verdict == Verdict::Complete { a.start } else { Micros::MAX };
-            all.push(RolloutState { target, index: index as u32, verdict, completed_at, buckets });
+            all.push(RolloutState { target, index: index as u32, verdict, completed_at, changed_at, buckets });
         }
         complete(s, record, &subscribers, &mut all[first..], &mut walk);
     }
@@ -155,6 +157,7 @@ impl Rows for RolloutStates {
             "never_reported" => |_, r| Cell::Number(r.buckets.never_reported as i64),
             "retired" => |_, r| Cell::Number(r.buckets.retired as i64),
             "completed_at" => |_, r| Cell::time(r.completed_at),
+            "changed_at" => |_, r| Cell::time(r.changed_at),
             "assignment_no" => |_, r| Cell::Number(number((r.target, r.index))),
             _ => return None,
         })

@@ -3,6 +3,8 @@
 //! Invariant: whatever the tables hold, the files export or the data dictionary says comes from these declarations, so the
 //! three cannot disagree. Column names and meanings are public; numbers ending in `_no` join tables inside one generation only.
 
+mod answers;
+mod dashboards;
 mod desired;
 mod real;
 mod system;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+pub use answers::{ANSWERS, HOSTS_OVER_TIME, ROLLOUT_PROGRESS, SUMMARY, TRANSITIONS_OVER_TIME, VERSIONS_OVER_TIME};
 pub use views::{HOST_STATE, VIEWS, View};
 
 /// The type of a column as the tables show it.

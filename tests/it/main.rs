@@ -26,6 +26,7 @@ mod power_loss;
 mod reference;
 mod rollout_wait;
 mod sql_limits;
+mod views_dashboards;
 mod views_exports;
 mod views_generation;
 mod views_history;

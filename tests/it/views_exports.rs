@@ -56,7 +56,9 @@ async fn tables_and_views_over_files_equal_those_in_memory() {
         let (mut a, mut b) = (rows(&engine, &memory, &sql).await, rows(&engine, &files, &sql).await);
         a.sort();
         b.sort();
-        assert!(!a.is_empty(), "{name} has rows");
+        // Nobody is silent there, and nothing waits.
+        let nothing = ["silent_hosts", "promotion_waits"].contains(&name);
+        assert!(nothing || !a.is_empty(), "{name} has rows");
         assert_eq!(a, b, "{name}");
         let sql = format!("SELECT count(*) FROM {name}");
         assert_eq!(rows(&engine, &memory, &sql).await, rows(&engine, &files, &sql).await, "{sql}");

@@ -50,7 +50,7 @@ async fn history_joins_each_commit_to_the_assignment_that_covers_it_at_its_endpo
 #[tokio::test]
 async fn every_view_has_exactly_the_declared_columns() {
     let context = World::default().context().await;
-    for view in &VIEWS {
+    for view in VIEWS.iter() {
         let frame = context.table(view.schema.name).await.unwrap();
         let found: Vec<_> = frame.schema().fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect();
         let declared: Vec<_> = view.schema.columns.iter().map(|c| (c.name.to_string(), c.kind.arrow())).collect();

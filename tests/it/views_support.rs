@@ -45,7 +45,7 @@ impl World {
             let memory = MemTable::try_new(table.arrow(), vec![vec![batch]]).expect("the batch has the table's schema");
             context.register_table(table.name, Arc::new(memory)).expect("registered once");
         }
-        for view in &VIEWS {
+        for view in VIEWS.iter() {
             let statement = format!("CREATE VIEW {} AS {}", view.schema.name, view.sql);
             context.sql(&statement).await.unwrap_or_else(|e| panic!("view {}: {e}", view.schema.name));
         }

@@ -243,6 +243,10 @@ pub static ROLLOUT_STATES: TableSchema = TableSchema {
         text("verdict", "complete, superseded, failed, stalled or in_progress."),
         time("started_at", "Start of the assignment."),
         time_or_null("completed_at", "When the last of its reconcilers first succeeded; null unless complete."),
+        time(
+            "changed_at",
+            "When a reconciler of the target last changed endpoint, commit or status, or the start of the assignment.",
+        ),
         count("total", "Reconcilers counted, retired ones left out."),
         count("success", "Success at the assignment's commits or past them."),
         count("failure", "Failing at the assignment's commits."),

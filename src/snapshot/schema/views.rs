@@ -2,6 +2,8 @@
 //!
 //! Invariant: the columns of a view are a public contract; a test compares what the SQL yields with what is declared here.
 
+use std::sync::LazyLock;
+
 use super::*;
 
 /// One view.
@@ -14,7 +16,11 @@ pub struct View {
 }
 
 /// Every view; one that selects from another comes after it.
-pub static VIEWS: [View; 10] = [
+pub static VIEWS: LazyLock<Vec<View>> =
+    LazyLock::new(|| STATE.iter().chain(&super::dashboards::VIEWS).copied().collect());
+
+/// What is, was, and comes next.
+const STATE: [View; 10] = [
     SUBSCRIPTIONS,
     ENVIRONMENT_STATE,
     HOST_STATE,
@@ -27,7 +33,8 @@ pub static VIEWS: [View; 10] = [
     HOST_ROLLOUT_DURATIONS,
 ];
 
-const DESIRED_VERSION: Column = text_or_null("desired_version", "Version of the assignment in force on the target.");
+pub(super) const DESIRED_VERSION: Column =
+    text_or_null("desired_version", "Version of the assignment in force on the target.");
 const DEPLOYED_VERSION: Column =
     text_or_null("deployed_version", "Version that the commit that runs stands for; null where nothing explains it.");
 const DRIFT_WORD: Column = text(
@@ -36,9 +43,9 @@ const DRIFT_WORD: Column = text(
 );
 const BEHIND_BY: Column =
     count_or_null("behind_by", "Assignments of the target between deployed and desired; null where nothing tells.");
-const CLUSTER_TYPE: Column = text_or_null("cluster_type", "Label of the host.");
-const RING: Column = text_or_null("ring", "Label of the host.");
-const REGION: Column = text_or_null("region", "Label of the host.");
+pub(super) const CLUSTER_TYPE: Column = text_or_null("cluster_type", "Label of the host.");
+pub(super) const RING: Column = text_or_null("ring", "Label of the host.");
+pub(super) const REGION: Column = text_or_null("region", "Label of the host.");
 const TARGET_WORKSPACE: Column = text_or_null("workspace", "The team; null when nobody described the endpoint.");
 const TARGET_APPLICATION: Column = text_or_null("application", "Application; null when nobody described the endpoint.");
 const TARGET_WORKLOAD: Column = text_or_null("workload", "Workload; null when nobody described the endpoint.");

@@ -1,0 +1,178 @@
+//! The views behind dashboards and alerts, over hand-made tables.
+
+use super::views_support::World;
+
+/// Cart: 1.0 on the edge of dev, 1.1 and back to 1.0; prod has had 1.0 and is getting 1.1.
+fn world() -> World {
+    World::default()
+        .with(
+            "workload_versions",
+            "workspace|application|workload|version|build|build_time|source_repo|source_commit
+             team|shop|cart|1.0|7|07:00|git/cart|s0
+             team|shop|cart|1.1|8|||s1",
+        )
+        .with(
+            "deployment_targets",
+            "workspace|application|workload|environment|deployment_target|repo|target_no|endpoint_no
+             team|shop|cart|dev|edge|git/ops|1|11
+             team|shop|cart|prod|edge|git/ops|2|12",
+        )
+        .with(
+            "assignments",
+            "workspace|application|workload|environment|deployment_target|sequence|version|author|contact|assigned_at|ended_at|assignment_no|target_no
+             team|shop|cart|dev|edge|1|1.0|ann||08:00|09:00|101|1
+             team|shop|cart|dev|edge|2|1.1|bob||09:00|10:00|102|1
+             team|shop|cart|dev|edge|3|1.0|ann|x@y|10:00||103|1
+             team|shop|cart|prod|edge|1|1.0|ann||08:30|11:00|201|2
+             team|shop|cart|prod|edge|2|1.1|bob||11:00||202|2",
+        )
+        .with(
+            "rollout_states",
+            "workspace|application|workload|environment|deployment_target|version|verdict|started_at|completed_at|changed_at|total|success|failure|behind|assignment_no|target_no
+             team|shop|cart|dev|edge|1.0|complete|08:00|08:20|08:20|2|2|0|0|101|1
+             team|shop|cart|dev|edge|1.1|superseded|09:00||09:10|2|0|1|0|102|1
+             team|shop|cart|dev|edge|1.0|complete|10:00|10:30|10:30|2|2|0|0|103|1
+             team|shop|cart|prod|edge|1.0|complete|08:30|08:45|08:45|2|2|0|0|201|2
+             team|shop|cart|prod|edge|1.1|in_progress|11:00||11:20|2|1|0|1|202|2",
+        )
+        .with("generation", "taken_at\n12:00")
+}
+
+#[tokio::test]
+async fn the_history_of_an_application_names_rollbacks_and_where_versions_came_from() {
+    let rows = world()
+        .rows(
+            "SELECT environment, version, build, source_repo, source_commit, repo, author, assigned_at, ended_at, completed_at,
+                    verdict, rollback
+             FROM application_history ORDER BY environment, assigned_at",
+        )
+        .await;
+    assert_eq!(
+        rows,
+        [
+            "dev | 1.0 | 7 | git/cart | s0 | git/ops | ann | 08:00 | 09:00 | 08:20 | complete | false",
+            "dev | 1.1 | 8 | - | s1 | git/ops | bob | 09:00 | 10:00 | - | superseded | false",
+            "dev | 1.0 | 7 | git/cart | s0 | git/ops | ann | 10:00 | - | 10:30 | complete | true",
+            "prod | 1.0 | 7 | git/cart | s0 | git/ops | ann | 08:30 | 11:00 | 08:45 | complete | false",
+            "prod | 1.1 | 8 | - | s1 | git/ops | bob | 11:00 | - | - | in_progress | false",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_history_of_a_workload_counts_the_newest_assignment_of_each_target() {
+    let rows = world()
+        .rows(
+            "SELECT version, environment, first_assigned_at, last_assigned_at, completed_at, targets, wanted, complete, success
+             FROM workload_history ORDER BY version, environment",
+        )
+        .await;
+    assert_eq!(
+        rows,
+        [
+            "1.0 | dev | 08:00 | 10:00 | 10:30 | 1 | 1 | 1 | 2",
+            "1.0 | prod | 08:30 | 08:30 | 08:45 | 1 | 0 | 1 | 2",
+            "1.1 | dev | 09:00 | 09:00 | - | 1 | 0 | 0 | 0",
+            "1.1 | prod | 11:00 | 11:00 | - | 1 | 1 | 0 | 1",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_change_failed_that_was_taken_back_and_was_well_again_when_the_older_version_was() {
+    let rows = world()
+        .rows(
+            "SELECT environment, rollouts, completed, failed, change_failure_percent, lead_p50_seconds, restore_p50_seconds
+             FROM dora_metrics ORDER BY environment",
+        )
+        .await;
+    // dev: from 07:00 to 08:20 and to 10:30; 1.1 from 09:00 until 10:30. prod: from 07:00 to 08:45.
+    assert_eq!(rows, ["dev | 3 | 2 | 1 | 33 | 8700 | 5400", "prod | 2 | 1 | 0 | 0 | 6300 | -"]);
+}
+
+#[tokio::test]
+async fn what_is_behind_is_progress_while_the_rollout_is_and_drift_once_it_is_not() {
+    let with = |verdict: &str| {
+        world()
+            .with(
+                "rollout_states",
+                &format!("verdict|started_at|changed_at|total|failure|assignment_no|target_no\n {verdict}|11:00|11:20|2|0|202|2"),
+            )
+            .with(
+                "reconcilers",
+                "host|reconciler|liveness|status|reported_at|host_no|reconciler_no|endpoint_no|commit_no
+                 h1|web|online|success|11:10|1|1|12|31
+                 h2|web|online|success|11:10|2|2|12|32",
+            )
+            .with("hosts", "host|liveness|host_no\n h1|online|1\n h2|online|2")
+            .with(
+                "running_commits",
+                "version|place|sequence|missed_at|assignment_no|target_no|commit_no
+                 1.0|1|1|11:00|201|2|31
+                 1.1|2|2||202|2|32",
+            )
+    };
+    let sql = "SELECT environment, desired_version, state, reconcilers, in_sync, behind, drifted, unchanged_seconds FROM target_health";
+    assert_eq!(with("in_progress").rows(sql).await, ["prod | 1.1 | progressing | 2 | 1 | 1 | 0 | 2400"]);
+    assert_eq!(with("stalled").rows(sql).await, ["prod | 1.1 | drifted | 2 | 1 | 1 | 1 | 2400"]);
+    let cells =
+        with("stalled").rows("SELECT component, environment, deployed, versions, state FROM environment_matrix").await;
+    assert_eq!(cells, ["team / shop / cart / edge | prod | 1.0 (1), 1.1 (1) | 2 | drifted"]);
+}
+
+/// A version, which is a source commit, and the environments it came to: which, when assigned, when complete.
+type Promoted<'a> = (&'a str, &'a [(&'a str, &'a str, &'a str)]);
+
+fn promoted(lines: &[Promoted<'_>], now_in: &[(&str, &str)]) -> World {
+    let mut assignments =
+        String::from("workload|environment|sequence|version|assigned_at|ended_at|assignment_no|target_no");
+    let mut states = String::from("verdict|started_at|completed_at|assignment_no|target_no");
+    let mut versions = String::from("workload|version|source_commit");
+    let environments = ["dev", "stage", "prod"];
+    let mut number = 0;
+    for (version, steps) in lines {
+        versions.push_str(&format!("\n cart|{version}|s{version}"));
+        for (environment, assigned, complete) in *steps {
+            number += 1;
+            let target = environments.iter().position(|e| e == environment).unwrap() + 1;
+            let ended = if now_in.contains(&(environment, version)) { "" } else { "23:00" };
+            assignments
+                .push_str(&format!("\n cart|{environment}|{number}|{version}|{assigned}|{ended}|{number}|{target}"));
+            let verdict = if complete.is_empty() { "in_progress" } else { "complete" };
+            states.push_str(&format!("\n {verdict}|{assigned}|{complete}|{number}|{target}"));
+        }
+    }
+    World::default()
+        .with("workload_versions", &versions)
+        .with("assignments", &assignments)
+        .with("rollout_states", &states)
+        .with("deployment_targets", "workload|environment|target_no\n cart|dev|1\n cart|stage|2\n cart|prod|3")
+        .with("generation", "taken_at\n12:00")
+}
+
+#[tokio::test]
+async fn a_change_waits_from_its_completion_until_the_next_environment_has_it_or_a_later_one() {
+    let world = promoted(
+        &[
+            ("1", &[("dev", "01:00", "01:10"), ("stage", "02:00", "02:10"), ("prod", "03:00", "03:10")]),
+            ("2", &[("dev", "04:00", "04:10"), ("stage", "05:00", "05:10")]),
+            ("3", &[("dev", "06:00", "06:10"), ("stage", "07:00", "07:10")]),
+            ("4", &[("dev", "08:00", "08:10")]),
+            ("5", &[("dev", "09:00", "")]),
+        ],
+        &[("dev", "5"), ("stage", "3"), ("prod", "1")],
+    );
+    let rows = world
+        .rows("SELECT environment, next_environment, version, waiting, waiting_since, waiting_seconds FROM promotion_waits WHERE usual ORDER BY environment")
+        .await;
+    assert_eq!(rows, ["dev | stage | 4 | 1 | 08:10 | 13800", "stage | prod | 2 | 2 | 05:10 | 24600"]);
+}
+
+#[tokio::test]
+async fn a_change_that_was_taken_back_does_not_wait() {
+    let world = promoted(
+        &[("1", &[("dev", "01:00", "01:10"), ("stage", "02:00", "02:10")]), ("2", &[("dev", "04:00", "04:10")])],
+        &[("dev", "1"), ("stage", "1")],
+    );
+    assert!(world.rows("SELECT * FROM promotion_waits WHERE usual").await.is_empty());
+}
