@@ -19,6 +19,7 @@ mod policies;
 mod policy;
 mod question;
 mod status;
+mod thresholds;
 
 pub use answer::{Answer, Clause, Eta, Freshness, HoldsUp, LastGood, Links, TargetAnswer};
 pub use bucket::{Range, Stand, subscribed};
@@ -31,6 +32,7 @@ pub use policies::{NamedPolicy, Policies, Rules, Scope};
 pub use policy::{Clauses, Hosts, Policy, SilentPolicy};
 pub use question::{Asked, Question};
 pub use status::{Evaluation, evaluate, status};
+pub use thresholds::{Alerts, Thresholds};
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -1,4 +1,4 @@
-//! Named policies: from a file, chosen by name or by the target they are for.
+//! Named policies: from a file, chosen by name or by the target they are for; the file also holds the thresholds of alerts.
 //!
 //! Invariant: of several policies for one target the first in the file applies; clauses of the question come last. Only a
 //! complete and sound file is taken.
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::policy::{Clauses, Policy};
+use super::thresholds::{self, Alerts};
 use crate::model::nearest;
 use crate::normalize::NAME_LIMIT;
 
@@ -37,7 +38,7 @@ pub struct Scope {
 
 impl Scope {
     /// Whether a target is meant: workspace, application, workload, environment, deployment target.
-    fn means(&self, target: &[&str; 5]) -> bool {
+    pub(super) fn means(&self, target: &[&str; 5]) -> bool {
         let lists = [&self.workspace, &self.application, &self.workload, &self.environment, &self.deployment_target];
         lists.iter().zip(target).all(|(list, name)| list.is_empty() || list.iter().any(|n| n == name || n == "*"))
     }
@@ -52,15 +53,19 @@ pub struct NamedPolicy {
     pub scope: Option<Scope>,
 }
 
-/// All named policies, in the order of the file.
+/// All named policies, in the order of the file, and the thresholds of alerts.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Policies(Vec<NamedPolicy>);
+pub struct Policies {
+    named: Vec<NamedPolicy>,
+    alerts: Alerts,
+}
 
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     policies: Option<Vec<Entry>>,
+    alerts: Option<Vec<thresholds::Entry>>,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +97,8 @@ impl Policies {
     /// Reads a file (YAML or JSON); the error says what is wrong and where.
     pub fn parse(text: &str) -> Result<Policies, String> {
         let file: Option<File> = serde_saphyr::from_str(text).map_err(|e| e.without_snippet().to_string())?;
-        let entries = file.and_then(|f| f.policies).unwrap_or_default();
+        let (entries, alerts) = file.map(|f| (f.policies, f.alerts)).unwrap_or_default();
+        let (entries, alerts) = (entries.unwrap_or_default(), alerts.unwrap_or_default());
         let mut known = HashSet::new();
         let policies = entries.into_iter().map(|e| {
             let (name, scope) = (e.name, e.scope);
@@ -113,22 +119,28 @@ impl Policies {
             clauses(e.clauses).map_err(wrong)?.apply(&mut policy);
             Ok(NamedPolicy { policy, scope })
         });
-        policies.collect::<Result<_, _>>().map(Policies)
+        Ok(Policies { named: policies.collect::<Result<_, _>>()?, alerts: Alerts::read(alerts)? })
     }
 
     /// A policy by name; `default` is there unless the file has one of its own.
     pub fn named(&self, name: &str) -> Option<Cow<'_, Policy>> {
-        let found = self.0.iter().find(|p| p.policy.name == name).map(|p| Cow::Borrowed(&p.policy));
+        let found = self.named.iter().find(|p| p.policy.name == name).map(|p| Cow::Borrowed(&p.policy));
         found.or_else(|| (name == "default").then(|| Cow::Owned(Policy::default())))
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &NamedPolicy> {
-        self.0.iter()
+        self.named.iter()
     }
 
-    fn of(&self, target: &[&str; 5]) -> Cow<'_, Policy> {
-        let found = self.0.iter().find(|p| p.scope.as_ref().is_some_and(|s| s.means(target)));
+    /// The thresholds of alerts.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
+    }
+
+    /// The policy that a target has without being asked: workspace, application, workload, environment, deployment target.
+    pub fn of(&self, target: &[&str; 5]) -> Cow<'_, Policy> {
+        let found = self.named.iter().find(|p| p.scope.as_ref().is_some_and(|s| s.means(target)));
         found.map(|p| Cow::Borrowed(&p.policy)).or_else(|| self.named("default")).unwrap_or_default()
     }
 }

@@ -270,13 +270,23 @@ fn heard(answer: Answer) -> Heard {
     let (verdict, is_final) = (answer.verdict, answer.is_final);
     let id = format!("{:032x}", twox_hash::XxHash3_128::oneshot(&answer.news()));
     // JSON holds no line break, so it is one line of data.
-    let head = format!("id: {id}
+    let head = format!(
+        "id: {id}
 event: answer
 retry: {}
-data: ", RETRY.as_millis());
-    let event = Bytes::from([head.as_bytes(), &body, b"
+data: ",
+        RETRY.as_millis()
+    );
+    let event = Bytes::from(
+        [
+            head.as_bytes(),
+            &body,
+            b"
 
-"].concat());
+",
+        ]
+        .concat(),
+    );
     Heard { body: event.slice(head.len()..head.len() + body.len()), event, verdict, is_final, id }
 }
 
