@@ -206,9 +206,11 @@ fn deleted(mut envelope: Envelope, source: &str) -> Result<Observation, Rejectio
 fn stated(mut envelope: Envelope, source: &str) -> Result<Observation, Rejection> {
     let kind = kind_of(&envelope)?;
     let mut event = observed_at(&envelope)?;
-    let Some(spec) = envelope.spec.take() else {
+    let Some(mut spec) = envelope.spec.take() else {
         return Err(Rejection::new(format!("{} lacks spec", kind.as_str()), ADVICE));
     };
+    // A definition that does not know the field drops it; the annotation stays.
+    spec.contact = spec.contact.or(envelope.metadata.annotations.contact.take());
     if event.is_none() {
         event = json::time("spec.reportedAt", spec.reported_at.as_deref())?;
     }

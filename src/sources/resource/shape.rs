@@ -94,11 +94,12 @@ pub(super) struct Metadata {
     pub(super) annotations: Annotations,
 }
 
-/// The two annotations that mean something here; the others are passed over.
+/// The annotations that mean something here; the others are passed over.
 #[derive(Debug, Default)]
 pub(super) struct Annotations {
     pub(super) observed_at: Option<String>,
     pub(super) gitops_revision: Option<String>,
+    pub(super) contact: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for Annotations {
@@ -124,6 +125,7 @@ impl<'de> Deserialize<'de> for Annotations {
                     let slot = match key {
                         Key::ObservedAt => &mut found.observed_at,
                         Key::GitopsRevision => &mut found.gitops_revision,
+                        Key::Contact => &mut found.contact,
                         Key::Other => {
                             map.next_value::<IgnoredAny>()?;
                             continue;
@@ -147,6 +149,8 @@ enum Key {
     ObservedAt,
     #[serde(rename = "hub.kalypso.io/gitops-revision")]
     GitopsRevision,
+    #[serde(rename = "hub.kalypso.io/contact")]
+    Contact,
     #[serde(other)]
     Other,
 }
