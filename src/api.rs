@@ -4,7 +4,9 @@
 //! reach SQL as bound parameters only, and every answer of 400 and above leaves through [`edge`] as a problem document.
 
 mod access;
+mod alerts;
 mod answers;
+mod badges;
 mod changes;
 mod cursor;
 mod deployment_state;
@@ -21,7 +23,10 @@ mod resource;
 mod rollouts;
 mod rows;
 mod select;
+mod series;
 mod sql;
+mod summary;
+mod variables;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -53,6 +58,8 @@ pub(crate) struct App {
     ingest_threads: tokio::runtime::Handle,
     limits: Limits,
     shelf: Arc<answers::Shelf>,
+    /// Whom alerts name where nobody else is named; may be empty.
+    default_contact: Arc<str>,
 }
 
 /// The limits of the API.
@@ -79,10 +86,12 @@ impl Default for Limits {
     }
 }
 
-/// The API as one service, ready for [`listen::serve`]. Bodies of pushes are decoded on `ingest_threads`.
+/// The API as one service, ready for [`listen::serve`]. Bodies of pushes are decoded on `ingest_threads`;
+/// alerts name `default_contact` where nobody else is named.
 pub fn service(
     hub: Arc<Hub>,
     limits: Limits,
+    default_contact: &str,
     ingest_threads: tokio::runtime::Handle,
 ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
 {
@@ -92,6 +101,7 @@ pub fn service(
         ingest_threads,
         limits,
         shelf: Arc::default(),
+        default_contact: default_contact.into(),
     };
     let (router, document) = described_routes_for(&app);
     let document = document.to_json().unwrap_or_default();
@@ -106,18 +116,33 @@ pub fn service(
 
 /// The routes and their description, for the document alone.
 fn described_routes() -> (axum::Router<App>, utoipa::openapi::OpenApi) {
-    split(rows::routes())
+    split(from_generations())
 }
 
 /// The routes of a running hub: rows are answered from generations and kept for as long as these are current.
 fn described_routes_for(app: &App) -> (axum::Router<App>, utoipa::openapi::OpenApi) {
-    let rows = rows::routes().layer(compression()).layer(from_fn_with_state(app.clone(), answers::from_generation));
+    let rows = from_generations().layer(compression()).layer(from_fn_with_state(app.clone(), answers::from_generation));
     split(rows)
 }
 
+/// What is answered from generations.
+fn from_generations() -> OpenApiRouter<App> {
+    let made = OpenApiRouter::new().merge(summary::routes()).merge(series::routes()).merge(variables::routes());
+    made.merge(alerts::routes()).merge(badges::routes()).merge(rows::routes())
+}
+
 fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenApi) {
-    let others = OpenApiRouter::new().merge(rollouts::routes()).merge(sql::routes()).layer(compression());
-    let v1 = OpenApiRouter::new().merge(ingest::routes()).merge(changes::routes()).merge(others).merge(rows);
+    let others = OpenApiRouter::new()
+        .merge(rollouts::routes())
+        .merge(sql::routes())
+        .merge(alerts::own_routes())
+        .layer(compression());
+    let v1 = OpenApiRouter::new()
+        .merge(ingest::routes())
+        .merge(changes::routes())
+        .merge(others)
+        .merge(health::grafana())
+        .merge(rows);
     OpenApiRouter::with_openapi(openapi::Frame::openapi())
         .nest("/api/v1", v1)
         .merge(deployment_state::routes())

@@ -90,6 +90,11 @@ impl State {
         self.watched.push(WatchedSource { source: source.to_owned(), broken_since });
     }
 
+    /// The sources whose watch is broken.
+    pub fn broken_watches(&self) -> impl Iterator<Item = &str> {
+        self.watched.iter().filter(|w| w.broken_since.is_some()).map(|w| w.source.as_str())
+    }
+
     /// An immutable snapshot.
     pub fn tables(&self) -> Tables {
         self.tables.clone()

@@ -205,7 +205,8 @@ async fn run(asked: Option<(Request, Next)>, tag: &str) -> Result<Answer, Respon
 fn key(request: &Request, params: &Params) -> String {
     let path = request.uri().path();
     let name = path.rsplit('/').next().unwrap_or_default();
-    let now = resource::ALL.iter().any(|r| r.name == name && matches!(r.span, Span::Now));
+    let state = resource::ALL.iter().any(|r| r.name == name && matches!(r.span, Span::Now));
+    let now = state || name == "summary" || path.contains("/variables/") || path.contains("/alerts/");
     let mut key = path.to_owned();
     for (name, value) in params.pairs() {
         if FRESHNESS.contains(&name.as_str()) || (now && matches!(name.as_str(), "from" | "to")) {

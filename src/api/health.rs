@@ -19,7 +19,7 @@ use super::problem::{Problem, ProblemBody};
 /// How the hub is.
 #[derive(Debug, serde::Serialize, ToSchema)]
 struct Health {
-    /// `alive` or `ready`.
+    /// `alive`, `ready` or `ok`.
     status: &'static str,
     /// The hub's version.
     version: &'static str,
@@ -29,6 +29,20 @@ struct Health {
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz))
+}
+
+/// What Grafana asks: it lies below `/api/v1`, so that whoever may not read the rest may not read this.
+pub(super) fn grafana() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(health_grafana))
+}
+
+/// Does the datasource work?
+#[utoipa::path(
+    get, path = "/health/grafana", tag = "operations",
+    responses((status = 200, description = "The address is right and may be read.", body = Health))
+)]
+async fn health_grafana(State(app): State<App>) -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq() })
 }
 
 /// Is the process alive?

@@ -68,6 +68,8 @@ pub(super) enum Shape {
     One,
     /// All rows at once.
     Whole,
+    /// The newest rows.
+    Newest,
 }
 
 /// A route and its description.
@@ -78,6 +80,7 @@ pub(super) fn described(
 ) -> UtoipaMethodRouter<App> {
     let (tag, base) = match (resource.id.is_empty(), resource.name) {
         (_, "rollouts" | "rollouts/verifications" | "promotions") => ("rollouts", format!("/{}", resource.name)),
+        (_, "annotations") => ("views", "/annotations".to_owned()),
         (true, _) => ("views", format!("/views/{}", resource.name)),
         (false, _) => ("lists", format!("/{}", resource.name)),
     };
@@ -89,7 +92,7 @@ pub(super) fn described(
         .tag(tag)
         .summary(Some(match shape {
             Shape::One => format!("One row of `{}` by its id", resource.table),
-            Shape::Page | Shape::Whole => table.doc.replace("\n", " "),
+            Shape::Page | Shape::Whole | Shape::Newest => table.doc.replace("\n", " "),
         }))
         .parameters(Some(parameters(resource, shape)))
         .response("200", answer(shape, &row))
@@ -100,6 +103,41 @@ pub(super) fn described(
     paths.add_path_operation(&path, vec![HttpMethod::Get], operation);
     (vec![(row, RefOr::T(row_schema(table)))], paths, route)
 }
+
+/// A route that answers rows of its own making, and its description: filters by equality, and other parameters with what they mean.
+pub(super) fn made(
+    path: &str,
+    table: &'static TableSchema,
+    filters: impl Iterator<Item = &'static str>,
+    more: &[(&str, String)],
+    route: MethodRouter<App>,
+) -> UtoipaMethodRouter<App> {
+    let row = row_name(table);
+    let mut operation = OperationBuilder::new()
+        .operation_id(Some(format!("list_{}", table.name)))
+        .tag("views")
+        .summary(Some(table.doc))
+        .response("200", answer(Shape::Whole, &row))
+        .response("304", ResponseBuilder::new().description("Nothing changed since the ETag the client named."))
+        .response("4XX", problem("The question is malformed."))
+        .response("5XX", problem("The hub cannot answer now."));
+    for filter in filters {
+        operation = operation.parameter(text_parameter(filter, ParameterIn::Query, ANY_OF));
+    }
+    for (name, said) in more {
+        operation = operation.parameter(text_parameter(name, ParameterIn::Query, said));
+    }
+    for (name, said) in [("fresh", FRESH), ("min_seq", MIN_SEQ)] {
+        operation = operation.parameter(text_parameter(name, ParameterIn::Query, said));
+    }
+    let mut paths = Paths::new();
+    paths.add_path_operation(path, vec![HttpMethod::Get], operation);
+    (vec![(row, RefOr::T(row_schema(table)))], paths, route)
+}
+
+const ANY_OF: &str = "Any of these values: repeated, a JSON array, or comma-separated; `null` for absence; `*` or nothing for no filter.";
+const FRESH: &str = "true: everything acknowledged before this question is in the answer.";
+const MIN_SEQ: &str = "Everything up to this sequence number (the `seq` of an ingest answer) is in the answer.";
 
 /// A way of pushing and its description: POST, and PUT, which is what `curl -T` sends and does the same.
 pub(super) fn pushed(push: &Push, route: MethodRouter<App>) -> UtoipaMethodRouter<App> {
@@ -169,7 +207,7 @@ fn answer(shape: Shape, row: &str) -> Response {
         Shape::Page => {
             (RefOr::T(Schema::Array(ArrayBuilder::new().items(one).build())), "One page; `[]` when there is none.")
         }
-        Shape::Whole => {
+        Shape::Whole | Shape::Newest => {
             (RefOr::T(Schema::Array(ArrayBuilder::new().items(one).build())), "The rows; `[]` when there are none.")
         }
     };
@@ -212,9 +250,7 @@ fn parameters(resource: &Resource, shape: Shape) -> Vec<Parameter> {
     if shape != Shape::One {
         for filter in resource.filters() {
             let said = match filter.kind {
-                Kind::Text => {
-                    "Any of these values: repeated, a JSON array, or comma-separated; `null` for absence; `*` or nothing for no filter."
-                }
+                Kind::Text => ANY_OF,
                 Kind::Commit => "As the other filters; commits in any spelling.",
                 Kind::Flag => "true or false.",
             };
@@ -226,6 +262,11 @@ fn parameters(resource: &Resource, shape: Shape) -> Vec<Parameter> {
             }
             Span::During(start, end) => {
                 format!("RFC 3339 or epoch milliseconds; rows whose time from `{start}` to `{end}` touches the range.")
+            }
+            Span::Mark(start, end) => {
+                format!(
+                    "RFC 3339 or epoch milliseconds; rows whose time from `{start}` to `{end}` (or the instant `{start}`) touches the range."
+                )
             }
             Span::Now => "Taken and without effect: the rows are the state of now.".to_owned(),
         };
@@ -244,6 +285,13 @@ fn parameters(resource: &Resource, shape: Shape) -> Vec<Parameter> {
             format!(
                 "The first so many rows, 1 to {VIEW_MAX}; X-Kalypso-Truncated tells when there were more. Without it, more \
                  than {VIEW} rows are an error (422) that asks for a filter."
+            ),
+        ),
+        Shape::Newest => query(
+            "limit",
+            Type::Integer,
+            format!(
+                "The newest so many rows, 1 to {PAGE_MAX}; {PAGE} when absent; X-Kalypso-Truncated tells when there were more."
             ),
         ),
         Shape::One => all.push(
@@ -267,12 +315,8 @@ fn parameters(resource: &Resource, shape: Shape) -> Vec<Parameter> {
                 .build(),
         );
     };
-    query("fresh", Type::Boolean, "true: everything acknowledged before this question is in the answer.");
-    query(
-        "min_seq",
-        Type::String,
-        "Everything up to this sequence number (the `seq` of an ingest answer) is in the answer.",
-    );
+    query("fresh", Type::Boolean, FRESH);
+    query("min_seq", Type::String, MIN_SEQ);
     all
 }
 

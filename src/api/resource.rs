@@ -34,6 +34,8 @@ pub(super) enum Span {
     At(&'static str),
     /// Rows whose interval touches `[from, to)`; a null end is "still".
     During(&'static str, &'static str),
+    /// Rows whose time from start to end touches `[from, to)`; without an end it is the instant of the start.
+    Mark(&'static str, &'static str),
     /// The rows are the state of now; the parameters are taken (dashboards send them everywhere) and change nothing.
     Now,
 }
@@ -59,7 +61,7 @@ pub(super) struct Resource {
 
 const APPLICATION: &[&str] = &["workspace", "application"];
 const WORKLOAD: &[&str] = &["workspace", "application", "workload"];
-const TARGET: &[&str] = &["workspace", "application", "workload", "environment", "deployment_target"];
+pub(super) const TARGET: &[&str] = &["workspace", "application", "workload", "environment", "deployment_target"];
 
 const fn list(
     name: &'static str,
@@ -70,7 +72,7 @@ const fn list(
     Resource { name, table, order, newest_first: false, key: order.len(), id, span: Span::Now }
 }
 
-const fn view(name: &'static str, table: &'static str, order: &'static [&'static str]) -> Resource {
+pub(super) const fn view(name: &'static str, table: &'static str, order: &'static [&'static str]) -> Resource {
     list(name, table, order, &[])
 }
 
@@ -109,7 +111,7 @@ pub(super) static LISTS: [Resource; 11] = [
 ];
 
 /// The dashboard views, `GET /api/v1/views/{name}`.
-pub(super) static VIEWS: [Resource; 5] = [
+pub(super) static VIEWS: [Resource; 14] = [
     view(
         "environment-state",
         "environment_state",
@@ -147,7 +149,85 @@ pub(super) static VIEWS: [Resource; 5] = [
         "drift",
         &["workspace", "application", "environment", "workload", "deployment_target", "host", "reconciler"],
     ),
+    view("target-health", "target_health", TARGET),
+    view("environment-matrix", "environment_matrix", TARGET),
+    view(
+        "silent-hosts",
+        "silent_hosts",
+        &["workspace", "application", "workload", "environment", "deployment_target", "contact"],
+    ),
+    Resource {
+        span: Span::During("assigned_at", "ended_at"),
+        newest_first: true,
+        ..view(
+            "application-history",
+            "application_history",
+            &["assigned_at", "workspace", "application", "workload", "environment", "deployment_target", "sequence"],
+        )
+    },
+    Resource {
+        span: Span::During("first_assigned_at", "last_assigned_at"),
+        newest_first: true,
+        ..view(
+            "workload-history",
+            "workload_history",
+            &["last_assigned_at", "workspace", "application", "workload", "version", "environment"],
+        )
+    },
+    view("rollout-durations", "rollout_durations", TARGET),
+    view(
+        "promotion-waits",
+        "promotion_waits",
+        &["workspace", "application", "workload", "environment", "next_environment"],
+    ),
+    Resource {
+        span: Span::At("week"),
+        ..view("dora-metrics", "dora_metrics", &["week", "workspace", "application", "workload", "environment"])
+    },
+    Resource {
+        span: Span::During("time", "ended_at"),
+        ..view(
+            "host-timeline",
+            "host_timeline",
+            &[
+                "time",
+                "host",
+                "reconciler",
+                "workspace",
+                "application",
+                "workload",
+                "environment",
+                "deployment_target",
+                "status",
+            ],
+        )
+    },
 ];
+
+/// The annotations, `GET /api/v1/annotations`, the newest first.
+pub(super) static ANNOTATIONS: Resource = Resource {
+    span: Span::Mark("time", "time_end"),
+    newest_first: true,
+    ..view(
+        "annotations",
+        "annotations",
+        &[
+            "time",
+            "kind",
+            "workspace",
+            "application",
+            "workload",
+            "environment",
+            "deployment_target",
+            "version",
+            "title",
+            "text",
+        ],
+    )
+};
+
+/// The columns that name a deployment target; filters that nearly everything has.
+pub(super) const NAMES: &[&str] = &["workspace", "application", "environment", "workload", "deployment_target"];
 
 /// The rollouts, `GET /api/v1/rollouts`.
 pub(super) static ROLLOUTS: Resource = Resource {
@@ -186,7 +266,18 @@ pub(super) static PROMOTIONS: Resource = Resource {
 };
 
 /// Text that is read, not filtered by.
-const PROSE: [&str; 6] = ["labels", "message", "raw_status", "raw_result", "link", "manifests_endpoint_raw"];
+const PROSE: [&str; 10] = [
+    "labels",
+    "message",
+    "raw_status",
+    "raw_result",
+    "link",
+    "manifests_endpoint_raw",
+    "title",
+    "text",
+    "tags",
+    "deployed",
+];
 
 impl Resource {
     /// The columns, as the tables declare them.
@@ -222,8 +313,9 @@ impl Resource {
 }
 
 /// Every resource that answers rows.
-pub(super) static ALL: LazyLock<Vec<&'static Resource>> =
-    LazyLock::new(|| LISTS.iter().chain(&VIEWS).chain([&ROLLOUTS, &PROMOTIONS, &VERIFICATIONS]).collect());
+pub(super) static ALL: LazyLock<Vec<&'static Resource>> = LazyLock::new(|| {
+    LISTS.iter().chain(&VIEWS).chain([&ROLLOUTS, &PROMOTIONS, &VERIFICATIONS, &ANNOTATIONS]).collect()
+});
 
 #[cfg(test)]
 mod tests {
@@ -236,7 +328,7 @@ mod tests {
             let span: &[&str] = match resource.span {
                 Span::Now => &[],
                 Span::At(at) => &[at],
-                Span::During(start, end) => &[start, end],
+                Span::During(start, end) | Span::Mark(start, end) => &[start, end],
             };
             for name in resource.order.iter().chain(resource.id).chain(span) {
                 assert!(columns.contains(name), "{}.{name}", resource.table);

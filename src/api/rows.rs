@@ -22,7 +22,7 @@ use super::few;
 use super::openapi::{self, Shape};
 use super::params::Params;
 use super::problem::Problem;
-use super::resource::{LISTS, PROMOTIONS, ROLLOUTS, Resource, VERIFICATIONS, VIEWS};
+use super::resource::{ANNOTATIONS, LISTS, PROMOTIONS, ROLLOUTS, Resource, VERIFICATIONS, VIEWS};
 use super::select::Select;
 use super::sql::json_rows;
 use crate::normalize::NAME_LIMIT;
@@ -49,6 +49,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     for resource in VIEWS.iter().chain([&ROLLOUTS]) {
         router = router.routes(openapi::described(resource, Shape::Whole, whole_route(resource)));
     }
+    router = router.routes(openapi::described(&ANNOTATIONS, Shape::Newest, newest_route(&ANNOTATIONS)));
     router.routes(openapi::described(&VERIFICATIONS, Shape::Page, page_route(&VERIFICATIONS)))
 }
 
@@ -74,6 +75,14 @@ fn whole_route(resource: &'static Resource) -> MethodRouter<App> {
         async move |State(app): State<App>,
                     Extension(published): Extension<Arc<Published>>,
                     OriginalUri(uri): OriginalUri| { whole(&app, &published, resource, &uri).await },
+    )
+}
+
+fn newest_route(resource: &'static Resource) -> MethodRouter<App> {
+    get(
+        async move |State(app): State<App>,
+                    Extension(published): Extension<Arc<Published>>,
+                    OriginalUri(uri): OriginalUri| { newest(&app, &published, resource, &uri).await },
     )
 }
 
@@ -147,7 +156,24 @@ async fn whole(app: &App, published: &Published, resource: &'static Resource, ur
         ));
     }
     let mut response = json(cut);
-    response.headers_mut().insert("x-kalypso-truncated", HeaderValue::from_static("true"));
+    truncated(&mut response);
+    Ok(response)
+}
+
+/// The newest rows of what comes newest first, the oldest of them first: what a graph wants.
+async fn newest(app: &App, published: &Published, resource: &'static Resource, uri: &Uri) -> Result<Response, Problem> {
+    let params = Params::of(uri)?;
+    check(&params, resource, &["limit"])?;
+    let limit = usize::try_from(params.number("limit", 1, PAGE_MAX as u64)?.unwrap_or(PAGE as u64)).unwrap_or(PAGE);
+    let body = rows(app, published, Select::new(resource, &params)?, limit + 1).await?;
+    let mut all: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))?;
+    let more = all.len() > limit;
+    all.truncate(limit);
+    all.reverse();
+    let mut response = json(array(&all));
+    if more {
+        truncated(&mut response);
+    }
     Ok(response)
 }
 
@@ -167,13 +193,18 @@ fn beyond(body: &Bytes, limit: usize) -> Result<Option<(Bytes, Vec<&RawValue>)>,
         return Ok(None);
     }
     all.truncate(limit);
-    let mut cut = Vec::with_capacity(body.len());
-    for row in &all {
-        cut.push(if cut.is_empty() { b'[' } else { b',' });
-        cut.extend_from_slice(row.get().as_bytes());
-    }
-    cut.push(b']');
-    Ok(Some((Bytes::from(cut), all)))
+    Ok(Some((array(&all), all)))
+}
+
+/// Rows as a JSON array.
+fn array(rows: &[&RawValue]) -> Bytes {
+    let rows: Vec<&str> = rows.iter().map(|row| row.get()).collect();
+    Bytes::from(format!("[{}]", rows.join(",")))
+}
+
+/// Says that there were more rows.
+pub(super) fn truncated(response: &mut Response) {
+    response.headers_mut().insert("x-kalypso-truncated", HeaderValue::from_static("true"));
 }
 
 /// The key of a row.
@@ -191,7 +222,7 @@ fn next(uri: &Uri, cursor: &str) -> String {
     format!("{}?{query}", uri.path())
 }
 
-fn json(body: Bytes) -> Response {
+pub(super) fn json(body: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
 }
 

@@ -57,18 +57,27 @@ impl Select {
             }
         }
         let (from, to) = params.range()?;
-        match resource.span {
+        select.within(resource.span, from, to);
+        Ok(select)
+    }
+
+    /// Only rows of this range of time.
+    pub(super) fn within(&mut self, span: Span, from: Option<Micros>, to: Option<Micros>) {
+        match span {
             Span::Now => {}
             Span::At(at) => {
-                select.time(from, |bound| format!("{at} >= {bound}"));
-                select.time(to, |bound| format!("{at} < {bound}"));
+                self.time(from, |bound| format!("{at} >= {bound}"));
+                self.time(to, |bound| format!("{at} < {bound}"));
             }
             Span::During(start, end) => {
-                select.time(from, |bound| format!("({end} IS NULL OR {end} >= {bound})"));
-                select.time(to, |bound| format!("({start} IS NULL OR {start} < {bound})"));
+                self.time(from, |bound| format!("({end} IS NULL OR {end} >= {bound})"));
+                self.time(to, |bound| format!("({start} IS NULL OR {start} < {bound})"));
+            }
+            Span::Mark(start, end) => {
+                self.time(from, |bound| format!("coalesce({end}, {start}) >= {bound}"));
+                self.time(to, |bound| format!("{start} < {bound}"));
             }
         }
-        Ok(select)
     }
 
     /// Only rows with this id; where a name alone is unique, the name does as well.
@@ -96,20 +105,32 @@ impl Select {
         self.filters = None;
     }
 
+    /// Only rows for which this holds; the text is the hub's own.
+    pub(super) fn only(&mut self, condition: impl Into<String>) {
+        self.conditions.push(condition.into());
+        self.filters = None;
+    }
+
+    /// The condition of all that was said (` WHERE …`, or nothing) and its values, for a statement of another form.
+    pub(super) fn condition(self) -> (String, Vec<Value>) {
+        (self.where_clause(), self.bound)
+    }
+
+    fn where_clause(&self) -> String {
+        if self.conditions.is_empty() { String::new() } else { format!(" WHERE {}", self.conditions.join(" AND ")) }
+    }
+
     /// The statement for at most `limit` rows.
     pub(super) fn finish(self, limit: usize) -> (String, Vec<Value>) {
-        let conditions = if self.conditions.is_empty() {
-            String::new()
-        } else {
-            format!(" WHERE {}", self.conditions.join(" AND "))
-        };
+        let conditions = self.where_clause();
         let order = self.order.join(if self.newest_first { " DESC, " } else { ", " });
         let order = if self.newest_first { format!("{order} DESC") } else { order };
         let sql = format!("SELECT * FROM {}{conditions} ORDER BY {order} LIMIT {limit}", self.table);
         (sql, self.bound)
     }
 
-    fn bind(&mut self, value: Value) -> String {
+    /// The placeholder of a value.
+    pub(super) fn bind(&mut self, value: Value) -> String {
         self.bound.push(value);
         format!("${}", self.bound.len())
     }

@@ -40,6 +40,7 @@ async fn start(wanted: Wanted) -> anyhow::Result<demo::Hub> {
         kubernetes: None,
         policies: None,
         tokens: None,
+        default_contact: String::new(),
         max_waiters: runtime::MAX_WAITERS,
         late_after,
         silent_after,

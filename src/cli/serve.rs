@@ -33,9 +33,12 @@ pub(super) struct ServeArgs {
     /// Folder of custom resources (YAML, JSON, NDJSON) to read and watch; a git checkout also gives the commit.
     #[arg(long, env = "KOH_MANIFESTS", value_name = "DIR")]
     manifests: Option<PathBuf>,
-    /// File of named policies for the gate (YAML or JSON); read again whenever it changes.
+    /// File of named policies for the gate and of thresholds for alerts (YAML or JSON); read again whenever it changes.
     #[arg(long, env = "KOH_POLICIES", value_name = "FILE")]
     policies: Option<PathBuf>,
+    /// Whom alerts name where neither the target nor a threshold names anybody.
+    #[arg(long, env = "KOH_DEFAULT_CONTACT", default_value = "", hide_default_value = true, value_name = "WHO")]
+    default_contact: String,
     /// Write the address here once the hub listens, for whoever started it.
     #[arg(long, env = "KOH_ANNOUNCE", value_name = "FILE")]
     announce: Option<PathBuf>,
@@ -152,6 +155,7 @@ impl ServeArgs {
             insecure_no_auth,
             manifests,
             policies,
+            default_contact,
             announce: _,
             kubernetes,
             liveness,
@@ -188,6 +192,7 @@ impl ServeArgs {
             kubernetes: kubernetes.options(),
             policies,
             tokens,
+            default_contact,
             max_waiters,
             late_after,
             silent_after,

@@ -68,7 +68,7 @@ async fn expire(hub: &Hub, directory: &Path) {
 
 /// Does something with the export on a thread that may wait for the disk; true when it went well.
 async fn done(hub: &Hub, work: impl FnOnce() -> Result<Option<Exported>, ExportError> + Send + 'static) -> bool {
-    match tokio::task::spawn_blocking(work).await {
+    let well = match tokio::task::spawn_blocking(work).await {
         Ok(Ok(export)) => {
             export.into_iter().for_each(|export| hub.kept().exported(export));
             true
@@ -81,7 +81,9 @@ async fn done(hub: &Hub, work: impl FnOnce() -> Result<Option<Exported>, ExportE
             tracing::error!(%error, "the export of a generation ended in a panic; the ledger is not affected");
             false
         }
-    }
+    };
+    hub.kept().ended(well);
+    well
 }
 
 fn write(published: &Published, directory: &Path) -> Result<Option<Exported>, ExportError> {

@@ -222,6 +222,11 @@ impl Hub {
         &self.watched.kept
     }
 
+    /// How many exports failed since one went well.
+    pub fn failed_exports(&self) -> u64 {
+        self.watched.kept.failed_exports()
+    }
+
     /// Drains and checkpoints the ledger, and closes its file.
     pub(super) fn close(&self) -> Result<(), AppendError> {
         self.ledger.clone().shutdown()

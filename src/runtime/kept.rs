@@ -3,6 +3,7 @@
 //! Invariant: this only looks; a generation that nobody reads any more is gone, whatever is remembered of it here.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use crate::snapshot::{Cell, Generation, parts_of};
 pub(super) struct Kept {
     generations: Mutex<Vec<Taken>>,
     export: Mutex<Option<Arc<Exported>>>,
+    failed_exports: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +69,19 @@ impl Kept {
     /// This export is on disk now.
     pub(super) fn exported(&self, export: Exported) {
         *self.export.lock() = Some(Arc::new(export));
+    }
+
+    /// An export ended, well or not.
+    pub(super) fn ended(&self, well: bool) {
+        match well {
+            true => self.failed_exports.store(0, Ordering::Relaxed),
+            false => _ = self.failed_exports.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// How many exports failed since one went well.
+    pub(super) fn failed_exports(&self) -> u64 {
+        self.failed_exports.load(Ordering::Relaxed)
     }
 
     /// The rows of `system.snapshots`, when the ledger is at `reached`.

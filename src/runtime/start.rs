@@ -38,6 +38,8 @@ pub struct Config {
     pub policies: Option<PathBuf>,
     /// A file of tokens; without one nobody is asked who he is.
     pub tokens: Option<PathBuf>,
+    /// Whom alerts name where nobody else is named; may be empty.
+    pub default_contact: String,
     /// Waiters for answers of the gate, at once.
     pub max_waiters: usize,
     /// A host not heard for this long is late.
@@ -116,6 +118,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         kubernetes,
         policies,
         tokens,
+        default_contact,
         max_waiters,
         late_after,
         silent_after,
@@ -168,7 +171,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(options) = kubernetes {
         kubernetes::watch(&hub, options, &tasks).await?;
     }
-    let service = api::service(Arc::clone(&hub), limits, ingest.handle().clone());
+    let service = api::service(Arc::clone(&hub), limits, &default_contact, ingest.handle().clone());
     let serving = tokio::spawn(api::listen::serve(listener, service, patience, stop.clone()));
     Ok(Running { address, hub, exports, stop, serving, tasks, ingest })
 }

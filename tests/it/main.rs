@@ -16,6 +16,8 @@ mod gate_histories;
 mod gate_policies;
 mod gate_waits;
 mod github_action;
+mod grafana_alerts;
+mod grafana_rows;
 mod histories;
 mod hub;
 mod ledger_disk;
