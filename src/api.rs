@@ -16,6 +16,7 @@ mod health;
 mod inflate;
 mod ingest;
 pub mod listen;
+mod metrics;
 mod openapi;
 mod params;
 mod problem;
@@ -43,6 +44,7 @@ use tower_http::compression::predicate::{And, NotForContentType, Predicate, Size
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::metrics::{Metrics, Traffic};
 use crate::runtime::Hub;
 
 pub use openapi::document;
@@ -60,6 +62,7 @@ pub(crate) struct App {
     shelf: Arc<answers::Shelf>,
     /// Whom alerts name where nobody else is named; may be empty.
     default_contact: Arc<str>,
+    metrics: Arc<Metrics>,
 }
 
 /// The limits of the API.
@@ -95,13 +98,16 @@ pub fn service(
     ingest_threads: tokio::runtime::Handle,
 ) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
 {
+    let streams = Arc::new(tokio::sync::Semaphore::new(limits.ingest_streams));
+    let metrics = Arc::new(Metrics::new(Traffic::new(Arc::clone(&streams), limits.ingest_streams)));
     let app = App {
         hub,
-        streams: Arc::new(tokio::sync::Semaphore::new(limits.ingest_streams)),
+        streams,
         ingest_threads,
         limits,
         shelf: Arc::default(),
         default_contact: default_contact.into(),
+        metrics: Arc::clone(&metrics),
     };
     let (router, document) = described_routes_for(&app);
     let document = document.to_json().unwrap_or_default();
@@ -110,8 +116,9 @@ pub fn service(
         .layer(DefaultBodyLimit::max(sql::BODY_MAX))
         .layer(axum::middleware::from_fn(inflate::inflate))
         .layer(from_fn_with_state(app.clone(), access::check))
+        .layer(axum::middleware::from_fn(edge::note_route))
         .with_state(app);
-    from_fn_with_state(edge::Edge::new(limits.answer_within), edge::outer).layer(router)
+    from_fn_with_state(edge::Edge::new(limits.answer_within, metrics), edge::outer).layer(router)
 }
 
 /// The routes and their description, for the document alone.
@@ -137,6 +144,7 @@ fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenA
         .merge(sql::routes())
         .merge(alerts::own_routes())
         .layer(compression());
+    let operations = OpenApiRouter::new().merge(metrics::routes()).layer(compression());
     let v1 = OpenApiRouter::new()
         .merge(ingest::routes())
         .merge(changes::routes())
@@ -147,6 +155,7 @@ fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenA
         .nest("/api/v1", v1)
         .merge(deployment_state::routes())
         .merge(health::routes())
+        .merge(operations)
         .split_for_parts()
 }
 

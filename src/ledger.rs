@@ -22,6 +22,7 @@ pub mod journal;
 pub mod migrations;
 mod options;
 pub mod record;
+mod stats;
 mod store;
 pub mod tables;
 mod writer;
@@ -37,6 +38,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 
 pub use feed::{Change, FEED_LENGTH, Feed, Since};
 pub use options::Options;
+pub use stats::Stats;
 pub use store::{OpenError, Store};
 
 use crate::model::{Fact, Micros};
@@ -101,6 +103,7 @@ struct Shared {
     epoch: u64,
     closed: AtomicBool,
     failure: OnceLock<String>,
+    stats: Stats,
 }
 
 impl Ledger {
@@ -121,6 +124,7 @@ impl Ledger {
             epoch: opened.epoch,
             closed: AtomicBool::new(false),
             failure: OnceLock::new(),
+            stats: Stats::starting_at(opened.checkpoint),
         });
         let (queue, messages) = std::sync::mpsc::channel();
         let cannot_start = |source| OpenError::Io { path: "the writer's thread".into(), source };
@@ -206,6 +210,16 @@ impl Ledger {
     /// Why the ledger takes nothing any more, if its store failed.
     pub fn failure(&self) -> Option<&str> {
         self.0.shared.failure.get().map(String::as_str)
+    }
+
+    /// What the writer counted since the start.
+    pub fn stats(&self) -> &Stats {
+        &self.0.shared.stats
+    }
+
+    /// Facts on their way, and how many may be at once.
+    pub fn queue(&self) -> (usize, usize) {
+        (self.0.capacity.saturating_sub(self.0.room.available_permits()), self.0.capacity)
     }
 
     /// Writes a checkpoint now, and clears away what it replaces.

@@ -7,7 +7,7 @@
 //!              state (the fold, pure, in memory, copy-on-write)
 //!                  rollout (the gate)   snapshot (tables as Arrow, exports)
 //!                                           query (DataFusion, read-only)
-//!                          api (axum, OpenAPI)
+//!                          api (axum, OpenAPI)   metrics
 //! ```
 //!
 //! Folders are named after this flow; `runtime` is the only module that knows all of them.
@@ -18,6 +18,7 @@ pub mod api;
 pub mod cli;
 pub mod demo;
 pub mod ledger;
+pub mod metrics;
 pub mod model;
 pub mod normalize;
 pub mod query;

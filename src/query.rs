@@ -29,6 +29,7 @@ mod prepare;
 mod stop;
 mod stream;
 mod table;
+mod tally;
 mod verify;
 
 pub use catalog::Catalog;
@@ -40,6 +41,7 @@ pub use limits::Limits;
 pub use params::Params;
 pub use stream::Output;
 pub use table::{Batches, Table};
+pub use tally::Tally;
 
 /// The Arrow and engine crates that [`Table`] speaks; all modules use these copies.
 pub use datafusion::{arrow, common::DataFusionError};

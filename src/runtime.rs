@@ -14,11 +14,14 @@ mod manifests;
 mod pasts;
 mod reload;
 mod start;
+mod vitals;
 mod waiters;
 mod watched;
 
 pub use files::{FileAnswer, sql_over_files};
-pub use heard::{SourceKind, Sources};
+pub use heard::{SourceKind, Sources, Watch};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};
+pub use kept::Exports;
 pub use start::{Config, Running, StartError, start};
+pub use vitals::{Engine, Vitals};
 pub use waiters::{Crowded, Heard, MAX_WAITERS, Topic, Waiter};

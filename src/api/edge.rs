@@ -4,17 +4,18 @@
 //! extractor, a layer, a panic). The access log names neither query strings nor headers, for both may carry secrets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::middleware::Next;
 use futures::FutureExt;
 use http_body_util::{BodyExt, Limited};
 
 use super::problem::Problem;
+use crate::metrics::Metrics;
 
 /// The longest request target: longer statements go into a body.
 const TARGET_MAX: usize = 32 * 1024;
@@ -30,11 +31,26 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) struct Edge {
     /// How long a handler may take to begin its answer; ingest streams are not under it.
     pub(super) answer_within: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// The template of the route that a request went to: the router knows it, the outer layer counts by it.
+#[derive(Clone, Debug, Default)]
+struct Route(Arc<OnceLock<MatchedPath>>);
+
+/// Inside the router: notes which route was found.
+pub(super) async fn note_route(request: Request, next: Next) -> Response<Body> {
+    if let (Some(route), Some(found)) = (request.extensions().get::<Route>(), request.extensions().get::<MatchedPath>())
+    {
+        // Noted once, for the layer is passed once.
+        let _ = route.0.set(found.clone());
+    }
+    next.run(request).await
 }
 
 impl Edge {
-    pub(super) fn new(answer_within: Duration) -> Arc<Edge> {
-        Arc::new(Edge { answer_within })
+    pub(super) fn new(answer_within: Duration, metrics: Arc<Metrics>) -> Arc<Edge> {
+        Arc::new(Edge { answer_within, metrics })
     }
 }
 
@@ -102,6 +118,9 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
     let refused = too_large(&request);
     tolerate_slashes(&mut request);
     let method = request.method().clone();
+    let counted = edge.metrics.traffic.begin(&method);
+    let route = Route::default();
+    request.extensions_mut().insert(route.clone());
     let path = request.uri().path().to_owned();
     // Whoever waits has a limit of its own.
     let streams = path.starts_with("/api/v1/ingest") || path == "/api/v1/rollouts/status";
@@ -148,6 +167,7 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    counted.answered(route.0.get().map(MatchedPath::as_str), response.status());
     tracing::info!(
         target: "koh::access",
         request_id = %id,

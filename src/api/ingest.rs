@@ -27,6 +27,7 @@ use super::problem::Problem;
 use super::sql::content_type;
 use super::{App, Limits, openapi};
 use crate::ledger::{AppendError, Receipt};
+use crate::metrics::Metrics;
 use crate::model::{Fact, Micros};
 use crate::normalize::{self, Rejection};
 use crate::runtime::{Hub, SourceKind};
@@ -152,7 +153,7 @@ async fn take(app: App, form: Form, request: Request) -> Response {
         .into_response();
     };
     let decoder = Decoder::new(form, source.clone(), key);
-    let stream = Stream::new(Arc::clone(&app.hub), source, decoder, app.limits);
+    let stream = Stream::new(&app, source, decoder);
     let work = app.ingest_threads.spawn(async move {
         let outcome = stream.run(body).await;
         drop(slot);
@@ -219,6 +220,7 @@ type Storing = Pin<Box<dyn Future<Output = Result<Receipt, AppendError>> + Send>
 /// One body on its way into the ledger.
 struct Stream {
     hub: Arc<Hub>,
+    metrics: Arc<Metrics>,
     source: String,
     decoder: Decoder,
     limits: Limits,
@@ -229,12 +231,13 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(hub: Arc<Hub>, source: String, decoder: Decoder, limits: Limits) -> Stream {
+    fn new(app: &App, source: String, decoder: Decoder) -> Stream {
         Stream {
-            hub,
+            hub: Arc::clone(&app.hub),
+            metrics: Arc::clone(&app.metrics),
             source,
             decoder,
-            limits,
+            limits: app.limits,
             taken: Taken::default(),
             waiting: Vec::new(),
             waiting_since: Instant::now(),
@@ -286,6 +289,7 @@ impl Stream {
                     Ok(Some(Ok(bytes))) => {
                         any = any || !bytes.is_empty();
                         patience = Instant::now() + idle;
+                        self.metrics.traffic.pushed.inc_by(bytes.len() as u64);
                         let items = self.decoder.push(&bytes);
                         self.note(items);
                     }

@@ -198,9 +198,12 @@ impl Writer {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
+        let began = Instant::now();
         journal::append(&self.db, &entries)?;
+        let bytes = entries.iter().map(|e| e.packed.len() as u64).sum();
+        self.shared.stats.committed(bytes, began.elapsed());
         self.seq += entries.len() as u64;
-        self.pending.journaled += entries.iter().map(|e| e.packed.len() as u64).sum::<u64>();
+        self.pending.journaled += bytes;
         Ok(entries.iter().flat_map(|e| std::iter::repeat_n(e.seq, e.facts)).collect())
     }
 
@@ -300,6 +303,7 @@ impl Writer {
             checkpoint.step(&self.db, &mut self.packer, self.options.slice_bytes)?;
             if checkpoint.stands() {
                 self.checkpointed = checkpoint.seq();
+                self.shared.stats.checkpointed(self.checkpointed, (self.options.clock)());
             }
             if !checkpoint.is_done() {
                 return Ok(());

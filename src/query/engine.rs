@@ -29,6 +29,7 @@ use super::params::Params;
 use super::prepare::{Prepare, base, too_many_rows};
 use super::stop::Stop;
 use super::stream::{Output, Sender, body};
+use super::tally::Tally;
 use super::{guard, stream::Head};
 
 /// One statement and the values for its parameters.
@@ -163,6 +164,11 @@ impl Engine {
         }
     }
 
+    /// How statements ended since the start.
+    pub fn tally(&self) -> &Tally {
+        &self.inner.log.tally
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
@@ -261,8 +267,8 @@ impl Inner {
     /// Lets a statement in: the cheap checks, then a slot.
     async fn accept(&self, catalog: Arc<Catalog>, statement: Statement, rows: usize) -> Result<Job, QueryError> {
         let deadline = Instant::now() + self.limits.timeout;
-        let tokens = guard::check(&statement.sql)?;
-        statement.params.check(&tokens.placeholders)?;
+        let sound = guard::check(&statement.sql).and_then(|tokens| statement.params.check(&tokens.placeholders));
+        sound.inspect_err(|error| self.log.tally.count(outcome(error)))?;
         let mut running = self.log.begin(&statement.sql);
         let slot = match self.slot(deadline).await {
             Ok(slot) => slot,
@@ -347,13 +353,17 @@ fn busy(limits: &Limits) -> QueryError {
 fn status<T>(ended: &Result<T, QueryError>) -> &'static str {
     match ended {
         Ok(_) => "done",
-        Err(e) => match e.kind {
-            ErrorKind::Invalid => "invalid",
-            ErrorKind::Refused => "refused",
-            ErrorKind::Timeout => "timeout",
-            ErrorKind::Busy => "busy",
-            ErrorKind::TooLarge => "too_large",
-            ErrorKind::Internal => "internal",
-        },
+        Err(error) => outcome(error),
+    }
+}
+
+fn outcome(error: &QueryError) -> &'static str {
+    match error.kind {
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::Refused => "refused",
+        ErrorKind::Timeout => "timeout",
+        ErrorKind::Busy => "busy",
+        ErrorKind::TooLarge => "too_large",
+        ErrorKind::Internal => "internal",
     }
 }

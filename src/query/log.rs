@@ -12,6 +12,7 @@ use datafusion::common::DataFusionError;
 use parking_lot::Mutex;
 
 use super::table::{Batches, Table};
+use super::tally::Tally;
 use crate::model::Micros;
 
 /// Statements remembered.
@@ -24,6 +25,8 @@ const TEXT: usize = 1_000;
 pub(super) struct QueryLog {
     schema: SchemaRef,
     entries: Mutex<(i64, VecDeque<Entry>)>,
+    /// All of them, in numbers.
+    pub(super) tally: Tally,
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +51,7 @@ impl QueryLog {
             Field::new("rows", DataType::Int64, true),
             Field::new("status", DataType::Utf8, false),
         ]));
-        Arc::new(QueryLog { schema, entries: Mutex::new((0, VecDeque::new())) })
+        Arc::new(QueryLog { schema, entries: Mutex::new((0, VecDeque::new())), tally: Tally::new() })
     }
 
     /// Enters a statement.
@@ -69,7 +72,7 @@ impl QueryLog {
         if entries.1.len() > ENTRIES {
             entries.1.pop_front();
         }
-        Running { log: Arc::clone(self), id, rows: 0, status: "cancelled" }
+        Running { log: Arc::clone(self), id, began: Instant::now(), rows: 0, status: "cancelled" }
     }
 
     fn batch(&self) -> Result<RecordBatch, DataFusionError> {
@@ -116,6 +119,7 @@ impl Table for QueryLog {
 pub(super) struct Running {
     log: Arc<QueryLog>,
     id: i64,
+    began: Instant,
     /// Rows given so far.
     pub(super) rows: usize,
     status: &'static str,
@@ -130,6 +134,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.log.tally.ended(self.status, self.began.elapsed());
         let mut entries = self.log.entries.lock();
         if let Some(entry) = entries.1.iter_mut().rev().find(|e| e.id == self.id) {
             entry.duration_ms = Some(entry.began.elapsed().as_millis() as i64);

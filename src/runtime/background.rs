@@ -57,7 +57,14 @@ pub(super) async fn export_once(hub: &Arc<Hub>, directory: &Path) -> Option<u64>
     let published = hub.generation(Freshness::Now).await.ok()?;
     let seq = published.generation.seq;
     let directory = directory.to_owned();
-    done(hub, move || write(&published, &directory)).await.then_some(seq)
+    let began = Instant::now();
+    let written = done(hub, move || write(&published, &directory)).await;
+    let exports = hub.kept().exports();
+    exports.durations.observe(began.elapsed().as_secs_f64());
+    if !written {
+        exports.failures.inc();
+    }
+    written.then_some(seq)
 }
 
 /// Removes files whose time is over although nothing new is exported.

@@ -31,7 +31,8 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    fn as_str(self) -> &'static str {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
         match self {
             SourceKind::Push => "push",
             SourceKind::Directory => "directory",
@@ -40,18 +41,37 @@ impl SourceKind {
     }
 }
 
+/// What one source said since the start.
 #[derive(Clone, Debug, Default)]
-struct Heard {
-    accepted: u64,
-    unchanged: u64,
-    rejected: u64,
-    last_received_at: Option<Micros>,
-    last_error: Option<(Micros, String)>,
+pub struct Heard {
+    /// Statements that said something new.
+    pub accepted: u64,
+    /// Statements that said nothing new.
+    pub unchanged: u64,
+    /// Statements that were not taken.
+    pub rejected: u64,
+    /// When it last said something that was taken.
+    pub last_received_at: Option<Micros>,
+    /// When and what was last wrong with it.
+    pub last_error: Option<(Micros, String)>,
+}
+
+/// How the watch of one kind of objects of a source fares, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// A word out of a few.
+    pub state: &'static str,
+    /// Since when it is in this state.
+    pub since: Micros,
 }
 
 /// What each source said.
 #[derive(Debug, Default)]
-pub struct Sources(Mutex<BTreeMap<(String, SourceKind), Heard>>);
+pub struct Sources {
+    heard: Mutex<BTreeMap<(String, SourceKind), Heard>>,
+    /// By source and kind of object: as many as the hub itself watches.
+    watches: Mutex<BTreeMap<(String, &'static str), Watch>>,
+}
 
 impl Sources {
     /// A source said something that was taken.
@@ -74,8 +94,27 @@ impl Sources {
         });
     }
 
+    /// The watch of a kind of objects is in this state.
+    pub(super) fn watching(&self, source: &str, kind: &'static str, state: &'static str, now: Micros) {
+        let mut watches = self.watches.lock();
+        let watch = watches.entry((source.to_owned(), kind)).or_insert(Watch { state, since: now });
+        if watch.state != state {
+            *watch = Watch { state, since: now };
+        }
+    }
+
+    /// What each source said.
+    pub fn heard(&self) -> BTreeMap<(String, SourceKind), Heard> {
+        self.heard.lock().clone()
+    }
+
+    /// How what the hub watches fares.
+    pub fn watches(&self) -> BTreeMap<(String, &'static str), Watch> {
+        self.watches.lock().clone()
+    }
+
     fn with(&self, source: &str, kind: SourceKind, change: impl FnOnce(&mut Heard)) {
-        let mut all = self.0.lock();
+        let mut all = self.heard.lock();
         let mut key = (source.to_owned(), kind);
         if all.len() >= SOURCES && !all.contains_key(&key) {
             key.0 = OTHERS.to_owned();
@@ -85,7 +124,7 @@ impl Sources {
 
     /// The rows of `system.sources`: these, and those that the ledger remembers from earlier.
     pub(super) fn rows(&self, tables: &Tables) -> Vec<Vec<Cell<'static>>> {
-        let heard = self.0.lock().clone();
+        let heard = self.heard();
         let known = tables.sources.iter().map(|(_, s)| (tables.text(s.name), s));
         let known: BTreeMap<&str, _> = known.collect();
         let time = |at: Option<Micros>| at.map_or(Cell::Null, Cell::time);

@@ -217,6 +217,16 @@ impl Hub {
         &self.watched.sources
     }
 
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The sequence of the current generation, however old it is, and when it was taken.
+    pub(super) fn newest_generation(&self) -> (u64, Micros) {
+        let current = self.current.read();
+        (current.generation.seq, current.generation.taken_at)
+    }
+
     /// Which generations and exports there are.
     pub(super) fn kept(&self) -> &Kept {
         &self.watched.kept

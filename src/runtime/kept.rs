@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
 
 use crate::model::Micros;
 use crate::query::Catalog;
@@ -19,6 +21,22 @@ pub(super) struct Kept {
     generations: Mutex<Vec<Taken>>,
     export: Mutex<Option<Arc<Exported>>>,
     failed_exports: AtomicU64,
+    exports: Exports,
+}
+
+/// Exports since the start.
+#[derive(Debug)]
+pub struct Exports {
+    /// How long each took, in seconds.
+    pub durations: Histogram,
+    /// Those that failed.
+    pub failures: Counter,
+}
+
+impl Default for Exports {
+    fn default() -> Exports {
+        Exports { durations: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]), failures: Counter::default() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +100,16 @@ impl Kept {
     /// How many exports failed since one went well.
     pub(super) fn failed_exports(&self) -> u64 {
         self.failed_exports.load(Ordering::Relaxed)
+    }
+
+    /// The sequence that the newest export shows, and when it was taken.
+    pub(super) fn newest_export(&self) -> Option<(u64, Micros)> {
+        self.export.lock().as_ref().map(|export| (export.seq, Micros(export.taken_at)))
+    }
+
+    /// Exports in numbers.
+    pub(super) fn exports(&self) -> &Exports {
+        &self.exports
     }
 
     /// The rows of `system.snapshots`, when the ledger is at `reached`.

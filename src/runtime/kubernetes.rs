@@ -102,6 +102,7 @@ impl Taker for Sink {
             Health::Forbidden(reason) => Some(format!("{kind} may not be seen: {reason}")),
             Health::Failing(reason) => Some(format!("the watch of {kind} is interrupted: {reason}")),
         };
+        self.hub.sources().watching(&self.source, kind, health.as_str(), now);
         if let Some(trouble) = &trouble {
             self.hub.sources().refused(&self.source, SourceKind::Kubernetes, 0, trouble, now);
         }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
@@ -87,6 +88,9 @@ struct Made {
 pub(super) struct Waiters {
     desks: Mutex<HashMap<String, Weak<Desk>>>,
     places: Arc<Semaphore>,
+    most: usize,
+    /// How often the gate was asked and had to think.
+    evaluations: Counter,
     /// There is a new desk, or there are other policies.
     news: Notify,
 }
@@ -121,8 +125,15 @@ impl Waiter {
 
 impl Waiters {
     pub(super) fn new(limit: usize) -> Waiters {
-        let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-        Waiters { desks: Mutex::default(), places, news: Notify::new() }
+        let most = limit.min(Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(most));
+        Waiters { desks: Mutex::default(), places, most, evaluations: Counter::default(), news: Notify::new() }
+    }
+
+    /// How many wait, for answers to how many questions, and how often an answer was made.
+    pub(super) fn counts(&self) -> (usize, usize, u64) {
+        let waiting = self.most.saturating_sub(self.places.available_permits());
+        (waiting, self.desks().len(), self.evaluations.get())
     }
 
     /// The rows of `system.gate`.
@@ -260,6 +271,7 @@ fn ask(hub: &Hub, topic: &mut Topic) -> (Answer, Made) {
     if topic.rules.named.as_deref().is_none_or(|name| policies.named(name).is_some()) {
         topic.rules.policies = policies;
     }
+    hub.waiters().evaluations.inc();
     let found = hub.read(|state| rollout::evaluate(state, &topic.question, &topic.rules, Micros::now()));
     let answer = Answer { links: topic.links.clone(), ..found.answer };
     (answer, Made { depends: found.depends, policies: changes, begun })
@@ -270,23 +282,8 @@ fn heard(answer: Answer) -> Heard {
     let (verdict, is_final) = (answer.verdict, answer.is_final);
     let id = format!("{:032x}", twox_hash::XxHash3_128::oneshot(&answer.news()));
     // JSON holds no line break, so it is one line of data.
-    let head = format!(
-        "id: {id}
-event: answer
-retry: {}
-data: ",
-        RETRY.as_millis()
-    );
-    let event = Bytes::from(
-        [
-            head.as_bytes(),
-            &body,
-            b"
-
-",
-        ]
-        .concat(),
-    );
+    let head = format!("id: {id}\nevent: answer\nretry: {}\ndata: ", RETRY.as_millis());
+    let event = Bytes::from([head.as_bytes(), &body, b"\n\n"].concat());
     Heard { body: event.slice(head.len()..head.len() + body.len()), event, verdict, is_final, id }
 }
 

@@ -98,6 +98,20 @@ pub enum Health {
 }
 
 impl Health {
+    /// All words for it.
+    pub const WORDS: [&str; 5] = ["starting", "watching", "not_served", "forbidden", "failing"];
+
+    /// The word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Health::Starting => "starting",
+            Health::Watching => "watching",
+            Health::NotServed => "not_served",
+            Health::Forbidden(_) => "forbidden",
+            Health::Failing(_) => "failing",
+        }
+    }
+
     /// Listed, or known to be out of reach for now: nothing more is to be waited for.
     fn is_settled(&self) -> bool {
         matches!(self, Health::Watching | Health::NotServed | Health::Forbidden(_))
