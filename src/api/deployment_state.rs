@@ -55,5 +55,5 @@ async fn deployment_state(State(app): State<App>, request: Request) -> Result<Js
         }
     }
     place(&asked.manifests_endpoint)?;
-    Ok(Json(app.hub.read(|state| rollout::deployment_state(state, &asked.manifests_endpoint, &asked.commit_id))))
+    Ok(Json(app.hub.evaluate(|state| rollout::deployment_state(state, &asked.manifests_endpoint, &asked.commit_id))))
 }

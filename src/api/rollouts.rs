@@ -82,7 +82,7 @@ async fn status(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {
     if let Some(patience) = patience {
         return wait::until_final(&app, ask, patience).await;
     }
-    let mut answer = app.hub.read(|state| rollout::status(state, &ask.question, &ask.rules, Micros::now()));
+    let mut answer = app.hub.evaluate(|state| rollout::status(state, &ask.question, &ask.rules, Micros::now()));
     answer.links = links(&ask);
     Ok(Json(app.hub.recall(answer).await).into_response())
 }

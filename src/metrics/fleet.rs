@@ -67,8 +67,10 @@ static QUESTIONS: [Question; 6] = [
     },
     Question {
         family: &catalogue::ROLLOUTS,
-        sql: "SELECT environment, workload, verdict, CAST(count(*) AS DOUBLE) FROM rollouts WHERE verdict <> 'superseded'
-              GROUP BY environment, workload, verdict",
+        // An earlier assignment may be complete as well: only what is wanted now counts.
+        sql: "SELECT s.environment, s.workload, s.verdict, CAST(count(*) AS DOUBLE) FROM rollout_states s
+              JOIN assignments a ON a.assignment_no = s.assignment_no
+              WHERE a.ended_at IS NULL GROUP BY s.environment, s.workload, s.verdict",
         closed: &["complete", "failed", "stalled", "in_progress"],
     },
     Question {

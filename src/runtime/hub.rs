@@ -141,6 +141,12 @@ impl Hub {
         self.ledger.read(f)
     }
 
+    /// Reads the state for an answer of the gate: these are counted.
+    pub fn evaluate<R>(&self, f: impl FnOnce(&State) -> R) -> R {
+        self.waiters().evaluated();
+        self.read(f)
+    }
+
     /// The last acknowledged sequence.
     pub fn seq(&self) -> u64 {
         self.ledger.seq()

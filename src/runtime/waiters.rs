@@ -130,6 +130,11 @@ impl Waiters {
         Waiters { desks: Mutex::default(), places, most, evaluations: Counter::default(), news: Notify::new() }
     }
 
+    /// An answer is made.
+    pub(super) fn evaluated(&self) {
+        self.evaluations.inc();
+    }
+
     /// How many wait, for answers to how many questions, and how often an answer was made.
     pub(super) fn counts(&self) -> (usize, usize, u64) {
         let waiting = self.most.saturating_sub(self.places.available_permits());
@@ -271,8 +276,7 @@ fn ask(hub: &Hub, topic: &mut Topic) -> (Answer, Made) {
     if topic.rules.named.as_deref().is_none_or(|name| policies.named(name).is_some()) {
         topic.rules.policies = policies;
     }
-    hub.waiters().evaluations.inc();
-    let found = hub.read(|state| rollout::evaluate(state, &topic.question, &topic.rules, Micros::now()));
+    let found = hub.evaluate(|state| rollout::evaluate(state, &topic.question, &topic.rules, Micros::now()));
     let answer = Answer { links: topic.links.clone(), ..found.answer };
     (answer, Made { depends: found.depends, policies: changes, begun })
 }

@@ -24,6 +24,8 @@ mod ledger_disk;
 mod ledger_facts;
 mod ledger_store;
 mod meanings;
+mod metrics;
+mod openmetrics;
 mod power_loss;
 mod reference;
 mod rollout_wait;
