@@ -20,7 +20,7 @@ test *ARGS:
 lint:
     .ci/run fmt text clippy
 
-# Rewrite what is generated from code and committed: schema/openapi.json, schema/tables.md.
+# Rewrite what is generated and committed: schema/openapi.json, schema/tables.md, schema/metrics.md, alert rules.
 generate:
     KOH_BLESS=1 cargo test --release --locked --lib
 

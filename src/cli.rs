@@ -7,6 +7,7 @@ mod ask;
 mod crds;
 mod demo;
 mod foreign;
+mod grafana;
 mod logging;
 mod open_files;
 mod rollout;
@@ -46,6 +47,8 @@ enum Command {
     Openapi,
     /// Print the definitions of the custom resources, ready for `kubectl apply --server-side -f -`.
     Crds,
+    /// Write what Grafana and Prometheus read.
+    Grafana(grafana::GrafanaArgs),
 }
 
 /// Parses the command line and runs it.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Token(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Crds => crds::print(),
+        Command::Grafana(args) => args.run(),
         Command::Openapi => say::out(crate::api::document()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
     };
     outcome.unwrap_or_else(|error| {
@@ -92,7 +96,7 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         let command = Cli::command();
-        for name in ["serve", "sql", "rollout", "token"] {
+        for name in ["serve", "sql", "rollout", "token", "grafana"] {
             check(command.find_subcommand(name).unwrap());
         }
     }

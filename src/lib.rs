@@ -17,6 +17,7 @@ pub mod access;
 pub mod api;
 pub mod cli;
 pub mod demo;
+pub mod grafana;
 pub mod ledger;
 pub mod metrics;
 pub mod model;
