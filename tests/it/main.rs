@@ -27,6 +27,7 @@ mod meanings;
 mod metrics;
 mod openmetrics;
 mod power_loss;
+mod prometheus;
 mod reference;
 mod rollout_wait;
 mod sql_limits;
