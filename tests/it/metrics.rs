@@ -1,10 +1,19 @@
 //! `/metrics` over HTTP: what moves, what stays, and who can read it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use koh::ledger::{AppendError, Ledger, Store};
+use koh::metrics::{Format, Metrics, Traffic};
+use koh::query::{Engine, Limits};
+use koh::runtime::{Engines, Freshness, Hub};
 use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::hub::{Answer, TestHub, commit, descriptor, report};
+use crate::ledger_disk::Disk;
+use crate::ledger_facts::{host, still};
 use crate::openmetrics::{Series, classic, openmetrics};
 
 /// How long a condition may take to come true, on a busy machine.
@@ -189,4 +198,21 @@ fn what_waits_for_its_promotion_is_told_for_the_environment_it_is_missing_in() {
     );
     hub.push(&wanted("prod", "1.1.0", 'b', "13"));
     scrape_until(&hub, |all| !all.keys().any(|series| series.starts_with("koh_promotion_waiting")));
+}
+
+#[tokio::test]
+async fn a_hub_whose_store_failed_says_so_and_still_tells_of_its_fleet() {
+    let disk = Disk::default();
+    let ledger = Ledger::open(Store::backend(disk.clone()), still()).unwrap();
+    let engine = || Engine::new(Limits::default()).unwrap();
+    let hub = Hub::new(ledger, Engines { rows: engine(), sql: engine() }, 1, CancellationToken::new());
+    let (hub, metrics) = (Arc::new(hub), Arc::new(Metrics::new(Traffic::new(Arc::new(Semaphore::new(1)), 1))));
+    hub.append(vec![host("one", 1)]).await.unwrap();
+    disk.fail();
+    assert_eq!(hub.append(vec![host("lost", 2)]).await, Err(AppendError::Failed));
+    // One that was taken a moment before would do for a scrape.
+    hub.generation(Freshness::Now).await.unwrap();
+    let all = openmetrics(&metrics.text(&hub, Format::OpenMetrics).await.unwrap());
+    assert_eq!(all["koh_ledger_read_only"], 1.0);
+    assert_eq!(all.iter().filter(|(name, _)| name.starts_with("koh_hosts{")).map(|(_, n)| n).sum::<f64>(), 1.0);
 }
