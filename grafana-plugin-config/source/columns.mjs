@@ -1,0 +1,275 @@
+// What a column of the hub's answers is called, how it is typed, coloured and linked: said once for all dashboards.
+
+/** The filters that dashboards share, in the order of their chain; each is a variable and a query parameter. */
+export const CHAIN = ["workspace", "application", "workload", "environment", "deployment_target", "host"];
+
+/** Paths of Grafana are relative to its root, so links hold under any address and any sub-path. */
+export function link(uid, fields, extra = "") {
+  const variables = Object.entries(fields).map(([name, field]) => `var-${name}=\${__data.fields.${field}:percentencode}`);
+  return `/d/${uid}?${variables.join("&")}${extra}&\${__url_time_range}`;
+}
+
+const TO_TARGET = Object.fromEntries(CHAIN.slice(0, 5).map((name) => [name, name]));
+const TO_WORKLOAD = Object.fromEntries(CHAIN.slice(0, 3).map((name) => [name, name]));
+const TO_APPLICATION = { workspace: "workspace", application: "application" };
+
+function words(list, absent) {
+  const options = Object.fromEntries(list.map(([word, color, text = word], index) => [word, { text, color, index }]));
+  const mappings = [{ type: "value", options }];
+  if (absent) mappings.push({ type: "special", options: { match: "null", result: { ...absent, index: list.length } } });
+  return mappings;
+}
+
+/** Every word of an enumeration has a colour and a text; `lint` compares them with what the hub can say. */
+export const WORDS = {
+  status: words(
+    [
+      ["success", "green"],
+      ["failure", "red"],
+      ["in_progress", "blue", "in progress"],
+      ["unknown", "orange"],
+    ],
+    { text: "nobody reports", color: "text" },
+  ),
+  verdict: words(
+    [
+      ["complete", "green"],
+      ["failed", "red"],
+      ["stalled", "orange"],
+      ["in_progress", "blue", "in progress"],
+      ["superseded", "purple"],
+    ],
+    { text: "none", color: "text" },
+  ),
+  drift: words([
+    ["in_sync", "green", "in sync"],
+    ["progressing", "blue"],
+    ["behind", "yellow"],
+    ["ahead", "purple"],
+    ["stalled", "orange"],
+    ["failing", "red"],
+    ["silent", "dark-orange"],
+    ["missing", "dark-red"],
+    ["unknown_commit", "dark-yellow", "unknown commit"],
+    ["unassigned", "text"],
+  ]),
+  liveness: words(
+    [
+      ["online", "green"],
+      ["late", "yellow"],
+      ["silent", "red"],
+      ["retired", "text"],
+    ],
+    { text: "not heard", color: "text" },
+  ),
+  state: words(
+    [
+      ["in_sync", "green", "in sync"],
+      ["mixed", "yellow"],
+      ["drifted", "orange"],
+      ["failing", "red"],
+      ["nobody", "text"],
+    ],
+    { text: "not there", color: "text" },
+  ),
+  flag: words([
+    ["true", "orange", "yes"],
+    ["false", "text", "no"],
+  ]),
+  code: words([
+    ["1", "green", "success"],
+    ["2", "blue", "in progress"],
+    ["3", "red", "failure"],
+    ["4", "orange", "unknown"],
+    ["5", "green", "online"],
+    ["6", "yellow", "late"],
+    ["7", "red", "silent"],
+    ["8", "text", "retired"],
+  ]),
+  query: words([
+    ["running", "blue"],
+    ["done", "green"],
+    ["cancelled", "text"],
+    ["busy", "orange"],
+    ["invalid", "orange"],
+    ["refused", "orange"],
+    ["timeout", "red"],
+    ["too_large", "red", "too large"],
+    ["internal", "dark-red"],
+  ]),
+};
+
+const word = (title, mappings, more = {}) => ({ title, mappings, cell: "color-text", ...more });
+/** Commits without the name of their hash, as everybody writes them; the full hash stays in links. */
+const commit = (title, more = {}) => ({
+  title,
+  width: 130,
+  mappings: [{ type: "regex", options: { pattern: "^(?:.*@)?[a-z0-9]+:([0-9a-f]+)$", result: { text: "$1", index: 0 } } }],
+  ...more,
+});
+const time = (title, more = {}) => ({ title, type: "timestamp", unit: "dateTimeAsIso", width: 165, ...more });
+const count = (title, more = {}) => ({ title, type: "number", unit: "none", decimals: 0, width: 95, ...more });
+const bad = (title, color, more = {}) =>
+  count(title, {
+    cell: "color-text",
+    steps: [
+      ["text", null],
+      [color, 1],
+    ],
+    ...more,
+  });
+const seconds = (title, more = {}) => ({ title, type: "number", unit: "s", width: 130, ...more });
+
+/** A column by the name that the hub gives it. */
+export const COLUMNS = {
+  workspace: { title: "Workspace" },
+  application: { title: "Application", link: ["Application", link("kalypso-application", TO_APPLICATION)] },
+  workload: { title: "Workload", link: ["Workload", link("kalypso-application", TO_WORKLOAD)] },
+  environment: {
+    title: "Environment",
+    width: 115,
+    link: ["Environment", link("kalypso-environment", { environment: "environment" })],
+  },
+  deployment_target: { title: "Target", link: ["Deployment target", link("kalypso-environment", TO_TARGET)] },
+  component: { title: "Workload", width: 230 },
+  host: { title: "Cluster", width: 140, link: ["Cluster", link("kalypso-cluster", { host: "host" })] },
+  reconciler: { title: "Reconciler", width: 140 },
+  reconciler_type: { title: "Kind", width: 80 },
+  cluster_type: { title: "Cluster type" },
+  ring: { title: "Ring", width: 70 },
+  region: { title: "Region", width: 120 },
+  labels: { title: "Labels" },
+  contact: { title: "Contact" },
+  source: { title: "Source" },
+  author: { title: "Author" },
+  message: { title: "Message", width: 380 },
+
+  version: { title: "Version", link: ["Rollout of this version", link("kalypso-rollout", { ...TO_TARGET, version: "version" })] },
+  desired_version: { title: "Scheduled" },
+  deployed_version: { title: "Deployed", noValue: "unknown" },
+  deployed: { title: "Deployed" },
+  build: { title: "Build" },
+  commit: commit("GitOps commit"),
+  attempted_commit: commit("Attempted commit"),
+  desired_commit: commit("Scheduled commit"),
+  source_commit: commit("Source commit"),
+  source_repo: { title: "Source repository" },
+  repo: { title: "GitOps repository" },
+  pull_request: { title: "Pull request" },
+  next_environment: { title: "Next environment" },
+
+  status: word("Status", WORDS.status, { width: 120 }),
+  verdict: word("Verdict", WORDS.verdict, { width: 120 }),
+  drift: word("Drift", WORDS.drift, { width: 120 }),
+  liveness: word("Liveness", WORDS.liveness, { width: 95 }),
+  state: word("State", WORDS.state, { width: 110 }),
+  rolled_back: word("Rolled back", WORDS.flag, { type: "boolean", width: 110 }),
+  rollback: word("Rollback", WORDS.flag, { type: "boolean", width: 110 }),
+  result: word(
+    "Result",
+    words([
+      ["passed", "green"],
+      ["failed", "red"],
+      ["pending", "blue"],
+    ]),
+  ),
+  current: word(
+    "Current",
+    words([
+      ["true", "green", "yes"],
+      ["false", "text", "no"],
+    ]),
+    { type: "boolean", width: 90 },
+  ),
+  name: { title: "Verification" },
+  reported_by: { title: "Reported by" },
+
+  hosts: count("Clusters", {
+    width: 100,
+    link: ["Clusters", link("kalypso-cluster", { ...TO_TARGET, status: "status" })],
+  }),
+  reconcilers: count("Reconcilers"),
+  successful: count("Successful", {
+    cell: "color-text",
+    steps: [
+      ["text", null],
+      ["green", 1],
+    ],
+  }),
+  success: count("Success", {
+    cell: "color-text",
+    steps: [
+      ["text", null],
+      ["green", 1],
+    ],
+  }),
+  failure: bad("Failure", "red"),
+  in_progress: bad("In progress", "blue"),
+  unknown: bad("Unknown", "orange"),
+  behind: bad("Behind", "yellow"),
+  ahead: bad("Ahead", "purple"),
+  failing: bad("Failing", "red"),
+  stalled: bad("Stalled", "orange"),
+  silent: bad("Silent", "dark-orange"),
+  missing: bad("Missing", "dark-red"),
+  unknown_commit: bad("Unknown commit", "dark-yellow", { width: 140 }),
+  never_reported: bad("Never reported", "dark-red", { width: 130 }),
+  progressing: bad("Progressing", "blue"),
+  in_sync: count("In sync", {
+    cell: "color-text",
+    steps: [
+      ["text", null],
+      ["green", 1],
+    ],
+  }),
+  retired: count("Retired"),
+  total: count("Total"),
+  targets: count("Targets"),
+  complete: count("Complete"),
+  completed: count("Complete"),
+  failed: bad("Failed", "red"),
+  rollouts: count("Rollouts"),
+  behind_by: bad("Behind by", "yellow", { width: 100 }),
+
+  behind_seconds: seconds("Behind for", { width: 110 }),
+  waiting_seconds: seconds("Waiting for"),
+  lead_seconds: seconds("Lead time"),
+  hop_seconds: seconds("From previous", { width: 130 }),
+  p50_seconds: seconds("Median", { width: 100 }),
+  p90_seconds: seconds("9 in 10", { width: 100 }),
+  max_seconds: seconds("Longest", { width: 100 }),
+  lead_p50_seconds: seconds("Lead time, median", { width: 150 }),
+  lead_p90_seconds: seconds("Lead time, 9 in 10", { width: 150 }),
+  restore_p50_seconds: seconds("Restored in, median", { width: 170 }),
+  change_failure_percent: {
+    title: "Change failure rate",
+    type: "number",
+    unit: "percent",
+    width: 160,
+    cell: "color-text",
+    steps: [
+      ["green", null],
+      ["orange", 15],
+      ["red", 30],
+    ],
+  },
+
+  assigned_at: time("Scheduled at"),
+  first_assigned_at: time("First scheduled"),
+  last_assigned_at: time("Last scheduled"),
+  build_time: time("Built"),
+  started_at: time("Started"),
+  completed_at: time("Completed"),
+  complete_at: time("Completed"),
+  ended_at: time("Ended"),
+  deployed_at: time("Deployed on"),
+  first_deployed_at: time("First deployed"),
+  last_deployed_at: time("Deployed on"),
+  reported_at: time("Last report"),
+  last_reported_at: time("Last report"),
+  since: time("Since"),
+  liveness_since: time("Since"),
+  waiting_since: time("Waiting since"),
+  week: { ...time("Week"), width: 120, unit: "time:YYYY-MM-DD" },
+  time: time("Time"),
+};

@@ -1,0 +1,328 @@
+// The dashboards against real hubs: Grafana's own code replaces variables, transforms and formats; requests go over HTTP; the plugin's
+// part in between is `frames.mjs`. KOH_PICTURES=1 also writes images/, KOH_BLESS=1 the golden requests.
+
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { after, before, describe, test } from "node:test";
+import { openBrowser } from "./browser.mjs";
+import { dashboards, root } from "./files.mjs";
+import { FIXTURES, HOSTILE } from "./fixtures.mjs";
+import { alertInstances, frameOf, rowsOf, toFields } from "./frames.mjs";
+import { startHub } from "./hub.mjs";
+import { ask, urlOf } from "./request.mjs";
+
+const dashboard = (name) => dashboards.find((d) => d.uid === `kalypso-${name}`);
+const panelOf = (name, title) => dashboard(name).panels.find((p) => p.title === title);
+
+let browser;
+before(async () => {
+  browser = await openBrowser();
+});
+after(async () => {
+  await browser.close();
+});
+
+async function withHub(fixture, check) {
+  const world = FIXTURES[fixture]();
+  const hub = await startHub(...world.options);
+  try {
+    await world.into(hub);
+    await check(hub.url);
+  } finally {
+    await hub.stop();
+  }
+}
+
+/** The frame that a panel of the open dashboard gets. */
+async function frame(hub, panel) {
+  const [target] = await browser.kit("targets", panel.targets);
+  return frameOf(target, await ask(hub, target));
+}
+
+/** The columns of a panel as shown, by title. */
+async function shown(hub, panel) {
+  const columns = await browser.kit("cells", panel, [await frame(hub, panel)]);
+  return Object.assign(columns, {
+    row: (at) => Object.fromEntries(columns.map((c) => [c.title, c.cells[at].text])),
+    at: (title) => columns.find((c) => c.title === title),
+  });
+}
+
+/** What must hold for every panel, whatever the hub knows. */
+async function sound(hub, board, panel) {
+  const where = `${board.uid} '${panel.title}'`;
+  const columns = await shown(hub, panel);
+  const overrides = Object.fromEntries(
+    panel.fieldConfig.overrides.map((o) => [o.matcher.options, Object.fromEntries(o.properties.map((p) => [p.id, p.value]))]),
+  );
+  const organize = panel.transformations.find((t) => t.id === "organize");
+  if (organize && columns.length) {
+    const wanted = Object.entries(organize.options.indexByName)
+      .sort(([, a], [, b]) => a - b)
+      .map(([name]) => overrides[name].displayName);
+    assert.deepEqual(
+      columns.map((c) => c.title),
+      wanted,
+      `${where}: columns in order, with their titles`,
+    );
+  }
+  if (["timeseries", "state-timeline"].includes(panel.type) && columns.length) {
+    assert.equal(columns[0].type, "time", where);
+    for (const column of columns.slice(1)) {
+      assert.equal(column.type, "number", `${where}: the answer became wide`);
+      assert.ok(!column.title.includes("${__field"), `${where}: the name of a line, ${column.title}`);
+    }
+  }
+  for (const column of columns) {
+    const mappings = overrides[column.name]?.mappings ?? [];
+    const words = mappings.find((m) => m.type === "value")?.options;
+    for (const cell of column.cells) {
+      assert.doesNotMatch(cell.text, /^(null|undefined|NaN|Invalid date)$/, `${where}: ${column.title} shows ${cell.text}`);
+      assert.doesNotMatch(cell.text, /^\d(\.\d+)?e\+\d\d$/, `${where}: ${column.title} was a number and became text`);
+      if (words && cell.value !== null)
+        assert.ok(String(cell.value) in words, `${where}: ${column.title} has the word ${cell.value} without a mapping`);
+      for (const href of cell.links) assert.doesNotMatch(href, /\$\{|\s/, `${where}: link ${href}`);
+    }
+  }
+  return columns;
+}
+
+for (const fixture of Object.keys(FIXTURES)) {
+  test(`every panel, variable and annotation, for All and for nothing chosen: ${fixture}`, async () => {
+    await withHub(fixture, async (hub) => {
+      for (const board of dashboards) {
+        const nothing = Object.fromEntries(board.templating.list.map((v) => [v.name, [""]]));
+        for (const values of [{}, nothing]) {
+          await browser.kit("open", board, { values });
+          for (const panel of board.panels) {
+            const columns = await sound(hub, board, panel);
+            if (fixture === "empty" && panel.type === "table" && board.uid !== "kalypso-hub")
+              assert.equal(columns.length, 0, panel.title);
+          }
+          for (const variable of board.templating.list) {
+            const [target] = await browser.kit("targets", [variable.query.infinityQuery]);
+            const fields = toFields(rowsOf(await ask(hub, target)), target.columns);
+            assert.deepEqual(
+              fields.map((f) => f.name),
+              ["__text", "__value"],
+              `${board.uid}: a list that is empty breaks variable ${variable.name}`,
+            );
+          }
+          for (const { target: annotation, name } of board.annotations.list) {
+            const [target] = await browser.kit("targets", [annotation]);
+            const fields = toFields(rowsOf(await ask(hub, target)), target.columns);
+            if (fields.length)
+              assert.ok(
+                fields.find((f) => f.name === "time").values.every((v) => v !== null),
+                name,
+              );
+          }
+        }
+      }
+    });
+  });
+}
+
+test("one host in step: the words and colours of its row", async () => {
+  await withHub("one", async (hub) => {
+    await browser.kit("open", dashboard("deployments"), {});
+    const columns = await shown(hub, panelOf("deployments", "Environments state"));
+    const { "Last report": reported, Silent, Contact, ...row } = columns.row(0);
+    assert.deepEqual(row, {
+      Workspace: "team",
+      Application: "shop",
+      Environment: "prod",
+      Workload: "web",
+      Target: "cloud",
+      Scheduled: "1.0.0",
+      Deployed: "1.0.0",
+      Status: "success",
+      Clusters: "1",
+    });
+    assert.match(reported, /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/);
+    assert.equal(columns.at("Status").cells[0].color, "#73BF69");
+    assert.match(
+      columns.at("Clusters").cells[0].links[0],
+      /^\/d\/kalypso-cluster\?var-workspace=team&var-application=shop&var-workload=web&var-environment=prod&var-deployment_target=cloud&var-status=success&from=now-24h&to=now(&|$)/,
+    );
+  });
+});
+
+describe("a fleet after a failed rollout", () => {
+  test("states, drift and history say so", async () => {
+    await withHub("fleet", async (hub) => {
+      await browser.kit("open", dashboard("deployments"), { values: { environment: ["prod"], workload: ["web"] } });
+      const state = await shown(hub, panelOf("deployments", "Environments state"));
+      const rows = state
+        .at("Status")
+        .cells.map((cell, at) => [
+          state.at("Deployed").cells[at].text,
+          cell.text,
+          state.at("Clusters").cells[at].text,
+          cell.color,
+        ]);
+      assert.deepEqual(rows.sort(), [
+        ["1.2.0", "failure", "3", "#F2495C"],
+        ["1.2.0", "in progress", "4", "#5794F2"],
+        ["1.2.0", "success", "7", "#73BF69"],
+      ]);
+
+      await browser.kit("open", dashboard("fleet"), {});
+      const failures = await shown(hub, panelOf("fleet", "Failures"));
+      assert.deepEqual(
+        failures
+          .at("Cluster")
+          .cells.map((c) => c.text)
+          .sort(),
+        ["prod-aks-08", "prod-aks-09", "prod-aks-10"],
+      );
+      const silence = await shown(hub, panelOf("fleet", "Silence"));
+      assert.deepEqual(
+        silence
+          .at("Cluster")
+          .cells.map((c) => c.text)
+          .sort(),
+        ["prod-aks-13", "prod-aks-14"],
+      );
+      const drift = await shown(hub, panelOf("fleet", "Drift"));
+      const missing = drift.at("Drift").cells.findIndex((c) => c.value === "missing");
+      assert.deepEqual(
+        [drift.at("Cluster").cells[missing].text, drift.at("Reconciler").cells[missing].text],
+        ["prod-aks-15", "–"],
+      );
+
+      await browser.kit("open", dashboard("rollout"), {
+        values: { environment: ["prod"], workload: ["web"], version: ["1.2.0"] },
+      });
+      const rollouts = await shown(hub, panelOf("rollout", "Rollouts"));
+      assert.deepEqual(
+        rollouts.at("Verdict").cells.map((c) => [c.text, c.color]),
+        [["failed", "#F2495C"]],
+      );
+      assert.equal(rollouts.at("Completed").cells[0].text, "–");
+    });
+  });
+
+  test("the time range is honoured", async () => {
+    await withHub("fleet", async (hub) => {
+      const panel = panelOf("environment", "Environment history");
+      const count = async (range) => {
+        await browser.kit("open", dashboard("environment"), { range });
+        return (await shown(hub, panel)).at("Version")?.cells.length ?? 0;
+      };
+      assert.equal(await count({ from: "now-400d", to: "now-300d" }), 0);
+      const [hours, days] = [await count({ from: "now-3h", to: "now" }), await count({ from: "now-2d", to: "now" })];
+      assert.ok(0 < hours && hours < days, `${hours} rows of three hours, ${days} of two days`);
+    });
+  });
+});
+
+test("names that break what is not quoted are chosen, linked and found again", async () => {
+  await withHub("hostile", async (hub) => {
+    const prefix = {
+      workspace: "ws ",
+      application: "app ",
+      workload: "",
+      environment: "env ",
+      deployment_target: "target ",
+      host: "host ",
+    };
+    const state = panelOf("deployments", "Environments state");
+    for (const name of HOSTILE) {
+      const values = Object.fromEntries(Object.entries(prefix).map(([variable, before]) => [variable, [before + name]]));
+      for (const board of dashboards) {
+        await browser.kit("open", board, { values });
+        for (const panel of board.panels) await sound(hub, board, panel);
+      }
+      await browser.kit("open", dashboard("deployments"), { values });
+      const columns = await shown(hub, state);
+      assert.deepEqual(
+        columns.at("Workload").cells.map((c) => c.text),
+        [name],
+      );
+
+      for (const column of columns) {
+        for (const href of column.cells[0].links) {
+          const board = dashboards.find((d) => d.uid === href.match(/^\/d\/([^?]+)/)[1]);
+          await browser.kit("open", board, { href });
+          const panel = board.panels.find((p) => p.targets[0].columns.some((c) => c.text === "workload") && p.type === "table");
+          const there = await shown(hub, panel);
+          for (const [key, value] of new URL(href, "http://grafana.example").searchParams) {
+            const at = there.find((c) => `var-${c.name}` === key);
+            if (at)
+              assert.deepEqual([...new Set(at.cells.map((c) => c.value))], [value], `${href}: ${board.uid} '${panel.title}'`);
+          }
+        }
+      }
+    }
+    await browser.kit("open", dashboard("deployments"), {});
+    const height = await browser.kit("draw", dashboard("deployments"), [state], [[await frame(hub, state)]], 1600);
+    assert.ok(height > 100);
+    await browser.page.waitForSelector("[role=grid] a");
+    const drawn = await browser.page.evaluate(() => document.body.innerText);
+    for (const name of HOSTILE) assert.ok(drawn.includes(name), `${name} is drawn as it is`);
+    assert.deepEqual(browser.problems, []);
+  });
+});
+
+test("three hundred targets are shown whole", async () => {
+  await withHub("large", async (hub) => {
+    await browser.kit("open", dashboard("deployments"), {});
+    const columns = await shown(hub, panelOf("deployments", "Environments state"));
+    assert.equal(columns.at("Workload").cells.length, 300);
+    assert.ok(columns.at("Scheduled").cells.every((c) => c.text.startsWith("1234567.")));
+  });
+});
+
+test("requests are the golden ones", async () => {
+  const lines = [];
+  for (const board of dashboards) {
+    const values = Object.fromEntries(board.templating.list.map((v, at) => [v.name, [HOSTILE[at % HOSTILE.length], "plain"]]));
+    await browser.kit("open", board, { values, range: { from: "2026-01-31T00:00:00Z", to: "2026-02-01T00:00:00Z" } });
+    const targets = [
+      ...board.panels.map((p) => p.targets[0]),
+      ...board.templating.list.map((v) => v.query.infinityQuery),
+      ...board.annotations.list.map((a) => a.target),
+    ];
+    for (const target of await browser.kit("targets", targets)) lines.push(`${board.uid} ${urlOf("", target)}`);
+  }
+  const path = `${root}verify/requests.txt`;
+  const text = [...new Set(lines)].join("\n") + "\n";
+  if (process.env.KOH_BLESS) writeFileSync(path, text);
+  assert.equal(text, readFileSync(path, "utf8"));
+});
+
+const ALERTS = ["failed-rollouts", "stalled-rollouts", "drift", "silent-hosts", "unknown-commits", "promotion-lag", "hub"];
+for (const [fixture, firing] of [
+  ["one", []],
+  ["fleet", ["failed-rollouts", "silent-hosts"]],
+]) {
+  test(`alert answers are instances with labels of their own: ${fixture}`, async () => {
+    await withHub(fixture, async (hub) => {
+      const fires = [];
+      for (const name of ALERTS) {
+        const answer = await fetch(`${hub}/api/v1/alerts/${name}`);
+        assert.equal(answer.status, 200, name);
+        const instances = alertInstances(toFields(rowsOf(await answer.text())));
+        assert.ok(instances.length >= 1, `${name}: no row is no data`);
+        if (instances.some(({ value }) => value > 0)) fires.push(name);
+      }
+      for (const name of firing) assert.ok(fires.includes(name), `${name} fires`);
+      if (fixture === "one") assert.deepEqual(fires, []);
+    });
+  });
+}
+
+test("pictures", { skip: !process.env.KOH_PICTURES && "KOH_PICTURES=1 writes them" }, async () => {
+  mkdirSync(`${root}images`, { recursive: true });
+  await withHub("fleet", async (hub) => {
+    for (const board of dashboards) {
+      await browser.kit("open", board, {});
+      const frames = await Promise.all(board.panels.map(async (panel) => [await frame(hub, panel)]));
+      const height = await browser.kit("draw", board, board.panels, frames, 1600);
+      await browser.page.setViewportSize({ width: 1600, height: Math.ceil(height) });
+      await browser.page.waitForTimeout(1000);
+      await browser.page.screenshot({ path: `${root}images/${board.uid}.png` });
+    }
+  });
+});
