@@ -3,7 +3,7 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { DASHBOARDS } from "./source/dashboards.mjs";
+import { DASHBOARDS } from "./source/dashboards/all.mjs";
 import { manifests } from "./source/kubernetes.mjs";
 
 const root = fileURLToPath(new URL(".", import.meta.url));

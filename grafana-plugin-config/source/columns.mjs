@@ -65,8 +65,10 @@ export const WORDS = {
   state: words(
     [
       ["in_sync", "green", "in sync"],
-      ["mixed", "yellow"],
-      ["drifted", "orange"],
+      ["progressing", "blue"],
+      ["drifted", "yellow"],
+      ["stalled", "orange"],
+      ["silent", "dark-orange"],
       ["failing", "red"],
       ["nobody", "text"],
     ],
@@ -131,7 +133,7 @@ export const COLUMNS = {
     link: ["Environment", link("kalypso-environment", { environment: "environment" })],
   },
   deployment_target: { title: "Target", link: ["Deployment target", link("kalypso-environment", TO_TARGET)] },
-  component: { title: "Workload", width: 230 },
+  component: { title: "Workload", width: 300 },
   host: { title: "Cluster", width: 140, link: ["Cluster", link("kalypso-cluster", { host: "host" })] },
   reconciler: { title: "Reconciler", width: 140 },
   reconciler_type: { title: "Kind", width: 80 },
@@ -232,6 +234,7 @@ export const COLUMNS = {
   behind_by: bad("Behind by", "yellow", { width: 100 }),
 
   behind_seconds: seconds("Behind for", { width: 110 }),
+  waiting: count("Changes waiting", { width: 130 }),
   waiting_seconds: seconds("Waiting for"),
   lead_seconds: seconds("Lead time"),
   hop_seconds: seconds("From previous", { width: 130 }),

@@ -19,6 +19,9 @@ function describe(column) {
   return { type: "string", ...COLUMNS[name], name, ...more };
 }
 
+/** Columns are named in words; one that differs from its usual self is an object. */
+const listed = (columns) => columns.flatMap((column) => (typeof column === "string" ? column.split(" ") : column)).map(describe);
+
 /** One GET; every column typed, for an untyped one is guessed from its first value. */
 export function query(url, params, columns, format = "table", refId = "A") {
   return {
@@ -31,7 +34,7 @@ export function query(url, params, columns, format = "table", refId = "A") {
     url,
     url_options: { method: "GET", params, headers: [] },
     root_selector: "",
-    columns: columns.map(describe).map(({ name, as = name, type }) => ({ selector: name, text: as, type })),
+    columns: listed(columns).map(({ name, as = name, type }) => ({ selector: name, text: as, type })),
     computed_columns: [],
     filters: [],
     filterExpression: "",
@@ -92,7 +95,7 @@ const panel = (type, title, description, more) => ({
 });
 
 export function table({ title, description, url, params, columns, sort = [], empty, height = 9, width = 24 }) {
-  const described = columns.map(describe);
+  const described = listed(columns);
   return panel("table", title, description, {
     size: { w: width, h: height },
     targets: [query(url, params, columns)],

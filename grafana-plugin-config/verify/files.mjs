@@ -5,5 +5,7 @@ import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 export const dashboards = readdirSync(`${root}dashboards`)
+  .filter((name) => name.endsWith(".json"))
+
   .sort()
   .map((name) => JSON.parse(readFileSync(`${root}dashboards/${name}`, "utf8")));

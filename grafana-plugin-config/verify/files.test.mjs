@@ -2,7 +2,9 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { parse, parseAllDocuments } from "yaml";
 import { dashboards, root } from "./files.mjs";
 import { lintProblems } from "./lint.mjs";
 import { shapeProblems } from "./schema.mjs";
@@ -20,6 +22,26 @@ test("dashboards follow the rules", () => {
 
 test("dashboards have the shapes of Grafana's types, and nothing else", () => {
   assert.deepEqual(dashboards.flatMap(shapeProblems), []);
+});
+
+test("the datasource is the one that dashboards mean, and a wrong token fails its check", () => {
+  const [source] = parse(readFileSync(`${root}provisioning/datasources/kalypso.yaml`, "utf8")).datasources;
+  assert.deepEqual([source.uid, source.type, source.access], ["kalypso-hub", "yesoreyeram-infinity-datasource", "proxy"]);
+  assert.deepEqual([source.jsonData.allowedHosts, source.jsonData.auth_method], [[source.url], "bearerToken"]);
+  assert.equal(source.jsonData.customHealthCheckUrl, `${source.url}/api/v1/health/grafana`);
+  assert.ok(source.jsonData.customHealthCheckEnabled && source.secureJsonData.bearerToken);
+});
+
+test("manifests name the dashboards that there are", () => {
+  const names = dashboards.map((d) => d.uid).sort();
+  const maps = parse(readFileSync(`${root}dashboards/kustomization.yaml`, "utf8")).configMapGenerator;
+  assert.deepEqual(maps.map((m) => m.name).sort(), names);
+  const resources = parseAllDocuments(readFileSync(`${root}k8s/operator/kalypso.yaml`, "utf8")).map((d) => d.toJS());
+  const wanted = resources.filter((r) => r.kind === "GrafanaDashboard").map((r) => r.spec.configMapRef);
+  assert.deepEqual(wanted.map((w) => w.name).sort(), names);
+  assert.ok(wanted.every((w) => w.key === `${w.name}.json`));
+  const secret = parse(readFileSync(`${root}k8s/sidecar/datasource.yaml`, "utf8"));
+  assert.equal(secret.stringData["kalypso.yaml"], readFileSync(`${root}provisioning/datasources/kalypso.yaml`, "utf8"));
 });
 
 /** Mistakes planted into a good dashboard: a check that finds nothing proves nothing. */
