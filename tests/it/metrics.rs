@@ -117,7 +117,7 @@ fn counters_move_with_what_is_said_and_asked_and_refused() {
     assert_eq!(hub.post("/api/v1/ingest?source=bad", "application/json", "{\"kind\": \"Nonsense\"}").status, 400);
     assert_eq!(hub.get("/api/v1/sql?q=SELECT%201").status, 200);
     assert_eq!(hub.get("/api/v1/sql?q=DROP%20TABLE%20hosts").status, 403);
-    assert_eq!(hub.get("/api/v1/hosts/h1").status, 200);
+    assert_eq!(hub.get("/api/v1/hosts/h1?fresh=true").status, 200);
     assert_eq!(hub.get("/nothing/here?password=secret").status, 404);
     assert_eq!(hub.get("/api/v1/rollouts/status?environment=dev&workload=web&version=1.1.0").status, 200);
     let after = until(&hub, "koh_deployment_targets{environment=\"stage\",workload=\"web\"}", 1.0);
