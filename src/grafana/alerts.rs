@@ -97,7 +97,7 @@ pub fn generate(source: &str) -> Result<Vec<(&'static str, String)>, AlertsError
     alerts.check()?;
     Ok(vec![
         ("prometheus/rules.yaml", written(&prometheus(&alerts))?),
-        ("kubernetes/prometheusrule.yaml", written(&operator(&alerts))?),
+        ("k8s/prometheusrule.yaml", written(&operator(&alerts))?),
         ("provisioning/alerting/kalypso-rules.yaml", written(&grafana(&alerts))?),
     ])
 }
