@@ -7,7 +7,7 @@ mod dialects;
 
 use serde::Deserialize;
 
-use dialects::{grafana, operator, prometheus};
+use dialects::{grafana, grafana_operator, operator, prometheus};
 
 /// The list of alerts, below the folder of the configuration.
 pub const SOURCE: &str = "alerts.yaml";
@@ -79,9 +79,19 @@ struct Query {
 struct Rows {
     rows: String,
     labels: Vec<String>,
+    /// Where a person sees more.
+    panel: Panel,
     /// What the rule says when the hub cannot be asked.
     #[serde(default)]
     unreachable: Unreachable,
+}
+
+/// A panel of a dashboard.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Panel {
+    dashboard: String,
+    id: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, serde::Serialize)]
@@ -99,6 +109,7 @@ pub fn generate(source: &str) -> Result<Vec<(&'static str, String)>, AlertsError
         ("prometheus/rules.yaml", written(&prometheus(&alerts))?),
         ("k8s/prometheusrule.yaml", written(&operator(&alerts))?),
         ("provisioning/alerting/kalypso-rules.yaml", written(&grafana(&alerts))?),
+        ("k8s/operator/alerts.yaml", written(&grafana_operator(&alerts))?),
     ])
 }
 

@@ -46,6 +46,11 @@ struct Annotations<'a> {
     /// Of Grafana only: whom the row names, else the contact of the alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     contact: Option<String>,
+    /// Of Grafana's operator only, whose rules have no fields for the panel.
+    #[serde(rename = "__dashboardUid__", skip_serializing_if = "Option::is_none")]
+    dashboard: Option<&'a str>,
+    #[serde(rename = "__panelId__", skip_serializing_if = "Option::is_none")]
+    panel: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -83,9 +88,31 @@ struct ProvisionedRule<'a> {
     r#for: &'a str,
     no_data_state: &'a str,
     exec_err_state: Unreachable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dashboard_uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    panel_id: Option<u32>,
     labels: ProvisionedLabels,
     annotations: Annotations<'a>,
     data: [Value; 2],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GrafanaGroup<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    metadata: Value,
+    spec: GrafanaGroupSpec<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GrafanaGroupSpec<'a> {
+    instance_selector: Value,
+    folder_ref: String,
+    interval: &'a str,
+    rules: Vec<ProvisionedRule<'a>>,
 }
 
 #[derive(Serialize)]
@@ -132,20 +159,10 @@ pub(super) fn operator(alerts: &Alerts) -> Resource<'_> {
 
 /// Rules that Grafana provisions.
 pub(super) fn grafana(alerts: &Alerts) -> Provisioned<'_> {
-    let rules = alerts.alerts.iter().filter_map(|alert| {
-        let rows = alert.grafana.as_ref()?;
-        let contact = format!("{{{{ with $labels.contact }}}}{{{{ . }}}}{{{{ else }}}}{}{{{{ end }}}}", alert.contact);
-        Some(ProvisionedRule {
-            uid: format!("kalypso-{}", rows.rows),
-            title: &alert.name,
-            condition: "C",
-            r#for: &alert.r#for,
-            no_data_state: "NoData",
-            exec_err_state: rows.unreachable,
-            labels: ProvisionedLabels { severity: alert.severity, product: "kalypso" },
-            annotations: Annotations { contact: Some(contact), ..annotations(alert, GRAFANA) },
-            data: [asked(alerts, rows), above_zero()],
-        })
+    let rules = grafana_rules(alerts).map(|(rows, rule)| ProvisionedRule {
+        dashboard_uid: Some(&rows.panel.dashboard),
+        panel_id: Some(rows.panel.id),
+        ..rule
     });
     let group = ProvisionedGroup {
         org_id: 1,
@@ -155,6 +172,50 @@ pub(super) fn grafana(alerts: &Alerts) -> Provisioned<'_> {
         rules: rules.collect(),
     };
     Provisioned { api_version: 1, groups: [group] }
+}
+
+/// The same for the operator of Grafana.
+pub(super) fn grafana_operator(alerts: &Alerts) -> GrafanaGroup<'_> {
+    let rules = grafana_rules(alerts).map(|(rows, rule)| ProvisionedRule {
+        annotations: Annotations {
+            dashboard: Some(&rows.panel.dashboard),
+            panel: Some(rows.panel.id.to_string()),
+            ..rule.annotations
+        },
+        ..rule
+    });
+    GrafanaGroup {
+        api_version: "grafana.integreatly.org/v1beta1",
+        kind: "GrafanaAlertRuleGroup",
+        metadata: json!({"name": alerts.group}),
+        spec: GrafanaGroupSpec {
+            instance_selector: json!({"matchLabels": {"dashboards": "grafana"}}),
+            folder_ref: alerts.folder.to_lowercase(),
+            interval: &alerts.interval,
+            rules: rules.collect(),
+        },
+    }
+}
+
+fn grafana_rules(alerts: &Alerts) -> impl Iterator<Item = (&Rows, ProvisionedRule<'_>)> {
+    alerts.alerts.iter().filter_map(|alert| {
+        let rows = alert.grafana.as_ref()?;
+        let contact = format!("{{{{ with $labels.contact }}}}{{{{ . }}}}{{{{ else }}}}{}{{{{ end }}}}", alert.contact);
+        let rule = ProvisionedRule {
+            uid: format!("kalypso-{}", rows.rows),
+            title: &alert.name,
+            condition: "C",
+            r#for: &alert.r#for,
+            no_data_state: "NoData",
+            exec_err_state: rows.unreachable,
+            dashboard_uid: None,
+            panel_id: None,
+            labels: ProvisionedLabels { severity: alert.severity, product: "kalypso" },
+            annotations: Annotations { contact: Some(contact), ..annotations(alert, GRAFANA) },
+            data: [asked(alerts, rows), above_zero()],
+        };
+        Some((rows, rule))
+    })
 }
 
 /// The query of rows: labels are texts, the value is a number.
@@ -203,5 +264,7 @@ fn annotations(alert: &Alert, spelling: Spelling) -> Annotations<'_> {
         description: spelled(&alert.description),
         runbook: &alert.runbook,
         contact: None,
+        dashboard: None,
+        panel: None,
     }
 }

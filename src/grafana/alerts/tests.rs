@@ -67,6 +67,26 @@ fn rules_of_grafana_have_the_fields_that_its_provisioning_reads_and_labels_witho
 }
 
 #[test]
+fn every_rule_of_grafana_leads_to_a_panel_that_there_is() {
+    let provisioned = file("provisioning/alerting/kalypso-rules.yaml");
+    for rule in provisioned["groups"][0]["rules"].as_array().unwrap() {
+        let dashboard = rule["dashboardUid"].as_str().unwrap();
+        let text = std::fs::read_to_string(Path::new(FOLDER).join(format!("dashboards/{dashboard}.json"))).unwrap();
+        let dashboard: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(dashboard["uid"], rule["dashboardUid"]);
+        assert!(dashboard["panels"].as_array().unwrap().iter().any(|p| p["id"] == rule["panelId"]), "{}", rule["uid"]);
+    }
+    let folder = std::fs::read_to_string(Path::new(FOLDER).join("k8s/operator/kalypso.yaml")).unwrap();
+    let group = &file("k8s/operator/alerts.yaml");
+    assert_eq!(group["kind"], "GrafanaAlertRuleGroup");
+    let wanted = format!("kind: GrafanaFolder\nmetadata:\n  name: {}\n", group["spec"]["folderRef"].as_str().unwrap());
+    assert!(folder.contains(&wanted), "there is no folder of that name: {wanted}");
+    let of = |rules: &Value| rules.as_array().unwrap().iter().map(|r| r["uid"].clone()).collect::<Vec<_>>();
+    assert_eq!(of(&group["spec"]["rules"]), of(&provisioned["groups"][0]["rules"]));
+    assert_eq!(group["spec"]["rules"][0]["annotations"]["__panelId__"], "2");
+}
+
+#[test]
 fn texts_have_no_placeholder_left() {
     for (path, text) in generate(&source()).unwrap() {
         for placeholder in ["{threshold}", "{value}", "{duration}"] {
@@ -80,7 +100,7 @@ fn an_alert_that_nobody_would_see_or_that_is_there_twice_is_refused() {
     let alert = "{name: A, severity: info, for: 1m, contact: c, threshold: 0, summary: s, description: d, runbook: r";
     let list = |alerts: &str| format!("{{group: g, folder: f, interval: 1m, datasource: d, alerts: [{alerts}]}}");
     let shown = format!("{alert}, prometheus: {{query: up}}}}");
-    assert_eq!(generate(&list(&shown)).unwrap().len(), 3);
+    assert_eq!(generate(&list(&shown)).unwrap().len(), 4);
     for refused in [format!("{alert}}}"), format!("{shown}, {shown}"), format!("{alert}, colour: red}}")] {
         assert!(generate(&list(&refused)).is_err(), "{refused}");
     }
