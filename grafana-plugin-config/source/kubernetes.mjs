@@ -92,7 +92,7 @@ resources: [../../dashboards, ${file}]
 `;
   return {
     "dashboards/kustomization.yaml": configMaps(dashboards),
-    "k8s/sidecar/kustomization.yaml": kustomization("datasource.yaml"),
+    "k8s/sidecar/kustomization.yaml": kustomization("datasource.yaml, alerts.yaml"),
     "k8s/sidecar/datasource.yaml": sidecar(read("provisioning/datasources/kalypso.yaml")),
     "k8s/operator/kustomization.yaml": kustomization("kalypso.yaml, alerts.yaml"),
     "k8s/operator/kalypso.yaml": operator(dashboards),

@@ -7,7 +7,7 @@ mod dialects;
 
 use serde::Deserialize;
 
-use dialects::{grafana, grafana_operator, operator, prometheus};
+use dialects::{grafana, grafana_operator, grafana_sidecar, operator, prometheus};
 
 /// The list of alerts, below the folder of the configuration.
 pub const SOURCE: &str = "alerts.yaml";
@@ -110,6 +110,7 @@ pub fn generate(source: &str) -> Result<Vec<(&'static str, String)>, AlertsError
         ("k8s/prometheusrule.yaml", written(&operator(&alerts))?),
         ("provisioning/alerting/kalypso-rules.yaml", written(&grafana(&alerts))?),
         ("k8s/operator/alerts.yaml", written(&grafana_operator(&alerts))?),
+        ("k8s/sidecar/alerts.yaml", written(&grafana_sidecar(&alerts)?)?),
     ])
 }
 

@@ -3,6 +3,8 @@
 //! Invariant: the rules stand here once, for the gate and for the table of rollouts. A [`Standing`] decides nearly always;
 //! where it cannot, it says so, and the reconciler's history is read.
 
+use std::collections::BTreeSet;
+
 use crate::model::{Micros, Status};
 use crate::state::Tables;
 use crate::state::standing::Standing;
@@ -42,6 +44,42 @@ impl<'a> Range<'a> {
             None => places().min(),
         };
         Range { first, last: places().max(), ..Range::between(tables, target, index, None) }
+    }
+
+    /// The whole ranges of the assignments from `first` up to `end`, in order, by one look at the log.
+    pub(super) fn several(tables: &'a Tables, target: &'a TargetRecord, first: usize, end: usize) -> Vec<Range<'a>> {
+        let all: &'a Assignments = &target.assignments;
+        let mut ends: Vec<Option<(Place<'a>, Place<'a>)>> = vec![None; end.saturating_sub(first)];
+        let mut widen = |index: usize, place: Place<'a>| {
+            if let Some(ends) = index.checked_sub(first).and_then(|at| ends.get_mut(at)) {
+                *ends = Some(ends.map_or((place, place), |(least, most)| (least.min(place), most.max(place))));
+            }
+        };
+        for ((log, commit), (_, index)) in &all.records {
+            if all.list[*index].log == *log
+                && let Some(place) = tables.place(*log, *commit)
+            {
+                widen(*index, place);
+            }
+        }
+        let logs: BTreeSet<u32> = all.list[first..end].iter().map(|a| a.log).collect();
+        for log in logs {
+            let commits = tables.logs.get(log).into_iter().flat_map(|l| l.commits());
+            for (commit, visits) in commits.filter(|(c, _)| !all.records.contains_key(&(log, *c))) {
+                let covering = all.cover(log, commit, || visits.first().copied());
+                if let Some((index, place)) = covering.zip(tables.place(log, commit)) {
+                    widen(index, place);
+                }
+            }
+        }
+        let ranges = (first..end).zip(ends);
+        ranges
+            .map(|(index, ends)| Range {
+                first: ends.map(|e| e.0),
+                last: ends.map(|e| e.1),
+                ..Range::between(tables, target, index, None)
+            })
+            .collect()
     }
 
     /// The whole range of an assignment.

@@ -18,7 +18,7 @@ use crate::state::target::Assignments;
 use crate::state::walk::Walk;
 
 /// Earlier assignments that are looked at, the newest ones.
-const LOOKED_AT: usize = 20;
+const LOOKED_AT: usize = 12;
 /// The percentile that "latest" stands for.
 const LATE: usize = 90;
 
@@ -76,13 +76,15 @@ impl PastReader {
         let t = state.view();
         let record = t.targets.get(self.target).filter(|r| Arc::ptr_eq(&r.assignments, &self.assignments));
         let Some(record) = record else { return false };
-        let ranges: Vec<Range<'_>> = self.earlier.iter().map(|e| Range::whole(t, record, e.index)).collect();
+        let oldest = self.earlier.last().map_or(self.asked, |e| e.index);
+        let ranges = Range::several(t, record, oldest, self.asked);
         for id in self.ids.split_off(self.ids.len().saturating_sub(n)) {
             let Some(r) = t.reconcilers.get(id).filter(|r| r.now.alive()) else { continue };
             t.walk(id, &mut self.walk);
             let endpoint = r.now.endpoint;
             let came = self.walk.words.iter().filter(|w| w.endpoint == endpoint).map(|w| w.first).min();
-            for (e, range) in self.earlier.iter_mut().zip(&ranges) {
+            for e in &mut self.earlier {
+                let range = &ranges[e.index - oldest];
                 let a = &self.assignments.list[e.index];
                 // Who came later says nothing about what was before.
                 if came.is_none_or(|came| came >= a.end) {

@@ -12,15 +12,18 @@ use parking_lot::Mutex;
 use super::hub::Hub;
 use crate::rollout::{Answer, Past, PastReader, subscribed};
 use crate::state::State;
+use crate::state::target::Assignments;
 
 /// Histories read under one lock.
 const SLICE: usize = 256;
-/// A past rests so many times as long as it took to read.
+/// A past rests so many times as long as it took to read, …
 const REST: u32 = 20;
+/// … and so long where only reports have come since: they make the next past, and hardly change this one.
+const REPORTS_REST: Duration = Duration::from_secs(5);
 /// Targets of one answer whose past is told.
 const TARGETS: usize = 20;
 /// Pasts kept; beyond, all are forgotten.
-const KEPT: usize = 4096;
+const KEPT: usize = 16_384;
 
 /// A target, and the number of the assignment asked about.
 type Key = (u32, usize);
@@ -32,7 +35,9 @@ pub(super) struct Pasts(Mutex<HashMap<Key, Known>>);
 #[derive(Clone, Debug)]
 struct Known {
     past: Arc<Past>,
-    moves: (u64, u64),
+    /// What was wanted on the target when it was read.
+    assignments: Arc<Assignments>,
+    moves: u64,
     read_at: Instant,
     took: Duration,
 }
@@ -66,17 +71,23 @@ impl Hub {
 
     fn known_past(&self, key: Key) -> Option<Arc<Past>> {
         let known = self.pasts().0.lock().get(&key).cloned()?;
-        let rests = known.read_at.elapsed() < known.took * REST;
-        (rests || self.read(|state| moves(state, key)) == known.moves).then_some(known.past)
+        let age = known.read_at.elapsed();
+        if age < known.took * REST {
+            return Some(known.past);
+        }
+        let (assignments, moved) = self.read(|state| moves(state, key))?;
+        let stands = Arc::ptr_eq(&assignments, &known.assignments) && (moved == known.moves || age < REPORTS_REST);
+        stands.then_some(known.past)
     }
 
     fn read_past(&self, key: Key) -> Option<Arc<Past>> {
         let begun = Instant::now();
-        let moves = self.read(|state| moves(state, key));
+        let (assignments, moves) = self.read(|state| moves(state, key))?;
         let mut reader = self.read(|state| PastReader::new(state, key.0, key.1))?;
         while self.read(|state| reader.read(state, SLICE)) {}
         let past = Arc::new(self.read(|state| reader.finish(state)));
-        let known = Known { past: Arc::clone(&past), moves, read_at: Instant::now(), took: begun.elapsed() };
+        let known =
+            Known { past: Arc::clone(&past), assignments, moves, read_at: Instant::now(), took: begun.elapsed() };
         let mut all = self.pasts().0.lock();
         if all.len() >= KEPT {
             all.clear();
@@ -86,9 +97,10 @@ impl Hub {
     }
 }
 
-/// What moved so far about anything that a past depends on.
-fn moves(state: &State, (target, index): Key) -> (u64, u64) {
-    let record = state.view().targets.get(target).filter(|r| index < r.assignments.list.len());
-    let subscribers = record.and_then(|r| state.index().current(subscribed(r, index)));
-    (state.index().desired_moves(), subscribers.map_or(0, |s| s.moves()))
+/// What is wanted on a target, and how much moved so far that a past depends on.
+fn moves(state: &State, (target, index): Key) -> Option<(Arc<Assignments>, u64)> {
+    let record = state.view().targets.get(target).filter(|r| index < r.assignments.list.len())?;
+    let subscribers = state.index().current(subscribed(record, index)).map_or(0, |s| s.moves());
+    // Both only grow, so their sum is the same only when each of them is.
+    Some((Arc::clone(&record.assignments), state.index().desired_moves() + subscribers))
 }

@@ -197,6 +197,16 @@ pub(super) fn grafana_operator(alerts: &Alerts) -> GrafanaGroup<'_> {
     }
 }
 
+/// The same for the sidecar of Grafana's chart, which looks for ConfigMaps with this label.
+pub(super) fn grafana_sidecar(alerts: &Alerts) -> Result<Value, serde_saphyr::SerializeError> {
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": format!("{}-alerts", alerts.group), "labels": {"grafana_alert": "1"}},
+        "data": {"kalypso-rules.yaml": serde_saphyr::to_string(&grafana(alerts))?},
+    }))
+}
+
 fn grafana_rules(alerts: &Alerts) -> impl Iterator<Item = (&Rows, ProvisionedRule<'_>)> {
     alerts.alerts.iter().filter_map(|alert| {
         let rows = alert.grafana.as_ref()?;

@@ -84,6 +84,9 @@ fn every_rule_of_grafana_leads_to_a_panel_that_there_is() {
     let of = |rules: &Value| rules.as_array().unwrap().iter().map(|r| r["uid"].clone()).collect::<Vec<_>>();
     assert_eq!(of(&group["spec"]["rules"]), of(&provisioned["groups"][0]["rules"]));
     assert_eq!(group["spec"]["rules"][0]["annotations"]["__panelId__"], "2");
+    let map = &file("k8s/sidecar/alerts.yaml");
+    let within: Value = serde_saphyr::from_str(map["data"]["kalypso-rules.yaml"].as_str().unwrap()).unwrap();
+    assert_eq!(within, provisioned);
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn an_alert_that_nobody_would_see_or_that_is_there_twice_is_refused() {
     let alert = "{name: A, severity: info, for: 1m, contact: c, threshold: 0, summary: s, description: d, runbook: r";
     let list = |alerts: &str| format!("{{group: g, folder: f, interval: 1m, datasource: d, alerts: [{alerts}]}}");
     let shown = format!("{alert}, prometheus: {{query: up}}}}");
-    assert_eq!(generate(&list(&shown)).unwrap().len(), 4);
+    assert_eq!(generate(&list(&shown)).unwrap().len(), 5);
     for refused in [format!("{alert}}}"), format!("{shown}, {shown}"), format!("{alert}, colour: red}}")] {
         assert!(generate(&list(&refused)).is_err(), "{refused}");
     }
