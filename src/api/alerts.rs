@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, State};
 use axum::response::Response;
 use serde_json::{Map, Value};
@@ -26,8 +25,7 @@ use super::problem::{Problem, ProblemBody};
 use super::resource::NAMES;
 use super::rows;
 use super::select::Select;
-use super::sql::json_rows;
-use crate::query::{Params as Bound, Statement};
+use super::sql::read_rows;
 use crate::runtime::Published;
 use measure::{ALERTS, Alert};
 
@@ -96,9 +94,7 @@ async fn alert(
     params.only(&filters.chain(["from", "to"]).chain(FRESHNESS).collect::<Vec<_>>())?;
     let mut select = Select::new(alert.of, &params)?;
     select.only(alert.some);
-    let (sql, bound) = select.finish(MEASURED_MAX);
-    let body = json_rows(&app, &published, Statement { sql, params: Bound::Positional(bound) }).await?;
-    let measured: Vec<Map<String, Value>> = serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))?;
+    let measured: Vec<Map<String, Value>> = read_rows(&app, &published, select.finish(MEASURED_MAX)).await?;
     let (_, policies) = app.hub.policies();
     let over = measured.iter().filter_map(|row| {
         let value = (alert.over)(row, &policies)?;
@@ -110,7 +106,7 @@ async fn alert(
     }
     let more = over.len() > ROWS_MAX;
     over.truncate(ROWS_MAX);
-    let mut response = answer(&over)?;
+    let mut response = rows::written(&over)?;
     if more {
         rows::truncated(&mut response);
     }
@@ -147,8 +143,4 @@ fn distinct(rows: impl Iterator<Item = (Map<String, Value>, u64)>) -> Vec<Value>
 fn nothing(alert: &Alert) -> Value {
     let texts = alert.labels.iter().chain(&["contact", "action"]).map(|label| ((*label).to_owned(), Value::from("")));
     Value::Object(texts.chain([("value".to_owned(), Value::from(0))]).collect())
-}
-
-fn answer(rows: &[Value]) -> Result<Response, Problem> {
-    Ok(rows::json(Bytes::from(serde_json::to_vec(rows).map_err(|e| Problem::internal(&e))?)))
 }

@@ -8,7 +8,7 @@ mod svg;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{OriginalUri, Path, State};
 use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::Response;
@@ -22,8 +22,7 @@ use super::App;
 use super::answers::FRESHNESS;
 use super::params::Params;
 use super::problem::{Problem, ProblemBody};
-use super::sql::json_rows;
-use crate::query::{Params as Bound, Statement};
+use super::sql::read_rows;
 use crate::runtime::Published;
 use svg::Badge;
 
@@ -164,6 +163,5 @@ async fn ask<T: DeserializeOwned>(
     let conditions: Vec<String> = names.iter().zip(1..).map(|((column, _), n)| format!("{column} = ${n}")).collect();
     let sql = format!("SELECT {columns} FROM {table} WHERE {}{rest} LIMIT 100", conditions.join(" AND "));
     let bound = names.iter().map(|(_, value)| Value::from(*value)).collect();
-    let body: Bytes = json_rows(app, published, Statement { sql, params: Bound::Positional(bound) }).await?;
-    serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))
+    read_rows(app, published, (sql, bound)).await
 }

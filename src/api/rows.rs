@@ -11,6 +11,7 @@ use axum::extract::{OriginalUri, Path, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa_axum::router::OpenApiRouter;
@@ -26,7 +27,6 @@ use super::resource::{ANNOTATIONS, LISTS, PROMOTIONS, ROLLOUTS, Resource, VERIFI
 use super::select::Select;
 use super::sql::json_rows;
 use crate::normalize::NAME_LIMIT;
-use crate::query::{Params as Bound, Statement};
 use crate::runtime::Published;
 
 /// How many rows a page has when nobody says.
@@ -181,9 +181,7 @@ async fn rows(app: &App, published: &Published, select: Select, limit: usize) ->
     if let Some(rows) = few::rows(app, published, &select, limit) {
         return rows;
     }
-    let (sql, bound) = select.finish(limit);
-    let statement = Statement { sql, params: Bound::Positional(bound) };
-    json_rows(app, published, statement).await
+    json_rows(app, published, select.finish(limit)).await
 }
 
 /// Splits an answer of more than `limit` rows: its first `limit` rows as bytes, and the same rows for reading.
@@ -222,6 +220,12 @@ fn next(uri: &Uri, cursor: &str) -> String {
     format!("{}?{query}", uri.path())
 }
 
+/// Rows that the hub made itself.
+pub(super) fn written<T: Serialize>(rows: &[T]) -> Result<Response, Problem> {
+    Ok(json(serde_json::to_vec(rows).map_err(|e| Problem::internal(&e))?.into()))
+}
+
+/// What is JSON already.
 pub(super) fn json(body: Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
 }

@@ -25,7 +25,6 @@ use super::rows;
 use super::select::Select;
 use super::sql::json_rows;
 use crate::model::Micros;
-use crate::query::{Params as Bound, Statement};
 use crate::runtime::Published;
 use crate::snapshot::schema::{self, TableSchema};
 
@@ -107,8 +106,7 @@ async fn answer(app: &App, published: &Published, series: &'static Series, uri: 
     if from >= to {
         return Ok(rows::json("[]".into()));
     }
-    let (sql, bound) = series.statement(&params, (from, to), points)?;
-    let body = json_rows(app, published, Statement { sql, params: Bound::Positional(bound) }).await?;
+    let body = json_rows(app, published, series.statement(&params, (from, to), points)?).await?;
     let all: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))?;
     let most = all.len() >= SERIES_MAX * usize::try_from(points).unwrap_or(usize::MAX);
     let mut response = rows::json(body);

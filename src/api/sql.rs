@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, TryStreamExt};
 use http_body::Body as _;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -214,8 +215,13 @@ pub(super) fn content_type(headers: &HeaderMap) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Rows as a JSON array, whole.
-pub(super) async fn json_rows(app: &App, published: &Published, statement: Statement) -> Result<Bytes, Problem> {
+/// The rows of a statement with `$1` … as a JSON array, whole.
+pub(super) async fn json_rows(
+    app: &App,
+    published: &Published,
+    (sql, bound): (String, Vec<Value>),
+) -> Result<Bytes, Problem> {
+    let statement = Statement { sql, params: Bound::Positional(bound) };
     let output = app.hub.rows().run(Arc::clone(&published.catalog), statement, Format::Json).await;
     let pieces: Vec<Bytes> =
         output.map_err(|e| problem_of(&e))?.body.try_collect().await.map_err(|e| problem_of(&e))?;
@@ -223,6 +229,16 @@ pub(super) async fn json_rows(app: &App, published: &Published, statement: State
         Ok([whole]) => whole,
         Err(pieces) => pieces.concat().into(),
     })
+}
+
+/// The same rows, read.
+pub(super) async fn read_rows<T: DeserializeOwned>(
+    app: &App,
+    published: &Published,
+    statement: (String, Vec<Value>),
+) -> Result<Vec<T>, Problem> {
+    let body = json_rows(app, published, statement).await?;
+    serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))
 }
 
 async fn run(app: &App, params: &Params, headers: &HeaderMap, statement: Statement) -> Result<Response, Problem> {

@@ -20,7 +20,6 @@ use super::resource::{NAMES, Resource, TARGET, view};
 use super::rows;
 use super::select::Select;
 use super::sql::json_rows;
-use crate::query::{Params as Bound, Statement};
 use crate::runtime::Published;
 use crate::snapshot::schema;
 
@@ -70,5 +69,5 @@ async fn summary(app: &App, published: &Published, uri: &Uri) -> Result<Response
                 t.rollouts_failed, t.rollouts_stalled, g.taken_at
          FROM of_targets t CROSS JOIN of_hosts h CROSS JOIN generation g"
     );
-    Ok(rows::json(json_rows(app, published, Statement { sql, params: Bound::Positional(bound) }).await?))
+    Ok(rows::json(json_rows(app, published, (sql, bound)).await?))
 }

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Bytes;
 use axum::extract::{OriginalUri, Path, State};
 use axum::response::Response;
 use serde::Serialize;
@@ -22,8 +21,7 @@ use super::problem::{Problem, ProblemBody};
 use super::resource::{NAMES, Resource, TARGET, view};
 use super::rows;
 use super::select::Select;
-use super::sql::json_rows;
-use crate::query::{Params as Bound, Statement};
+use super::sql::read_rows;
 use crate::runtime::Published;
 
 /// How many values are answered when nobody says.
@@ -178,7 +176,7 @@ async fn variable(
     } else if more {
         values.push(marker("(more)"));
     }
-    let mut response = rows::json(Bytes::from(serde_json::to_vec(&values).map_err(|e| Problem::internal(&e))?));
+    let mut response = rows::written(&values)?;
     if more {
         rows::truncated(&mut response);
     }
@@ -217,11 +215,10 @@ async fn of_column(
         "SELECT {column} AS value FROM {}{condition} GROUP BY {column} ORDER BY {order} LIMIT {limit}",
         resource.table
     );
-    let body = json_rows(app, published, Statement { sql, params: Bound::Positional(bound) }).await?;
     #[derive(serde::Deserialize)]
     struct Row {
         value: String,
     }
-    let rows: Vec<Row> = serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))?;
+    let rows: Vec<Row> = read_rows(app, published, (sql, bound)).await?;
     Ok(rows.into_iter().map(|Row { value }| Variable { __text: value.clone(), __value: value }).collect())
 }

@@ -11,6 +11,7 @@ use super::super::App;
 use super::super::answers::FRESHNESS;
 use super::super::params::Params;
 use super::super::problem::{Problem, ProblemBody};
+use super::super::rows;
 use super::AlertRow;
 use crate::model::Micros;
 use crate::runtime::Freshness;
@@ -35,7 +36,7 @@ export (exports that failed in a row), or source (1 per source whose watch is br
 pub(super) async fn alert(State(app): State<App>, OriginalUri(uri): OriginalUri) -> Result<Response, Problem> {
     Params::of(&uri)?.only(&["from", "to", FRESHNESS[0], FRESHNESS[1]])?;
     let row = |check: &str, source: &str, action: &str, value: u64| json!({"check": check, "source": source, "contact": app.default_contact.as_ref(), "action": action, "value": value});
-    let mut rows: Vec<Value> = vec![
+    let mut checks: Vec<Value> = vec![
         row(
             "store",
             "",
@@ -51,10 +52,10 @@ pub(super) async fn alert(State(app): State<App>, OriginalUri(uri): OriginalUri)
     broken.dedup();
     let action = "See whether the source can be reached; what it says is not heard now.";
     if broken.is_empty() {
-        rows.push(row("source", "", action, 0));
+        checks.push(row("source", "", action, 0));
     }
-    rows.extend(broken.iter().map(|source| row("source", source, action, 1)));
-    let mut response = super::answer(&rows)?;
+    checks.extend(broken.iter().map(|source| row("source", source, action, 1)));
+    let mut response = rows::written(&checks)?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }

@@ -16,6 +16,7 @@ use super::super::App;
 use super::super::answers;
 use super::super::params::Params;
 use super::super::problem::{Problem, ProblemBody};
+use super::super::rows::json;
 use super::Ask;
 use crate::rollout::Verdict;
 use crate::runtime::{Topic, Waiter};
@@ -59,10 +60,6 @@ fn topic(ask: Ask) -> Topic {
     Topic { text: ask.text, question: ask.question, rules: ask.rules, links }
 }
 
-fn answered(body: Bytes) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], Body::from(body)).into_response()
-}
-
 /// Answers once the answer is final, or when patience ends.
 pub(super) async fn until_final(app: &App, ask: Ask, patience: Patience) -> Result<Response, Problem> {
     let mut waiter = app.hub.wait_for(topic(ask)).await.map_err(Problem::crowded)?;
@@ -72,7 +69,7 @@ pub(super) async fn until_final(app: &App, ask: Ask, patience: Patience) -> Resu
         let unknown = matches!(now.verdict, Verdict::UnknownCommit | Verdict::NoTargets);
         let until = begun + if unknown { patience.unknown.min(patience.wait) } else { patience.wait };
         if now.is_final {
-            return Ok(answered(now.body.clone()));
+            return Ok(json(now.body.clone()));
         }
         tokio::select! {
             biased;
@@ -85,7 +82,7 @@ pub(super) async fn until_final(app: &App, ask: Ask, patience: Patience) -> Resu
             }
             () = waiter.changed() => {}
             // Others may have waited long before: what is answered at the end is as fresh as any answer.
-            () = tokio::time::sleep_until(until) => return Ok(answered(waiter.renewed().await.body.clone())),
+            () = tokio::time::sleep_until(until) => return Ok(json(waiter.renewed().await.body.clone())),
         }
     }
 }
