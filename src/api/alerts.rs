@@ -91,7 +91,7 @@ async fn alert(
     };
     let params = Params::of(&uri)?;
     let filters = alert.of.filters().map(|f| f.name).filter(|f| NAMES.contains(f) || *f == "next_environment");
-    params.only(&filters.chain(["from", "to"]).chain(FRESHNESS).collect::<Vec<_>>())?;
+    params.only(filters.chain(["from", "to"]).chain(FRESHNESS))?;
     let mut select = Select::new(alert.of, &params)?;
     select.only(alert.some);
     let measured: Vec<Map<String, Value>> = read_rows(&app, &published, select.finish(MEASURED_MAX)).await?;

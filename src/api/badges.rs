@@ -109,7 +109,7 @@ struct Found {
 
 async fn badge(app: &App, published: &Published, names: &[(&str, &str)], uri: &Uri) -> Result<Response, Problem> {
     let params = Params::of(uri)?;
-    params.only(&["workspace", "application", "label", "style", FRESHNESS[0], FRESHNESS[1]])?;
+    params.only(["workspace", "application", "label", "style"].into_iter().chain(FRESHNESS))?;
     if let Some(style) = params.one("style")?.filter(|style| *style != "flat") {
         return Err(Problem::parameter(format!("there is no style '{style}'"), "The only style is flat."));
     }

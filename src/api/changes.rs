@@ -68,8 +68,7 @@ state; heartbeats that confirm what is known are no changes. A filter looks at w
 )]
 async fn changes(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     let params = Params::of(&uri)?;
-    let known: Vec<&str> = KNOWN.into_iter().chain(NAMES).collect();
-    params.only(&known)?;
+    params.only(KNOWN.into_iter().chain(NAMES))?;
     let form = if accepts_events(&headers) { Form::Events } else { Form::Lines };
     let until = until(&params, form)?;
     let since = match (form, headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?").trim())) {

@@ -168,7 +168,7 @@ async fn take(app: App, form: Form, request: Request) -> Response {
 /// The source's name and the idempotency key of a request.
 fn said(uri: &axum::http::Uri, headers: &HeaderMap) -> Result<(String, Option<String>), Problem> {
     let params = Params::of(uri)?;
-    params.only(&["source"])?;
+    params.only(["source"])?;
     let source = params.one("source")?.unwrap_or("push");
     if source.len() > 128 || !source.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b)) {
         return Err(Problem::parameter(

@@ -45,11 +45,12 @@ impl Params {
     }
 
     /// Refuses every name that is not in `known`.
-    pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
+    pub(super) fn only<'n>(&self, known: impl IntoIterator<Item = &'n str>) -> Result<(), Problem> {
+        let known: Vec<&str> = known.into_iter().collect();
         match self.pairs.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(()),
             Some((name, _)) => {
-                let hint = nearest(name, known).map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
+                let hint = nearest(name, &known).map(|near| format!("Did you mean {near}? ")).unwrap_or_default();
                 Err(Problem::parameter(
                     format!("unknown parameter '{name}'"),
                     format!("{hint}Known here: {}.", known.join(", ")),
@@ -282,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_unknown_parameter_lists_the_known_ones() {
-        let problem = params("envronment=dev").only(&["environment", "host"]).unwrap_err();
+        let problem = params("envronment=dev").only(["environment", "host"]).unwrap_err();
         assert_eq!(problem.title(), "unknown parameter 'envronment'");
     }
 

@@ -161,7 +161,7 @@ struct PolicyRow {
     responses((status = 200, description = "In the order of the file; the default comes last unless the file has one.", body = Vec<PolicyRow>))
 )]
 async fn policies(State(app): State<App>, uri: Uri) -> Result<Json<Vec<PolicyRow>>, Problem> {
-    Params::of(&uri)?.only(&[])?;
+    Params::of(&uri)?.only([])?;
     let (_, policies) = app.hub.policies();
     let mut rows: Vec<PolicyRow> =
         policies.iter().map(|p| PolicyRow { scope: p.scope.clone(), policy: p.policy.clone() }).collect();

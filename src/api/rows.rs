@@ -89,8 +89,7 @@ fn newest_route(resource: &'static Resource) -> MethodRouter<App> {
 /// The parameters a resource knows, beside its filters.
 fn check(params: &Params, resource: &Resource, more: &[&'static str]) -> Result<(), Problem> {
     let filters = resource.filters().map(|f| f.name).chain(["from", "to"]);
-    let known: Vec<&str> = filters.chain(more.iter().copied()).chain(FRESHNESS).collect();
-    params.only(&known)
+    params.only(filters.chain(more.iter().copied()).chain(FRESHNESS))
 }
 
 /// One page of a list.
@@ -123,7 +122,7 @@ async fn one(
     id: &str,
     uri: &Uri,
 ) -> Result<Response, Problem> {
-    Params::of(uri)?.only(&FRESHNESS)?;
+    Params::of(uri)?.only(FRESHNESS)?;
     // No id is longer than a name, and a longer text would be refused as a value.
     let body = match id.len() {
         0..=NAME_LIMIT => rows(app, published, Select::by_id(resource, id), 1).await?,

@@ -97,7 +97,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 async fn answer(app: &App, published: &Published, series: &'static Series, uri: &Uri) -> Result<Response, Problem> {
     let params = Params::of(uri)?;
     let filters = series.counted.filters().map(|f| f.name);
-    params.only(&filters.chain(["from", "to", "points"]).chain(FRESHNESS).collect::<Vec<_>>())?;
+    params.only(filters.chain(["from", "to", "points"]).chain(FRESHNESS))?;
     let points = params.number("points", 2, POINTS_MAX)?.unwrap_or(POINTS) as i64;
     let (from, to) = params.range()?;
     let now = published.generation.taken_at;

@@ -19,7 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
-use super::answers;
+use super::answers::{self, FRESHNESS};
 use super::params::{self, Params};
 use super::problem::{Problem, ProblemBody};
 use crate::query::{ErrorKind, Format, Params as Bound, QueryError, Statement};
@@ -33,9 +33,6 @@ pub(super) const BODY_MAX: usize = 512 * 1024;
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// A body as it should be.
 const SQL_EXAMPLE: &str = r#"{"sql": "SELECT * FROM hosts WHERE host = $1", "params": ["h1"]}"#;
-
-/// The parameters of both ways of asking.
-const KNOWN: [&str; 4] = ["q", "format", "fresh", "min_seq"];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_sql, post_sql))
@@ -73,7 +70,7 @@ struct SqlBody {
 )]
 async fn get_sql(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     let params = Params::of(&uri)?;
-    params.only(&KNOWN)?;
+    params.only(["q", "format"].into_iter().chain(FRESHNESS))?;
     let sql = params.one("q")?.ok_or_else(|| {
         Problem::parameter("the parameter 'q' is missing", "Ask as /api/v1/sql?q=SELECT%201, or POST the statement.")
     })?;
@@ -104,7 +101,7 @@ async fn get_sql(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result
 )]
 async fn post_sql(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let params = Params::of(request.uri())?;
-    params.only(&KNOWN[1..])?;
+    params.only(["format"].into_iter().chain(FRESHNESS))?;
     let headers = request.headers().clone();
     let statement = statement(request).await?;
     run(&app, &params, &headers, statement).await

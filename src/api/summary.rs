@@ -37,7 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 async fn summary(app: &App, published: &Published, uri: &Uri) -> Result<Response, Problem> {
     let params = Params::of(uri)?;
-    params.only(&NAMES.iter().copied().chain(["from", "to"]).chain(FRESHNESS).collect::<Vec<_>>())?;
+    params.only(NAMES.iter().copied().chain(["from", "to"]).chain(FRESHNESS))?;
     // The names are columns of both views, so one condition is right for both.
     let (condition, bound) = Select::new(&HEALTH, &params)?.condition();
     let sql = format!(

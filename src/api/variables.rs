@@ -187,7 +187,7 @@ async fn variable(
 fn known(params: &Params, resource: &Resource) -> Result<(), Problem> {
     let filters = resource.filters().map(|f| f.name).chain(NAMES.iter().copied());
     let others = ["drift", "limit", "search", "from", "to"];
-    params.only(&filters.chain(others).chain(FRESHNESS).collect::<Vec<_>>())
+    params.only(filters.chain(others).chain(FRESHNESS))
 }
 
 /// The different values of a column, sorted, or with the ones assigned last before the others.

@@ -34,7 +34,7 @@ export (exports that failed in a row), or source (1 per source whose watch is br
     )
 )]
 pub(super) async fn alert(State(app): State<App>, OriginalUri(uri): OriginalUri) -> Result<Response, Problem> {
-    Params::of(&uri)?.only(&["from", "to", FRESHNESS[0], FRESHNESS[1]])?;
+    Params::of(&uri)?.only(["from", "to"].into_iter().chain(FRESHNESS))?;
     let row = |check: &str, source: &str, action: &str, value: u64| json!({"check": check, "source": source, "contact": app.default_contact.as_ref(), "action": action, "value": value});
     let mut checks: Vec<Value> = vec![
         row(

@@ -3,13 +3,14 @@
 //! Invariant: what is malformed is a 400 that says how to ask; what is merely unknown is not looked at here.
 
 use super::super::App;
+use super::super::answers::FRESHNESS;
 use super::super::params::Params;
 use super::super::problem::Problem;
 use crate::model::ManifestsSaid;
 use crate::rollout::{Asked, Clauses, Hosts, Question, Rules, SilentPolicy};
 
-/// The parameters of a question.
-pub(super) const KNOWN: [&str; 26] = [
+/// The parameters that make a question.
+const KNOWN: [&str; 24] = [
     "workspace",
     "application",
     "workload",
@@ -34,8 +35,6 @@ pub(super) const KNOWN: [&str; 26] = [
     "label",
     "verifications",
     "after",
-    "fresh",
-    "min_seq",
 ];
 
 /// What has a meaning in a query, or might have; the unreserved characters of RFC 3986 have none.
@@ -54,8 +53,7 @@ pub(super) struct Ask {
 impl Ask {
     /// Reads it; `more` are the parameters the path knows besides.
     pub(super) fn of(app: &App, params: &Params, more: &[&str]) -> Result<Ask, Problem> {
-        let known: Vec<&str> = KNOWN.iter().chain(more).copied().collect();
-        params.only(&known)?;
+        params.only(KNOWN.into_iter().chain(FRESHNESS).chain(more.iter().copied()))?;
         let question = question(params)?;
         let (_, policies) = app.hub.policies();
         let named = params.one("policy")?.map(str::to_owned);
@@ -74,9 +72,7 @@ impl Ask {
 
 /// Only what makes another question: not how long to wait, or for which sequence.
 fn text(params: &Params) -> String {
-    let asked = |(name, value): &&(String, String)| {
-        KNOWN[..KNOWN.len() - 2].contains(&name.as_str()) && !value.trim().is_empty()
-    };
+    let asked = |(name, value): &&(String, String)| KNOWN.contains(&name.as_str()) && !value.trim().is_empty();
     let mut pairs: Vec<&(String, String)> = params.pairs().iter().filter(asked).collect();
     pairs.sort();
     pairs.dedup();
