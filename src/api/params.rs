@@ -126,6 +126,11 @@ impl Params {
         }
     }
 
+    /// How many rows are asked for.
+    pub(super) fn limit(&self, most: usize) -> Result<Option<usize>, Problem> {
+        Ok(self.number("limit", 1, most as u64)?.and_then(|n| usize::try_from(n).ok()))
+    }
+
     /// `true`, `false`, or absent (false).
     pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.one(name)? {

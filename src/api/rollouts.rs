@@ -9,7 +9,7 @@ mod wait;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,7 +20,7 @@ use super::App;
 use super::answers;
 use super::params::Params;
 use super::problem::{Problem, ProblemBody};
-use super::rows::{PAGE, PAGE_MAX};
+use super::rows::{PAGE, PAGE_MAX, leads_on};
 use crate::model::Micros;
 use crate::rollout::{self, Answer, Bucket, HoldsUp, Links, Policy, Scope};
 use ask::Ask;
@@ -124,9 +124,8 @@ async fn hosts(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {
             ));
         }
     };
-    let number = |name, least, most| Ok::<_, Problem>(params.number(name, least, most)?.map(|n| n as usize));
-    let limit = number("limit", 1, PAGE_MAX as u64)?.unwrap_or(PAGE);
-    let skip = number("cursor", 0, u64::from(u32::MAX))?.unwrap_or(0);
+    let limit = params.limit(PAGE_MAX)?.unwrap_or(PAGE);
+    let skip = params.number("cursor", 0, u64::from(u32::MAX))?.map_or(0, |n| n as usize);
     answers::reach(&app, &params).await?;
     let page = app
         .hub
@@ -136,9 +135,7 @@ async fn hosts(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {
     if more {
         let bucket = params.one("bucket")?.map(|b| format!("&bucket={b}")).unwrap_or_default();
         let next = format!("{}{bucket}&limit={limit}&cursor={}", links(&ask).hosts, skip + limit);
-        if let Ok(link) = HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")) {
-            response.headers_mut().insert(header::LINK, link);
-        }
+        leads_on(&mut response, &next);
     }
     Ok(response)
 }

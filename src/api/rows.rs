@@ -96,7 +96,7 @@ fn check(params: &Params, resource: &Resource, more: &[&'static str]) -> Result<
 async fn page(app: &App, published: &Published, resource: &'static Resource, uri: &Uri) -> Result<Response, Problem> {
     let params = Params::of(uri)?;
     check(&params, resource, &["limit", "cursor"])?;
-    let limit = usize::try_from(params.number("limit", 1, PAGE_MAX as u64)?.unwrap_or(PAGE as u64)).unwrap_or(PAGE);
+    let limit = params.limit(PAGE_MAX)?.unwrap_or(PAGE);
     let mut select = Select::new(resource, &params)?;
     let epoch = app.hub.epoch();
     if let Some(text) = params.one("cursor")? {
@@ -107,10 +107,7 @@ async fn page(app: &App, published: &Published, resource: &'static Resource, uri
     let key = last_rows.last().map_or_else(|| Ok(Vec::new()), |row| key(resource, row))?;
     let cursor = cursor::write(epoch, resource, params.pairs(), key);
     let mut response = json(cut);
-    let link = format!("<{}>; rel=\"next\"", next(uri, &cursor));
-    if let Ok(link) = HeaderValue::from_str(&link) {
-        response.headers_mut().insert(header::LINK, link);
-    }
+    leads_on(&mut response, &next(uri, &cursor));
     Ok(response)
 }
 
@@ -142,7 +139,7 @@ async fn one(
 async fn whole(app: &App, published: &Published, resource: &'static Resource, uri: &Uri) -> Result<Response, Problem> {
     let params = Params::of(uri)?;
     check(&params, resource, &["limit"])?;
-    let asked = params.number("limit", 1, VIEW_MAX as u64)?.and_then(|n| usize::try_from(n).ok());
+    let asked = params.limit(VIEW_MAX)?;
     let limit = asked.unwrap_or(VIEW);
     let body = rows(app, published, Select::new(resource, &params)?, limit + 1).await?;
     let Some((cut, _)) = beyond(&body, limit)? else { return Ok(json(body)) };
@@ -163,7 +160,7 @@ async fn whole(app: &App, published: &Published, resource: &'static Resource, ur
 async fn newest(app: &App, published: &Published, resource: &'static Resource, uri: &Uri) -> Result<Response, Problem> {
     let params = Params::of(uri)?;
     check(&params, resource, &["limit"])?;
-    let limit = usize::try_from(params.number("limit", 1, PAGE_MAX as u64)?.unwrap_or(PAGE as u64)).unwrap_or(PAGE);
+    let limit = params.limit(PAGE_MAX)?.unwrap_or(PAGE);
     let body = rows(app, published, Select::new(resource, &params)?, limit + 1).await?;
     let mut all: Vec<&RawValue> = serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))?;
     let more = all.len() > limit;
@@ -202,6 +199,13 @@ fn array(rows: &[&RawValue]) -> Bytes {
 /// Says that there were more rows.
 pub(super) fn truncated(response: &mut Response) {
     response.headers_mut().insert("x-kalypso-truncated", HeaderValue::from_static("true"));
+}
+
+/// Says where the next page is.
+pub(super) fn leads_on(response: &mut Response, next: &str) {
+    if let Ok(link) = HeaderValue::from_str(&format!("<{next}>; rel=\"next\"")) {
+        response.headers_mut().insert(header::LINK, link);
+    }
 }
 
 /// The key of a row.

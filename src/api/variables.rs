@@ -147,7 +147,7 @@ async fn variable(
         return Err(Problem::not_found(format!("no variable '{name}'"), format!("There are: {}.", known.join(", "))));
     };
     let params = Params::of(&uri)?;
-    let limit = params.number("limit", 1, VALUES_MAX as u64)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(VALUES);
+    let limit = params.limit(VALUES_MAX)?.unwrap_or(VALUES);
     let search = params.one("search")?.map(str::to_lowercase);
     let mut values = match source {
         Source::Words(words) => {
