@@ -6,9 +6,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
 
@@ -17,14 +17,10 @@ use super::super::answers;
 use super::super::params::Params;
 use super::super::problem::{Problem, ProblemBody};
 use super::super::rows::json;
+use super::super::waits::{KEEP_ALIVE, WAIT_MAX, streamed};
 use super::Ask;
 use crate::rollout::Verdict;
 use crate::runtime::{Topic, Waiter};
-
-/// The longest wait.
-const WAIT_MAX: Duration = Duration::from_secs(600);
-/// How often a stream on which nothing happens shows that it lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How long somebody waits.
 #[derive(Clone, Copy, Debug)]
@@ -113,13 +109,7 @@ pub(super) async fn events(State(app): State<App>, uri: Uri, headers: HeaderMap)
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let stream = follow(waiter, seen, app.hub.stopping().clone());
-    let headers = [
-        (header::CONTENT_TYPE.as_str(), "text/event-stream"),
-        (header::CACHE_CONTROL.as_str(), "no-cache"),
-        // What some proxies would otherwise hold back until there is more of it.
-        ("x-accel-buffering", "no"),
-    ];
-    Ok((headers, Body::from_stream(stream)).into_response())
+    Ok(streamed("text/event-stream", "no-cache", stream))
 }
 
 fn follow(
