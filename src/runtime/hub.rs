@@ -3,8 +3,8 @@
 //! Invariant: a generation is taken at most once at a time and at most every [`PAUSE`] unless a reader needs a newer one, so
 //! that any number of readers cost one snapshot.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -15,7 +15,8 @@ use super::heard::Sources;
 use super::kept::Kept;
 use super::pasts::Pasts;
 use super::waiters::{Crowded, Topic, Waiter, Waiters};
-use crate::access::Tokens;
+use crate::access::reviews::Reviews;
+use crate::access::{Restriction, Tokens};
 use crate::ledger::{AppendError, Ledger, Receipt, Since};
 use crate::model::{Fact, Micros, Receipts};
 use crate::query::{Catalog, Engine};
@@ -59,8 +60,28 @@ pub struct Published {
     pub generation: Generation,
     /// Its tables and views.
     pub catalog: Arc<Catalog>,
+    /// What is left out of them.
+    pub sees: Arc<Restriction>,
     /// It holds everything that was said before.
     taken: Instant,
+    /// The same for those who see less.
+    parts: Mutex<HashMap<Arc<Restriction>, Arc<Published>>>,
+}
+
+impl Published {
+    /// The part of it that somebody sees.
+    pub fn seen_by(self: &Arc<Published>, sees: &Arc<Restriction>) -> Arc<Published> {
+        if sees.is_none() {
+            return Arc::clone(self);
+        }
+        let part = || {
+            let generation = self.generation.seen_by(sees);
+            let catalog = Arc::new(generation.catalog().closed());
+            let (sees, taken, parts) = (Arc::clone(sees), self.taken, Mutex::default());
+            Arc::new(Published { generation, catalog, sees, taken, parts })
+        };
+        Arc::clone(self.parts.lock().entry(Arc::clone(sees)).or_insert_with(part))
+    }
 }
 
 /// Two engines with threads, memory and slots of their own, so that no statement of a client holds up a list or a view.
@@ -93,6 +114,7 @@ pub struct Hub {
     pasts: Pasts,
     policies: RwLock<(u64, Arc<Policies>)>,
     tokens: RwLock<Option<Arc<Tokens>>>,
+    reviews: OnceLock<Arc<Reviews>>,
     stop: CancellationToken,
 }
 
@@ -122,6 +144,7 @@ impl Hub {
             pasts: Pasts::default(),
             policies: RwLock::default(),
             tokens: RwLock::default(),
+            reviews: OnceLock::new(),
             stop,
         }
     }
@@ -195,13 +218,23 @@ impl Hub {
         &self.pasts
     }
 
-    /// The tokens that are taken; `None` when nobody is asked for one.
+    /// The tokens of the file; `None` when there is none.
     pub fn tokens(&self) -> Option<Arc<Tokens>> {
         self.tokens.read().clone()
     }
 
     pub(super) fn set_tokens(&self, tokens: Tokens) {
         *self.tokens.write() = Some(Arc::new(tokens));
+    }
+
+    /// Who asks a cluster about the tokens of its accounts; `None` when these are not taken.
+    pub fn reviews(&self) -> Option<Arc<Reviews>> {
+        self.reviews.get().cloned()
+    }
+
+    pub(super) fn set_reviews(&self, reviews: Reviews) {
+        // Set once, at the start.
+        let _ = self.reviews.set(Arc::new(reviews));
     }
 
     /// The named policies, and how often they changed.
@@ -357,7 +390,7 @@ fn publish(ledger: &Ledger, watched: &Watched) -> Published {
     let generation = Generation::take(ledger.epoch(), seq, tables, Micros::now());
     let catalog = Arc::new(generation.catalog().with_system_tables(about));
     watched.kept.took(&generation, &catalog);
-    Published { generation, catalog, taken }
+    Published { generation, catalog, sees: Arc::default(), taken, parts: Mutex::default() }
 }
 
 #[cfg(test)]

@@ -78,6 +78,11 @@ impl Hub {
         self.wait("the hub is ready", || async { self.is_ready().await.then_some(()) }).await;
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Whether every source has been heard once.
     pub async fn is_ready(&self) -> bool {
         let answer = self.http.get(format!("{}/readyz", self.address)).send().await;

@@ -5,6 +5,7 @@
 //! aloud that it is skipped. One API server serves the whole process, and every test has a namespace of its own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod accounts;
 mod captured;
 mod cluster;
 mod declared;

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
 
 use super::super::App;
+use super::super::access::Viewer;
 use super::super::answers;
 use super::super::params::Params;
 use super::super::problem::{Problem, ProblemBody};
@@ -53,7 +55,10 @@ pub(super) fn patience(params: &Params) -> Result<Option<Patience>, Problem> {
 
 fn topic(ask: Ask) -> Topic {
     let links = super::links(&ask);
-    Topic { text: ask.text, question: ask.question, rules: ask.rules, links }
+    let sees = &ask.rules.sees;
+    // Who sees another part of the fleet does not ask the same.
+    let text = if sees.is_none() { ask.text } else { format!("{} ({sees})", ask.text) };
+    Topic { text, question: ask.question, rules: ask.rules, links }
 }
 
 /// Answers once the answer is final, or when patience ends.
@@ -98,9 +103,14 @@ pub(super) async fn until_final(app: &App, ask: Ask, patience: Patience) -> Resu
         (status = 429, description = "Too many are waiting.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn events(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn events(
+    State(app): State<App>,
+    Extension(viewer): Extension<Viewer>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let params = Params::of(&uri)?;
-    let ask = Ask::of(&app, &params, &[])?;
+    let ask = Ask::of(&app, &viewer, &params, &[])?;
     answers::reach(&app, &params).await?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let waiter = app.hub.wait_for(topic(ask)).await.map_err(Problem::crowded)?;
