@@ -113,6 +113,8 @@ impl Fleet {
             let answer = fleet.send(&fleet.admin, "POST", "/api/v1/rollouts/verifications", "application/json", &body);
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
+        // From now on every answer is made of all this.
+        fleet.sql(&fleet.admin, "SELECT 1").rows();
         fleet
     }
 
