@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::config::{self, Taken};
+use super::logging::{LOG, Level};
 use super::open_files;
 use crate::api;
 use crate::runtime::{self, Config};
@@ -18,6 +20,9 @@ use crate::runtime::{self, Config};
 /// Options of the server.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
+    /// File of options (YAML or JSON): the keys are their names. An option or a variable wins over it.
+    #[arg(long, env = "KOH_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Directory that holds everything the hub remembers; made when absent.
     #[arg(long, env = "KOH_DATA", default_value = "koh-data", value_name = "DIR")]
     data: PathBuf,
@@ -158,7 +163,7 @@ struct LimitArgs {
 }
 
 impl ServeArgs {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, taken: Taken, level: Level) -> anyhow::Result<ExitCode> {
         let announce = self.announce.clone();
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         let config = self.config()?;
@@ -167,13 +172,14 @@ impl ServeArgs {
             .enable_all()
             .build()
             .context("cannot start threads")?;
-        threads.block_on(serve(config, scheme, announce))?;
+        threads.block_on(serve(config, scheme, announce, taken, level))?;
         threads.shutdown_timeout(Duration::from_secs(5));
         Ok(ExitCode::SUCCESS)
     }
 
-    fn config(self) -> anyhow::Result<Config> {
+    pub(super) fn config(self) -> anyhow::Result<Config> {
         let ServeArgs {
+            config: _,
             data,
             listen,
             tokens,
@@ -238,7 +244,13 @@ impl ServeArgs {
     }
 }
 
-async fn serve(config: Config, scheme: &str, announce: Option<PathBuf>) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    scheme: &str,
+    announce: Option<PathBuf>,
+    taken: Taken,
+    level: Level,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let running = runtime::start(config).await?;
     let address = running.address;
@@ -247,8 +259,32 @@ async fn serve(config: Config, scheme: &str, announce: Option<PathBuf>) -> anyho
     if let Some(file) = announce {
         announce_at(&file, address).with_context(|| format!("cannot write {}", file.display()))?;
     }
+    follow_file(&running, taken, level)?;
     signals.recv().await;
     running.stop().await;
+    Ok(())
+}
+
+/// Puts another log level in force when the file of options names one, and says of the rest what it takes.
+fn follow_file(running: &runtime::Running, taken: Taken, level: Level) -> anyhow::Result<()> {
+    let Some(file) = taken.file.clone() else { return Ok(()) };
+    let loaded = runtime::load("options", vec![file], config::parse).map_err(|why| anyhow::anyhow!(why))?;
+    let said_elsewhere = taken.explicit.contains_key(LOG);
+    let known = parking_lot::Mutex::new(taken.values().clone());
+    running.follow(loaded, move |values: config::Values| {
+        let mut known = known.lock();
+        if !said_elsewhere && known.get(LOG) != values.get(LOG) {
+            match level.set(values.get(LOG).map(String::as_str)) {
+                Ok(()) => tracing::warn!(log = values.get(LOG), "the log level changed"),
+                Err(why) => tracing::error!("the log level stays what it was: {why:#}"),
+            }
+        }
+        let waiting = config::needing_restart(&known, &values, &[LOG]);
+        if !waiting.is_empty() {
+            tracing::warn!(options = ?waiting, "these options changed; they are in force after a restart");
+        }
+        *known = values;
+    });
     Ok(())
 }
 

@@ -16,7 +16,7 @@ const FILE_MAX: u64 = 1024 * 1024;
 
 /// What one or several files hold, as it was read.
 #[derive(Debug)]
-pub(super) struct Loaded<T> {
+pub struct Loaded<T> {
     /// For the log: `policies`.
     what: &'static str,
     paths: Vec<PathBuf>,
@@ -26,7 +26,7 @@ pub(super) struct Loaded<T> {
 }
 
 /// Reads files for the first time, one after the other as one text; `parse` says what is wrong with it.
-pub(super) fn load<T>(
+pub fn load<T>(
     what: &'static str,
     paths: Vec<PathBuf>,
     parse: fn(&str) -> Result<T, String>,

@@ -232,6 +232,11 @@ async fn open(data: Option<PathBuf>, options: ledger::Options) -> Result<Ledger,
 }
 
 impl Running {
+    /// Follows files until the hub stops.
+    pub fn follow<T: Send + 'static>(&self, loaded: Loaded<T>, set: impl Fn(T) + Send + 'static) {
+        loaded.follow(set, &self.stop, &self.tasks);
+    }
+
     /// Stops: drains requests, then sources, then the ledger.
     pub async fn stop(self) {
         let Running { address, hub, exports, stop, serving, tasks, ingest } = self;
