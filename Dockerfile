@@ -8,6 +8,7 @@
 
 # The same Debian release as the base below, whose C library the program will find.
 FROM rust:1.95.0-trixie AS build
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /build
 
 # Dependencies alone, in a layer that stays until Cargo.toml or Cargo.lock changes. Cargo wants every target that Cargo.toml names

@@ -200,19 +200,23 @@ def check_random():
 
 
 def check_packages():
-    """What is released holds the files themselves, not links that lead out of it."""
+    """What is released holds the files themselves, not links that lead out of it, and names the released image."""
     with tempfile.TemporaryDirectory() as folder:
+        image = "registry.example.com/owner/hub"
+        done = run(ROOT / ".ci/package-charts", image, folder, env={**os.environ, "HELM": str(TOOLS / "helm")})
+        if done.returncode:
+            return fail(f".ci/package-charts: {done.stdout}{done.stderr}")
         for chart in (HUB, CRDS):
-            done = run(TOOLS / "helm", "package", chart, "--destination", folder)
-            if done.returncode:
-                fail(f"helm package {chart.name}: {done.stderr}")
-                continue
-            with tarfile.open(next(pathlib.Path(folder).glob(f"{chart.name}-[0-9]*.tgz"))) as archive:
+            package = next(pathlib.Path(folder).glob(f"{chart.name}-[0-9]*.tgz"))
+            with tarfile.open(package) as archive:
                 for link in (link for link in LINKS if link.is_relative_to(chart)):
                     for file in sorted(link.iterdir()) if link.is_dir() else [link]:
                         member = archive.extractfile(f"{chart.name}/{file.relative_to(chart)}")
                         if member is None or member.read() != file.read_bytes():
                             fail(f"the package of {chart.name} does not hold {file.relative_to(chart)} as it is")
+            if chart == HUB and f'image: "{image}:' not in rendered(package):
+                fail(f"the package of {chart.name} does not name the released image")
+    return None
 
 
 check_links()

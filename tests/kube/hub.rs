@@ -134,6 +134,14 @@ impl Hub {
         self.child.id()
     }
 
+    /// An answer, as text.
+    pub async fn get(&self, path: &str) -> String {
+        let answer = self.http.get(format!("{}{path}", self.address)).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        text
+    }
+
     /// The rows of a statement, as of now.
     pub async fn sql(&self, statement: &str) -> Vec<Value> {
         let at = format!("{}/api/v1/sql", self.address);

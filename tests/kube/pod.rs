@@ -130,12 +130,14 @@ impl Pod {
             } else if let Some(map) = map {
                 let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &self.namespace);
                 let held = maps.get(&map.name).await.unwrap();
-                let files = held.data.unwrap_or_default().into_iter().map(|(name, content)| (name, content.into_bytes()));
+                let files =
+                    held.data.unwrap_or_default().into_iter().map(|(name, content)| (name, content.into_bytes()));
                 (files.collect(), map.default_mode.unwrap())
             } else {
                 let empty = volume.is_some_and(|v| v.empty_dir.is_some());
                 assert!(empty || self.claims.contains(&mount.name), "{}: of a kind that is not known here", mount.name);
-                let folder = self.inside(&format!("{}/.", mount.mount_path));
+                let folder = self.inside(&mount.mount_path);
+                fs::create_dir_all(&folder).unwrap();
                 self.give(&folder, 0o2775);
                 continue;
             };
