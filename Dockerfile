@@ -3,8 +3,8 @@
 #   docker build --tag koh:0.1.0 .
 #
 # For another architecture build on a machine of it (.github/workflows/release.yaml does, and joins both into one name): the
-# compiler is run some 35 CPU-minutes, which emulation would make hours. tests/install/image.py checks what can be checked
-# without Docker.
+# compiler takes half an hour of processor time, which emulation would make hours. tests/install/image.py checks what can be
+# checked without Docker.
 
 # The same Debian release as the base below, whose C library the program will find.
 FROM rust:1.95.0-trixie AS build

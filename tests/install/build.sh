@@ -6,7 +6,7 @@
 #   helm  kubeconform  actionlint  schemas/*.json (strict, a kind each)  crds/*.yaml (of the Prometheus operator and the Gateway API)
 #
 # A module of its own beside tests/assets, so that neither has the other built anew. Needs Go (the version in go.mod, or any from 1.21
-# that may fetch it) and, the first time, a module proxy. The first run costs 4 CPU-minutes and leaves 160 MB here; after that it
+# that may fetch it) and, the first time, a module proxy. The first run costs 3 CPU-minutes and leaves 90 MB here; after that it
 # costs nothing, until go.mod, go.sum, schemas/ or this script changes.
 # Exits with 3 where Go is missing or too old: then these checks are skipped, which is no failure.
 set -euo pipefail
