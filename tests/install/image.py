@@ -141,6 +141,24 @@ def check_pins():
                 fail(f"{workflow.name}: Rust {toolchain} is not the one of the Dockerfile")
 
 
+def check_sbom():
+    """What the program is made of is told whole, and without what only tests use."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    if not shutil.which("cargo-cyclonedx", path=f"{os.environ['PATH']}:{cache}/koh/tools/cyclonedx/bin"):
+        return print("SKIPPED the SBOM: no cargo-cyclonedx here (.ci/sbom installs it)")
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([ROOT / ".ci/sbom", "x86_64-unknown-linux-gnu", f"{folder}/sbom.json"], capture_output=True, text=True)
+        if done.returncode:
+            return fail(f".ci/sbom: {done.stderr}")
+        told = {part["name"] for part in json.loads(pathlib.Path(folder, "sbom.json").read_text(encoding="utf-8"))["components"]}
+    cargo = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
+    ships, tests = (set(re.findall(r"^([\w-]+) = ", section, re.M)) for section in
+                    (re.search(rf"^\[{name}\]\n(.*?)(?=^\[)", cargo, re.M | re.S)[1] for name in ("dependencies", "dev-dependencies")))
+    if not ships <= told or told & (tests - ships):
+        fail(f"the SBOM leaves out {sorted(ships - told)} and tells of {sorted(told & (tests - ships))}")
+    return None
+
+
 def check_linter(name, program, *arguments):
     if not program or not pathlib.Path(program).is_file():
         return print(f"SKIPPED {name}: it is not here")
@@ -155,6 +173,7 @@ check_dependency_layer()
 check_stages()
 check_libraries()
 check_pins()
+check_sbom()
 check_linter("hadolint", os.environ.get("HADOLINT") or shutil.which("hadolint"), "Dockerfile")
 check_linter("actionlint", os.environ.get("KOH_CHART_TOOLS", "/nowhere") + "/actionlint", "-shellcheck=", "-pyflakes=")
 if failures:
