@@ -66,11 +66,6 @@ impl Hub {
         Hub { address, child, data: Some(log), kubeconfig: PathBuf::new(), args: Vec::new(), http }
     }
 
-    /// Where it answers.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
     /// Starts a hub and waits until everything is listed.
     pub async fn ready(kubeconfig: &Path, args: &[&str]) -> Hub {
         let hub = Hub::start(kubeconfig, args);
