@@ -124,7 +124,8 @@ async fn everything_that_every_set_of_values_makes_passes_a_strict_dry_run_and_i
 async fn roles_and_definitions_of_the_charts_are_those_of_the_schema() {
     let Some(cluster) = cluster().await else { return };
     let Some(helm) = Helm::found(&cluster) else { return };
-    let wanted = documents(include_str!("../../schema/rbac.yaml"));
+    let (wanted, reviews) =
+        (documents(include_str!("../../schema/rbac.yaml")), documents(include_str!("../../schema/rbac-reviews.yaml")));
     let rules = |objects: &[Value], kind: &str, name: &str| the(objects, kind, Some(name))["rules"].clone();
     let objects = rendered(&helm, "any", HUB, &[]);
     assert_eq!(rules(&objects, "ClusterRole", "any-koh"), wanted[0]["rules"]);
@@ -134,6 +135,16 @@ async fn roles_and_definitions_of_the_charts_are_those_of_the_schema() {
     assert_eq!(rules(&one, "Role", "any-koh"), wanted[0]["rules"]);
     assert!(!one.iter().any(|object| object["kind"] == "ClusterRole"));
     assert_eq!(rules(&one, "Role", "any-koh-leader")[1]["resourceNames"], json!(["other"]));
+
+    let reviewing = rendered(&helm, "any", HUB, &["--set", "auth.tokenReview.enabled=true"]);
+    for role in reviews {
+        let name = role["metadata"]["name"].as_str().unwrap();
+        assert_eq!(rules(&reviewing, "ClusterRole", &format!("any-{name}")), role["rules"]);
+        assert!(
+            !objects.iter().any(|object| object["metadata"]["name"] == format!("any-{name}")),
+            "{name} without being asked"
+        );
+    }
 
     let printed = Command::new(env!("CARGO_BIN_EXE_koh")).arg("crds").output().unwrap();
     let wanted = documents(&String::from_utf8(printed.stdout).unwrap());
@@ -217,8 +228,10 @@ async fn installed(helm: &Helm, cluster: &Cluster, client: &Client, namespace: &
 }
 
 /// The status of an answer.
-async fn status(hub: &Hub, method: &str, path: &str, token: Option<&str>) -> u16 {
-    let client = reqwest::Client::new();
+async fn status(cluster: &Cluster, hub: &Hub, method: &str, path: &str, token: Option<&str>) -> u16 {
+    let authority = std::fs::read(cluster.home().join("ca.crt")).unwrap();
+    let authority = reqwest::Certificate::from_pem(&authority).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([authority]).build().unwrap();
     let request = client.request(method.parse().unwrap(), format!("{}{path}", hub.address()));
     let request = request.header("content-type", "application/json").body(if method == "GET" { "" } else { "[]" });
     let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
@@ -242,9 +255,9 @@ async fn the_hub_runs_as_its_pod_says_and_descriptors_flow() {
     let probes = [&pod.container().startup_probe, &pod.container().liveness_probe, &pod.container().readiness_probe];
     for probe in probes {
         let path = probe.as_ref().unwrap().http_get.as_ref().unwrap().path.as_deref().unwrap();
-        hub.wait(path, || async { (status(&hub, "GET", path, None).await == 200).then_some(()) }).await;
+        hub.wait(path, || async { (status(&cluster, &hub, "GET", path, None).await == 200).then_some(()) }).await;
     }
-    let asked = async |method, path, token| status(&hub, method, path, token).await;
+    let asked = async |method, path, token| status(&cluster, &hub, method, path, token).await;
     assert_eq!(asked("GET", "/metrics", None).await, 401);
     assert_eq!(asked("GET", "/metrics", Some(&reader)).await, 200);
     assert_eq!(asked("POST", "/api/v1/ingest/hosts", Some(&reader)).await, 403);
@@ -268,10 +281,10 @@ async fn the_hub_runs_as_its_pod_says_and_descriptors_flow() {
     let renewed = token(&client, &namespace, "reader").await.unwrap();
     pod.mount(&client).await;
     hub.wait("the new token is taken", || async {
-        (status(&hub, "GET", "/metrics", Some(&renewed)).await == 200).then_some(())
+        (status(&cluster, &hub, "GET", "/metrics", Some(&renewed)).await == 200).then_some(())
     })
     .await;
-    assert_eq!(status(&hub, "GET", "/metrics", Some(&reader)).await, 401);
+    assert_eq!(status(&cluster, &hub, "GET", "/metrics", Some(&reader)).await, 401);
 
     // The volume outlives the pod.
     hub.stop();
@@ -302,6 +315,49 @@ async fn a_hub_whose_account_has_no_role_says_what_it_may_not_see_and_takes_the_
             .then_some(())
     });
     assert!(said.await.is_some(), "{:?}\n{}", hub.column(error).await, hub.log());
+    hub.stop();
+    helm.run(&namespace, &["uninstall", "koh"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_of_the_cluster_may_do_what_the_values_bind_them_to_and_the_hub_speaks_tls() {
+    let Some(cluster) = cluster().await else { return };
+    let Some(helm) = Helm::found(&cluster) else { return };
+    if !can_run_pods() {
+        return;
+    }
+    let (client, namespace) = (cluster.admin().await, cluster.namespace().await);
+    let file = |name: &str| std::fs::read_to_string(cluster.home().join(name)).unwrap();
+    let certificate = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "hub-tls"},
+        "stringData": {"tls.crt": file("server.crt"), "tls.key": file("server.key"), "ca.crt": file("ca.crt")},
+    });
+    apply(&client, &namespace, &certificate).await;
+    for name in ["reader", "reporter", "nobody"] {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+        apply(&client, &namespace, &account).await;
+    }
+    let subjects = |name: &str| json!([{"kind": "ServiceAccount", "name": name, "namespace": namespace}]);
+    let review = json!({"enabled": true, "readers": subjects("reader"), "reporters": subjects("reporter")});
+    let review = format!("auth.tokenReview={review}");
+    // All namespaces are watched by the hub of another test.
+    let only = format!("kubernetes.namespace={namespace},tls.existingSecret=hub-tls");
+    let pod = installed(&helm, &cluster, &client, &namespace, &["--set", &only, "--set-json", &review]).await;
+    let hub = pod.start(&cluster, &token(&client, &namespace, "reader").await.unwrap());
+    assert!(hub.address().starts_with("https://"), "{}", hub.address());
+    hub.until_ready().await;
+
+    let may = async |account: &str, audience: &str| {
+        let token = cluster.token(&namespace, account, Some(audience)).await;
+        let ask = async |method, path| status(&cluster, &hub, method, path, Some(&token)).await;
+        (ask("GET", "/api/v1/hosts").await, ask("POST", "/api/v1/ingest/hosts").await)
+    };
+    assert_eq!(may("nobody", "koh").await, (403, 403));
+    assert_eq!(may("reader", "other").await, (401, 401));
+    let (reads, reports) = may("reader", "koh").await;
+    assert_eq!((reads, reports), (200, 403));
+    let (reads, reports) = may("reporter", "koh").await;
+    assert!(reads == 403 && ![401, 403, 503].contains(&reports), "{reads} {reports}");
     hub.stop();
     helm.run(&namespace, &["uninstall", "koh"]);
 }

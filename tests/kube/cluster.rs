@@ -245,15 +245,16 @@ impl Cluster {
         };
         Api::namespaced(client, namespace).create(&PostParams::default(), &binding).await.unwrap();
         let file = self.home().join(format!("{namespace}.kubeconfig"));
-        fs::write(&file, self.kubeconfig(json!({"token": self.token(namespace, "koh").await}))).unwrap();
+        fs::write(&file, self.kubeconfig(json!({"token": self.token(namespace, "koh", None).await}))).unwrap();
         file
     }
 
-    /// A token of a ServiceAccount.
-    pub async fn token(&self, namespace: &str, account: &str) -> String {
+    /// A token of a ServiceAccount, for the API server or for another audience.
+    pub async fn token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await, namespace);
+        let audiences = audience.iter().map(|name| (*name).to_owned()).collect();
         let request = TokenRequest {
-            spec: TokenRequestSpec { expiration_seconds: Some(7200), ..TokenRequestSpec::default() },
+            spec: TokenRequestSpec { audiences, expiration_seconds: Some(7200), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
         };
         let token = accounts.create_token_request(account, &PostParams::default(), &request).await.unwrap();

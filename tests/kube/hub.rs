@@ -55,14 +55,15 @@ impl Hub {
         Hub { address, child, data: Some(data), kubeconfig, args, http: reqwest::Client::new() }
     }
 
-    /// A hub that somebody else started, with its log in that folder; asked with that token.
-    pub fn of_process(mut child: Child, log: TempDir, token: &str) -> Hub {
+    /// A hub that somebody else started, with its log in that folder; asked with that token, by who trusts that authority.
+    pub fn of_process(mut child: Child, log: TempDir, token: &str, authority: &[u8]) -> Hub {
         // Who listens at every address is reached at this one.
         let address = listening(&mut child, &log.path().join("log")).replace("0.0.0.0", "127.0.0.1");
         let mut bearer = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
         bearer.set_sensitive(true);
         let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
-        let http = reqwest::Client::builder().default_headers(headers).build().unwrap();
+        let authority = reqwest::Certificate::from_pem(authority).unwrap();
+        let http = reqwest::Client::builder().tls_certs_only([authority]).default_headers(headers).build().unwrap();
         Hub { address, child, data: Some(log), kubeconfig: PathBuf::new(), args: Vec::new(), http }
     }
 

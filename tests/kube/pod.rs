@@ -58,7 +58,7 @@ impl Pod {
         pod.mount(client).await;
         if pod.spec.automount_service_account_token != Some(false) {
             let account = pod.spec.service_account_name.as_deref().unwrap();
-            let token = cluster.token(namespace, account).await;
+            let token = cluster.token(namespace, account, None).await;
             let authority = fs::read(cluster.home().join("ca.crt")).unwrap();
             for (file, content) in
                 [("token", token.as_bytes()), ("ca.crt", &authority), ("namespace", namespace.as_bytes())]
@@ -94,7 +94,7 @@ impl Pod {
             .stderr(fs::File::create(log.path().join("log")).unwrap())
             .spawn()
             .unwrap();
-        Hub::of_process(child, log, token)
+        Hub::of_process(child, log, token, &fs::read(cluster.home().join("ca.crt")).unwrap())
     }
 
     /// The hub's container.

@@ -7,8 +7,21 @@
 - --log-format={{ $hub.log.format }}
 {{- if .Values.auth.enabled }}
 - --tokens=/etc/koh/tokens/tokens.yaml
+{{- with .Values.auth.tokenReview }}
+{{- if .enabled }}
+- --token-review
+- --token-audience={{ .audience }}
+- --token-namespace={{ $.Release.Namespace }}
+{{- end }}
+{{- end }}
+{{- else if .Values.auth.tokenReview.enabled }}
+{{- fail "auth.tokenReview.enabled needs auth.enabled: without it nobody is asked who he is" }}
 {{- else }}
 - --insecure-no-auth
+{{- end }}
+{{- if .Values.tls.existingSecret }}
+- --tls-cert=/etc/koh/tls/tls.crt
+- --tls-key=/etc/koh/tls/tls.key
 {{- end }}
 {{- if include "koh.policiesConfigMap" . }}
 - --policies=/etc/koh/policies/policies.yaml
@@ -43,6 +56,16 @@
 {{- range $hub.extraArgs }}
 - {{ quote . }}
 {{- end }}
+{{- end }}
+
+{{/* "true" where the hub asks the API server. */}}
+{{- define "koh.asksApiServer" -}}
+{{- if or .Values.kubernetes.enabled .Values.auth.tokenReview.enabled -}}true{{- end -}}
+{{- end }}
+
+{{/* How the hub is asked: http or https. */}}
+{{- define "koh.scheme" -}}
+{{- ternary "https" "http" (ne .Values.tls.existingSecret "") -}}
 {{- end }}
 
 {{/* The ConfigMap with policies, where there is one. */}}
