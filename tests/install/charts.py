@@ -225,7 +225,8 @@ check_links()
 check_versions()
 check_readmes()
 TOOLS = pathlib.Path(os.environ.get("KOH_CHART_TOOLS", "/nowhere"))
-if (TOOLS / "helm").is_file():
+helm_is_here = (TOOLS / "helm").is_file()
+if helm_is_here:
     check_values()
     check_crds()
     check_refusals()
@@ -236,4 +237,4 @@ else:
           '        export KOH_CHART_TOOLS="$(tests/install/build.sh)"')
 if failures:
     sys.exit(f"{len(failures)} checks of the charts failed")
-print("the charts hold")
+print("the charts hold" if helm_is_here else "the charts hold, as far as can be told without helm")
