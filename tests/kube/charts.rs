@@ -110,6 +110,15 @@ async fn everything_that_every_set_of_values_makes_passes_a_strict_dry_run_and_i
         let args = args.iter().map(|arg| arg.as_str().unwrap());
         let known = Command::new(env!("CARGO_BIN_EXE_koh")).args(args).arg("--help").output().unwrap();
         assert!(known.status.success(), "{}: {}", values.display(), String::from_utf8_lossy(&known.stderr));
+        for tokens in objects.iter().filter_map(|object| object["stringData"]["tokens.yaml"].as_str()) {
+            let file = cluster.home().join("tokens.yaml");
+            std::fs::write(&file, tokens).unwrap();
+            let listed =
+                Command::new(env!("CARGO_BIN_EXE_koh")).args(["token", "list", "--tokens"]).arg(&file).output();
+            let listed = listed.unwrap();
+            assert!(listed.status.success(), "{}: {}", values.display(), String::from_utf8_lossy(&listed.stderr));
+            assert_eq!(listed.stdout.iter().filter(|byte| **byte == b'\n').count(), tokens.matches("sha256:").count());
+        }
     }
     for object in rendered(&helm, &namespace, CRDS, &[]) {
         let name = object["metadata"]["name"].as_str().unwrap();
@@ -183,7 +192,7 @@ async fn tokens_survive_upgrades_and_the_release_and_are_replaced_when_their_sec
 
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
     secrets.delete("koh-token-reader", &DeleteParams::default()).await.unwrap();
-    helm.run(&namespace, &["upgrade", "koh", HUB, "--reuse-values"]);
+    helm.run(&namespace, &["upgrade", "koh", HUB, "--reset-then-reuse-values"]);
     let second = tokens().await;
     assert_ne!(second["reader"], first["reader"]);
     assert_eq!((&second["admin"], &second["reporter"]), (&first["admin"], &first["reporter"]));
@@ -277,7 +286,7 @@ async fn the_hub_runs_as_its_pod_says_and_descriptors_flow() {
     // A token is replaced while the hub runs.
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
     secrets.delete("koh-token-reader", &DeleteParams::default()).await.unwrap();
-    helm.run(&namespace, &["upgrade", "koh", HUB, "--reuse-values"]);
+    helm.run(&namespace, &["upgrade", "koh", HUB, "--reset-then-reuse-values"]);
     let renewed = token(&client, &namespace, "reader").await.unwrap();
     pod.mount(&client).await;
     hub.wait("the new token is taken", || async {
