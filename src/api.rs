@@ -27,6 +27,7 @@ mod select;
 mod series;
 mod sql;
 mod summary;
+mod trace;
 mod variables;
 mod waits;
 

@@ -17,6 +17,7 @@ mod serve;
 mod sql;
 mod table;
 mod token;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -63,8 +64,8 @@ pub fn main() -> ExitCode {
     let read = Cli::command().try_get_matches_from(args);
     let matches = read.unwrap_or_else(|refused| refuse(&refused, &taken));
     let Cli { logging, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|refused| refuse(&refused, &taken));
-    let level = match logging.init(matches!(command, Command::Serve(_))) {
-        Ok(level) => level,
+    let (level, _traces) = match logging.init(matches!(command, Command::Serve(_))) {
+        Ok(started) => started,
         Err(error) => return failed(&error),
     };
     let outcome = match command {

@@ -255,7 +255,7 @@ impl Ledger {
         if facts.is_empty() {
             return Ok(Receipt { seq: self.seq(), changed: 0, unchanged: 0 });
         }
-        self.ask(|reply| Message::Append { facts, reply, room }).await
+        self.ask(|reply| Message::Append { facts, reply, room, asked: tracing::Span::current() }).await
     }
 
     async fn ask<T>(&self, message: impl FnOnce(writer::Answer<T>) -> Message) -> Result<T, AppendError> {

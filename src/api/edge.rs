@@ -13,8 +13,10 @@ use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, hea
 use axum::middleware::Next;
 use futures::FutureExt;
 use http_body_util::{BodyExt, Limited};
+use tracing::Instrument;
 
 use super::problem::Problem;
+use super::trace;
 use crate::metrics::Metrics;
 
 /// The longest request target: longer statements go into a body.
@@ -127,6 +129,7 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
     };
     let refused = too_large(&request);
     tolerate_slashes(&mut request);
+    let (logged, span) = (tracing::error_span!("request", %id), trace::begin(&request, &id));
     let method = request.method().clone();
     let counted = edge.metrics.traffic.begin(&method);
     let route = Route::default();
@@ -138,7 +141,8 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
     let mut response = match refused {
         Some(problem) => axum::response::IntoResponse::into_response(problem),
         None => {
-            let run = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+            let run = next.run(request).instrument(span.clone()).instrument(logged);
+            let run = std::panic::AssertUnwindSafe(run).catch_unwind();
             let caught =
                 if streams { Some(run.await) } else { tokio::time::timeout(edge.answer_within, run).await.ok() };
             match caught {
@@ -177,7 +181,9 @@ pub(super) async fn outer(State(edge): State<Arc<Edge>>, mut request: Request, n
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    counted.answered(route.0.get().map(MatchedPath::as_str), response.status());
+    let route = route.0.get().map(MatchedPath::as_str);
+    counted.answered(route, response.status());
+    trace::answered(&span, method.as_str(), route, response.status());
     tracing::info!(
         target: "koh::access",
         request_id = %id,

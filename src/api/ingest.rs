@@ -19,12 +19,14 @@ use axum::routing::post;
 use futures::StreamExt;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::params::Params;
 use super::problem::Problem;
 use super::sql::content_type;
+use super::trace;
 use super::{App, Limits, openapi};
 use crate::ledger::{AppendError, Receipt};
 use crate::metrics::Metrics;
@@ -153,12 +155,15 @@ async fn take(app: App, form: Form, request: Request) -> Response {
         .into_response();
     };
     let decoder = Decoder::new(form, source.clone(), key);
+    let stream_of = source.clone();
     let stream = Stream::new(&app, source, decoder);
-    let work = app.ingest_threads.spawn(async move {
+    let work = async move {
         let outcome = stream.run(body).await;
         drop(slot);
         outcome
-    });
+    };
+    let span = tracing::debug_span!(target: trace::TARGET, "ingest", koh.source = stream_of);
+    let work = app.ingest_threads.spawn(work.instrument(span));
     match work.await {
         Ok((taken, ended)) => answer(taken, ended),
         Err(error) => Problem::internal(&error).into_response(),
@@ -346,7 +351,8 @@ impl Stream {
         if self.storing.is_none() && !self.waiting.is_empty() && due {
             let facts = std::mem::take(&mut self.waiting);
             let hub = Arc::clone(&self.hub);
-            self.storing = Some(Box::pin(async move { hub.append(facts).await }));
+            let span = tracing::debug_span!(target: trace::TARGET, "store", koh.facts = facts.len());
+            self.storing = Some(Box::pin(async move { hub.append(facts).await }.instrument(span)));
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: the log goes to standard error, so that standard output stays an answer that can be piped.
 
+use super::traces::{TraceArgs, Traces};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -29,6 +30,8 @@ pub(super) struct LoggingArgs {
     /// How log lines look.
     #[arg(long, env = "KOH_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, global = true)]
     log_format: LogFormat,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 /// What is logged, from now on.
@@ -59,7 +62,7 @@ fn filter_of(filter: Option<&str>, server: bool) -> anyhow::Result<EnvFilter> {
 
 impl LoggingArgs {
     /// Starts logging.
-    pub(super) fn init(&self, server: bool) -> anyhow::Result<Level> {
+    pub(super) fn init(&self, server: bool) -> anyhow::Result<(Level, Option<Traces>)> {
         let filter = filter_of(self.log.as_deref(), server)?;
         let (filter, handle) = reload::Layer::new(filter);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -67,13 +70,14 @@ impl LoggingArgs {
             LogFormat::Text => lines.with_ansi(false).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
-        let outcome = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        let (spans, traces) = self.traces.layer()?.unzip();
+        let outcome = tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init();
         if let Err(error) = outcome {
             eprintln!("koh: the log could not be started: {error}");
         } else if server {
             // A panic is one log line like any other, so that JSON logs stay JSON.
             std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
         }
-        Ok(Level { handle, server })
+        Ok((Level { handle, server }, traces))
     }
 }

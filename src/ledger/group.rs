@@ -3,10 +3,11 @@
 //! Invariant: every fact of a group is judged as if the facts before it were folded. Where that cannot be known before they
 //! are, the fact is taken as news (and journaled), or the group ends before it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use hashbrown::{HashMap, HashSet};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::Span;
 
 use super::{AppendError, Receipt};
 use crate::model::{CarrierKey, Clock, Fact, Micros};
@@ -18,6 +19,8 @@ struct Ticket {
     open: usize,
     receipt: Receipt,
     reply: oneshot::Sender<Result<Receipt, AppendError>>,
+    /// What the request is a part of, for whoever traces it.
+    asked: Span,
     _room: OwnedSemaphorePermit,
 }
 
@@ -56,12 +59,26 @@ impl Backlog {
         facts: Vec<Fact>,
         reply: oneshot::Sender<Result<Receipt, AppendError>>,
         room: OwnedSemaphorePermit,
+        asked: Span,
     ) {
         self.next += 1;
         let ticket = self.next;
         let open = facts.len();
-        self.tickets.insert(ticket, Ticket { open, receipt: Receipt::default(), reply, _room: room });
+        self.tickets.insert(ticket, Ticket { open, receipt: Receipt::default(), reply, asked, _room: room });
         self.facts.extend(facts.into_iter().map(|fact| Queued { fact, ticket, novelty: Novelty::Changed }));
+    }
+
+    /// The span of storing a group: below that of its first request, and linked with those of the others.
+    pub(super) fn span(&self, group: &[Queued]) -> Span {
+        if !tracing::span_enabled!(target: "koh::trace", tracing::Level::DEBUG) {
+            return Span::none();
+        }
+        let tickets: BTreeSet<u64> = group.iter().map(|queued| queued.ticket).collect();
+        let mut asked = tickets.iter().filter_map(|ticket| self.tickets.get(ticket)).map(|ticket| &ticket.asked);
+        let first = asked.next().cloned().unwrap_or_else(Span::none);
+        let span = tracing::debug_span!(target: "koh::trace", parent: &first, "journal", koh.facts = group.len());
+        asked.for_each(|other| _ = span.follows_from(other));
+        span
     }
 
     /// Facts waiting to be taken into a group.

@@ -33,7 +33,7 @@ const LIVENESS_CHUNK: usize = 1_000;
 /// What the handles ask of the writer.
 #[derive(Debug)]
 pub(super) enum Message {
-    Append { facts: Vec<Fact>, reply: Answer<Receipt>, room: OwnedSemaphorePermit },
+    Append { facts: Vec<Fact>, reply: Answer<Receipt>, room: OwnedSemaphorePermit, asked: tracing::Span },
     Checkpoint(Answer<()>),
     Sweep(Answer<()>),
     Stop,
@@ -160,7 +160,7 @@ impl Writer {
 
     fn take(&mut self, message: Message) -> Result<(), redb::Error> {
         match message {
-            Message::Append { facts, reply, room } => self.pending.backlog.add(facts, reply, room),
+            Message::Append { facts, reply, room, asked } => self.pending.backlog.add(facts, reply, room, asked),
             Message::Checkpoint(reply) => self.pending.wanted.push(reply),
             Message::Sweep(reply) => {
                 self.sweep()?;
@@ -182,6 +182,7 @@ impl Writer {
 
     /// Makes a group durable, folds it and answers.
     fn commit(&mut self, group: Vec<Queued>) -> Result<(), redb::Error> {
+        let _span = self.pending.backlog.span(&group).entered();
         // News of a carrier ends the run that its waiting confirmation belongs to, so that goes first.
         let confirmed: Vec<Fact> = (group.iter().filter(|queued| queued.is_news()))
             .filter_map(|queued| self.pending.confirmations.take(&queued.fact.carrier))

@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::catalog::Catalog;
 use super::error::{ErrorKind, QueryError, from_engine};
@@ -139,13 +140,15 @@ impl Engine {
         format: Format,
     ) -> BoxFuture<'static, Result<Output, QueryError>> {
         let inner = Arc::clone(&self.inner);
-        Box::pin(async move { inner.run(catalog, statement, format).await })
+        let span = tracing::debug_span!(target: "koh::trace", "sql");
+        Box::pin(async move { inner.run(catalog, statement, format).await }.instrument(span))
     }
 
     /// Runs a statement; the answer comes whole, as batches.
     pub fn rows(&self, catalog: Arc<Catalog>, statement: Statement) -> BoxFuture<'static, Result<Rows, QueryError>> {
         let inner = Arc::clone(&self.inner);
-        Box::pin(async move { inner.rows(catalog, statement).await })
+        let span = tracing::debug_span!(target: "koh::trace", "sql");
+        Box::pin(async move { inner.rows(catalog, statement).await }.instrument(span))
     }
 
     /// Waits until no statement holds a slot; statements that come meanwhile wait behind it.

@@ -338,7 +338,9 @@ impl Hub {
             return Ok(enough);
         }
         let hub = Arc::clone(self);
-        let taken = tokio::task::spawn_blocking(move || Arc::new(publish(&hub.ledger, &hub.watched))).await;
+        let span = tracing::debug_span!(target: "koh::trace", "snapshot");
+        let take = move || span.in_scope(|| Arc::new(publish(&hub.ledger, &hub.watched)));
+        let taken = tokio::task::spawn_blocking(take).await;
         match taken {
             Ok(next) => {
                 *self.current.write() = Arc::clone(&next);

@@ -34,6 +34,7 @@ mod restricted;
 mod rollout_wait;
 mod sql_limits;
 mod tls;
+mod traces;
 mod views_dashboards;
 mod views_exports;
 mod views_generation;
