@@ -74,6 +74,13 @@ export const WORDS = {
     ],
     { text: "not there", color: "text" },
   ),
+  difference: words([
+    ["only_here", "purple", "only here"],
+    ["only_there", "purple", "only there"],
+    ["scheduled", "yellow", "scheduled"],
+    ["deployed", "orange", "deployed"],
+    ["same", "green", "same"],
+  ]),
   flag: words([
     ["true", "orange", "yes"],
     ["false", "text", "no"],
@@ -102,10 +109,13 @@ export const WORDS = {
 };
 
 const word = (title, mappings, more = {}) => ({ title, mappings, cell: "color-text", ...more });
-/** Commits without the name of their hash, as everybody writes them; the full hash stays in links. */
-const commit = (title, more = {}) => ({
+/** A page outside that the hub names in another column: encoded there, and absent where there is none. */
+const page = (title, name) => ({ link: [title, `\${__data.fields.${name}:raw}`, true], needs: { name } });
+/** Commits without the name of their hash, as everybody writes them, with their page in the forge. */
+const commit = (title, column, more = {}) => ({
   title,
   width: 130,
+  ...(column && page("Commit", column)),
   mappings: [{ type: "regex", options: { pattern: "^(?:.*@)?[a-z0-9]+:([0-9a-f]+)$", result: { text: "$1", index: 0 } } }],
   ...more,
 });
@@ -151,13 +161,9 @@ export const COLUMNS = {
   deployed_version: { title: "Deployed", noValue: "unknown" },
   deployed: { title: "Deployed" },
   build: { title: "Build" },
-  commit: commit("GitOps commit"),
-  attempted_commit: commit("Attempted commit"),
-  desired_commit: commit("Scheduled commit"),
-  source_commit: commit("Source commit"),
-  source_repo: { title: "Source repository" },
-  repo: { title: "GitOps repository" },
-  pull_request: { title: "Pull request" },
+  commit: commit("GitOps commit", "commit_url"),
+  source_commit: commit("Source commit", "source_commit_url"),
+  pull_request: { title: "Pull request", ...page("Pull request", "pull_request_url") },
   next_environment: { title: "Next environment" },
 
   status: word("Status", WORDS.status, { width: 120 }),
@@ -183,12 +189,29 @@ export const COLUMNS = {
     ]),
     { type: "boolean", width: 90 },
   ),
-  name: { title: "Verification" },
+  name: { title: "Verification", ...page("Report", "link") },
   reported_by: { title: "Reported by" },
+
+  other_environment: {
+    title: "Compared with",
+    width: 125,
+    link: ["Environment", `/d/kalypso-environment?var-environment=\${__data.fields.other_environment:percentencode}&\${__url_time_range}`],
+  },
+  difference: word("Difference", WORDS.difference, { width: 110 }),
+  desired: { title: "Scheduled" },
+  other_desired: { title: "Scheduled there" },
+  other_deployed: { title: "Deployed there", noValue: "nobody reports" },
+  other_state: word("State there", WORDS.state, { width: 110 }),
+  other_hosts: count("Clusters there", { width: 125 }),
+  hosts_in_sync: count("In sync"),
+  other_hosts_in_sync: count("In sync there", { width: 115 }),
+  other_assigned_at: time("Scheduled there at"),
 
   hosts: count("Clusters", {
     width: 100,
-    link: ["Clusters", link("kalypso-cluster", { ...TO_TARGET, status: "status" })],
+    // Links get a field as it is shown, and words are shown as other words: so the status comes a second time, as it is.
+    link: ["Clusters", link("kalypso-cluster", { ...TO_TARGET, status: "status_word" })],
+    needs: { name: "status", as: "status_word" },
   }),
   reconcilers: count("Reconcilers"),
   successful: count("Successful", {

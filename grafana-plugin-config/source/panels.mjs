@@ -19,8 +19,15 @@ function describe(column) {
   return { type: "string", ...COLUMNS[name], name, ...more };
 }
 
-/** Columns are named in words; one that differs from its usual self is an object. */
-const listed = (columns) => columns.flatMap((column) => (typeof column === "string" ? column.split(" ") : column)).map(describe);
+/** Columns are named in words; one that differs from its usual self is an object. What a link needs comes along, hidden. */
+function listed(columns) {
+  const shown = columns.flatMap((column) => (typeof column === "string" ? column.split(" ") : column)).map(describe);
+  const names = new Set(shown.map(called));
+  const needed = shown.filter(({ needs }) => needs && !names.has(called(needs)) && names.add(called(needs)));
+  return [...shown, ...needed.map(({ needs }) => ({ ...needs, title: called(needs), type: "string", hidden: true }))];
+}
+/** What a field is called in Grafana. */
+const called = ({ name, as = name }) => as;
 
 /** One GET; every column typed, for an untyped one is guessed from its first value. */
 export function query(url, params, columns, format = "table", refId = "A") {
@@ -43,6 +50,19 @@ export function query(url, params, columns, format = "table", refId = "A") {
 
 const steps = (list) => ({ mode: "absolute", steps: list.map(([color, value]) => ({ color, value })) });
 
+const FIELD = /\$\{__data\.fields\.([a-z_]+):[a-z]+\}/g;
+/** An address without the variables whose fields are not there. */
+const within = (url, names) =>
+  url.replace(/var-[a-z_]+=\$\{__data\.fields\.([a-z_]+):percentencode\}&/g, (part, name) => (names.includes(name) ? part : ""));
+
+/** How the columns of a panel look. A link gets a field as it is shown, so what a link is made of shows nothing as nothing. */
+function overrides(columns) {
+  const names = columns.map(called);
+  const links = columns.map(({ link }) => link && [link[0], within(link[1], names), link[2] ?? false]);
+  const linked = new Set(links.flatMap((link) => (link ? [...link[1].matchAll(FIELD)].map(([, name]) => name) : [])));
+  return columns.map((column, at) => override({ ...column, link: links[at], absent: linked.has(names[at]) ? "" : "–" }));
+}
+
 function override(column) {
   const {
     name,
@@ -55,7 +75,8 @@ function override(column) {
     cell,
     steps: thresholds,
     link,
-    noValue = "–",
+    absent,
+    noValue = absent,
     hidden,
   } = column;
   const properties = [
@@ -69,7 +90,7 @@ function override(column) {
   add("mappings", mappings);
   add("custom.cellOptions", cell && { type: cell });
   add("thresholds", thresholds && steps(thresholds));
-  add("links", link && [{ title: link[0], url: link[1], targetBlank: false }]);
+  add("links", link && [{ title: link[0], url: link[1], targetBlank: link[2] }]);
   if (hidden) add("custom.hideFrom", { viz: true, legend: true, tooltip: true });
   return { matcher: { id: "byName", options: as }, properties };
 }
@@ -108,7 +129,7 @@ export function table({ title, description, url, params, columns, sort = [], emp
         color: { mode: "thresholds" },
         noValue: empty,
       },
-      overrides: described.map(override),
+      overrides: overrides(described),
     },
     options: {
       frameIndex: 0,
@@ -170,14 +191,14 @@ export function matrix({
 
 /** One row of numbers, a tile each. */
 export function stats({ title, description, url, params, columns, empty, height = 4, width = 24 }) {
-  const described = columns.map((column) => ({ type: "number", unit: "none", ...column }));
+  const described = columns.map((column) => ({ type: "number", unit: "none", needs: undefined, ...column }));
   return panel("stat", title, description, {
     size: { w: width, h: height },
     targets: [query(url, params, described)],
     transformations: [order(described)],
     fieldConfig: {
       defaults: { mappings: [], thresholds: steps([["text", null]]), color: { mode: "thresholds" }, noValue: empty },
-      overrides: described.map(override),
+      overrides: overrides(described),
     },
     options: {
       reduceOptions: { values: false, calcs: ["lastNotNull"], fields: "/.*/" },
@@ -190,6 +211,38 @@ export function stats({ title, description, url, params, columns, empty, height 
       showPercentChange: false,
       percentChangeColorMode: "standard",
     },
+  });
+}
+
+/** Nodes and edges, asked for one after the other; `arcs` are the shares of a node's ring and their colours, links are made of `names`. */
+export function graph({ title, description, params, nodes, edges, arcs, names, links, empty, height = 14, width = 24 }) {
+  const ring = arcs.map(([name, word, color]) => ({
+    matcher: { id: "byName", options: `arc__${name}` },
+    properties: [
+      { id: "displayName", value: word },
+      { id: "color", value: { mode: "fixed", fixedColor: color } },
+    ],
+  }));
+  const shares = arcs.map(([name]) => ({ name, as: `arc__${name}`, type: "number" }));
+  return panel("nodeGraph", title, description, {
+    size: { w: width, h: height },
+    targets: [
+      query(nodes.url, params, [...nodes.columns, ...names.map((name) => ({ name })), ...shares], "node-graph-nodes", "nodes"),
+      query(edges.url, params, edges.columns, "node-graph-edges", "edges"),
+    ],
+    transformations: [],
+    fieldConfig: {
+      defaults: { mappings: [], thresholds: steps([["text", null]]), color: { mode: "thresholds" }, noValue: empty },
+      overrides: [
+        ...ring,
+        {
+          matcher: { id: "byName", options: "title" },
+          properties: [{ id: "links", value: links.map(([name, url]) => ({ title: name, url, targetBlank: false })) }],
+        },
+        ...names.map((name) => ({ matcher: { id: "byName", options: name }, properties: [{ id: "noValue", value: "" }] })),
+      ],
+    },
+    options: { zoomMode: "cooperative" },
   });
 }
 

@@ -1,6 +1,7 @@
 // What several dashboards show.
 
-import { is, lines, RANGE, stats, table, TARGET } from "./panels.mjs";
+import { link } from "./columns.mjs";
+import { graph, is, lines, RANGE, stats, table, TARGET } from "./panels.mjs";
 
 export const DIMS = ["workspace", "application", "workload", "environment", "deployment_target"];
 export const PLACE = ["workspace", "application", "workload", "environment"];
@@ -64,6 +65,50 @@ export const environmentState = (more = {}) =>
     sort: [["environment"]],
     empty: "No deployment target is known to the hub for this choice.",
     height: 11,
+    ...more,
+  });
+
+/** A node is called by the text of its columns; names that it has none of choose nothing where its links lead. */
+export const servedBy = (more = {}) =>
+  graph({
+    title: "Who serves what",
+    description:
+      "From workloads over their deployment targets to the clusters that serve them; rings show how their reconcilers stand. Click a node for links.",
+    params: TARGET,
+    nodes: {
+      url: view("graph-nodes"),
+      columns: [
+        { name: "id" },
+        { name: "title" },
+        { name: "subtitle" },
+        { name: "main", as: "mainstat" },
+        { name: "second", as: "secondarystat" },
+      ],
+    },
+    edges: {
+      url: view("graph-edges"),
+      columns: [
+        { name: "id" },
+        { name: "source" },
+        { name: "target" },
+        { name: "main", as: "mainstat" },
+        { name: "second", as: "secondarystat" },
+      ],
+    },
+    arcs: [
+      ["in_sync", "in sync", "green"],
+      ["progressing", "progressing", "blue"],
+      ["drifted", "drifted", "yellow"],
+      ["failing", "failing", "red"],
+      ["silent", "silent", "dark-orange"],
+    ],
+    names: [...DIMS, "host"],
+    links: [
+      ["Application", link("kalypso-application", Object.fromEntries(DIMS.slice(0, 3).map((d) => [d, d])))],
+      ["Environment", link("kalypso-environment", Object.fromEntries(DIMS.map((d) => [d, d])))],
+      ["Clusters", link("kalypso-cluster", Object.fromEntries([...DIMS, "host"].map((d) => [d, d])))],
+    ],
+    empty: "No deployment target is known to the hub for this choice.",
     ...more,
   });
 

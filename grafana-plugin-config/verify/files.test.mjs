@@ -77,6 +77,13 @@ const PLANTED = {
     const link = d.panels[1].fieldConfig.overrides[1].properties.find((p) => p.id === "links").value[0];
     link.url = link.url.replace(":percentencode", "");
   },
+  "a link that any text can make": (d) => {
+    const link = d.panels[1].fieldConfig.overrides[1].properties.find((p) => p.id === "links").value[0];
+    link.url = "${__data.fields.contact:raw}";
+  },
+  "a second query": (d) => {
+    d.panels[1].targets.push({ ...d.panels[1].targets[0], refId: "B" });
+  },
   "panels over each other": (d) => {
     d.panels[1].gridPos.y -= 1;
   },

@@ -8,14 +8,14 @@ fn world() -> World {
         .with(
             "workload_versions",
             "workspace|application|workload|version|build|build_time|source_repo|source_commit
-             team|shop|cart|1.0|7|07:00|git/cart|s0
+             team|shop|cart|1.0|7|07:00|https://gitlab.com/shop/cart|0123456789
              team|shop|cart|1.1|8|||s1",
         )
         .with(
             "deployment_targets",
             "workspace|application|workload|environment|deployment_target|repo|target_no|endpoint_no
-             team|shop|cart|dev|edge|git/ops|1|11
-             team|shop|cart|prod|edge|git/ops|2|12",
+             team|shop|cart|dev|edge|https://github.com/o/ops|1|11
+             team|shop|cart|prod|edge|https://github.com/o/ops|2|12",
         )
         .with(
             "assignments",
@@ -50,13 +50,36 @@ async fn the_history_of_an_application_names_rollbacks_and_where_versions_came_f
     assert_eq!(
         rows,
         [
-            "dev | 1.0 | 7 | git/cart | s0 | git/ops | ann | 08:00 | 09:00 | 08:20 | complete | false",
-            "dev | 1.1 | 8 | - | s1 | git/ops | bob | 09:00 | 10:00 | - | superseded | false",
-            "dev | 1.0 | 7 | git/cart | s0 | git/ops | ann | 10:00 | - | 10:30 | complete | true",
-            "prod | 1.0 | 7 | git/cart | s0 | git/ops | ann | 08:30 | 11:00 | 08:45 | complete | false",
-            "prod | 1.1 | 8 | - | s1 | git/ops | bob | 11:00 | - | - | in_progress | false",
+            "dev | 1.0 | 7 | https://gitlab.com/shop/cart | 0123456789 | https://github.com/o/ops | ann | 08:00 | 09:00 | 08:20 | complete | false",
+            "dev | 1.1 | 8 | - | s1 | https://github.com/o/ops | bob | 09:00 | 10:00 | - | superseded | false",
+            "dev | 1.0 | 7 | https://gitlab.com/shop/cart | 0123456789 | https://github.com/o/ops | ann | 10:00 | - | 10:30 | complete | true",
+            "prod | 1.0 | 7 | https://gitlab.com/shop/cart | 0123456789 | https://github.com/o/ops | ann | 08:30 | 11:00 | 08:45 | complete | false",
+            "prod | 1.1 | 8 | - | s1 | https://github.com/o/ops | bob | 11:00 | - | - | in_progress | false",
         ]
     );
+}
+
+#[tokio::test]
+async fn commits_and_pull_requests_lead_to_their_pages_where_there_are_any() {
+    let world = world().with(
+        "assignments",
+        "workspace|application|workload|environment|deployment_target|sequence|version|commit|pull_request|assigned_at|assignment_no|target_no
+         team|shop|cart|dev|edge|1|1.0|sha1:00000000000000000000000000000000000000ab|https://github.com/o/ops/pull/7|08:00|101|1
+         team|shop|cart|dev|edge|2|1.1||#8|09:00|102|1",
+    );
+    let rows = world
+        .rows("SELECT version, source_commit_url, commit_url, pull_request_url FROM application_history ORDER BY sequence")
+        .await;
+    let page = "https://github.com/o/ops/commit/00000000000000000000000000000000000000ab";
+    let first =
+        format!("1.0 | https://gitlab.com/shop/cart/-/commit/0123456789 | {page} | https://github.com/o/ops/pull/7");
+    assert_eq!(rows, [first, "1.1 | - | - | -".to_owned()]);
+    let rows = world
+        .rows("SELECT version, max(source_commit_url) FROM workload_history GROUP BY version ORDER BY version")
+        .await;
+    assert_eq!(rows, ["1.0 | https://gitlab.com/shop/cart/-/commit/0123456789", "1.1 | -"]);
+    let rows = world.rows("SELECT DISTINCT source_commit_url FROM promotions WHERE version = '1.0'").await;
+    assert_eq!(rows, ["https://gitlab.com/shop/cart/-/commit/0123456789"]);
 }
 
 #[tokio::test]
@@ -118,6 +141,23 @@ async fn what_is_behind_is_progress_while_the_rollout_is_and_drift_once_it_is_no
     let cells =
         with("stalled").rows("SELECT component, environment, deployed, versions, state FROM environment_matrix").await;
     assert_eq!(cells, ["team / shop / cart / edge | prod | 1.0 (1), 1.1 (1) | 2 | drifted"]);
+}
+
+#[tokio::test]
+async fn a_rollout_is_over_when_it_is_complete_or_superseded() {
+    let rows = world()
+        .rows("SELECT environment, version, verdict, completed_at, over_at FROM rollouts ORDER BY environment, started_at")
+        .await;
+    assert_eq!(
+        rows,
+        [
+            "dev | 1.0 | complete | 08:20 | 08:20",
+            "dev | 1.1 | superseded | - | 10:00",
+            "dev | 1.0 | complete | 10:30 | 10:30",
+            "prod | 1.0 | complete | 08:45 | 08:45",
+            "prod | 1.1 | in_progress | - | -",
+        ]
+    );
 }
 
 /// A version, which is a source commit, and the environments it came to: which, when assigned, when complete.

@@ -1,6 +1,14 @@
+import { COLUMNS, link } from "../columns.mjs";
 import { dashboard } from "../dashboard.mjs";
 import { RANGE, table, TARGET } from "../panels.mjs";
 import { DIMS, rolloutProgress, summary, TILES, versionsOverTime, view } from "../shared.mjs";
+
+const TO_TARGET = Object.fromEntries(DIMS.map((name) => [name, name]));
+/** Counts by status lead to the clusters that stand so now. */
+const counts = ["success", "failure", "in_progress", "unknown"].map((status) => ({
+  name: status,
+  link: [`${COLUMNS[status].title} now`, link("kalypso-cluster", TO_TARGET, `&var-status=${status}`)],
+}));
 
 export default dashboard({
   uid: "kalypso-environment",
@@ -32,7 +40,9 @@ export default dashboard({
         url: view("environment-history"),
         params: [...TARGET, ...RANGE],
         columns: [
-          "workspace application environment workload deployment_target last_deployed_at version commit success failure in_progress unknown rolled_back",
+          "workspace application environment workload deployment_target last_deployed_at version commit",
+          ...counts,
+          "rolled_back",
         ],
         sort: [["last_deployed_at", true]],
         empty: "Nothing was deployed in this span of time.",

@@ -59,7 +59,7 @@ const GRAPH = Object.fromEntries(
     "insertNulls",
   ].map((name) => [name, identityOverrideProcessor]),
 );
-const CUSTOM = { table: TABLE, stat: {}, timeseries: GRAPH, "state-timeline": GRAPH };
+const CUSTOM = { table: TABLE, stat: {}, timeseries: GRAPH, "state-timeline": GRAPH, nodeGraph: {} };
 
 const item = (id, path, process, isCustom) => ({
   id,
