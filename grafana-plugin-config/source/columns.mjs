@@ -111,12 +111,12 @@ export const WORDS = {
 const word = (title, mappings, more = {}) => ({ title, mappings, cell: "color-text", ...more });
 /** A page outside that the hub names in another column: encoded there, and absent where there is none. */
 const page = (title, name) => ({ link: [title, `\${__data.fields.${name}:raw}`, true], needs: { name } });
-/** Commits without the name of their hash, as everybody writes them, with their page in the forge. */
+/** The first digits of commits, as everybody writes them, with their page in the forge. */
 const commit = (title, column, more = {}) => ({
   title,
   width: 130,
   ...(column && page("Commit", column)),
-  mappings: [{ type: "regex", options: { pattern: "^(?:.*@)?[a-z0-9]+:([0-9a-f]+)$", result: { text: "$1", index: 0 } } }],
+  mappings: [{ type: "regex", options: { pattern: "^(?:.*@)?[a-z0-9]+:([0-9a-f]{1,12})[0-9a-f]*$", result: { text: "$1", index: 0 } } }],
   ...more,
 });
 const time = (title, more = {}) => ({ title, type: "timestamp", unit: "dateTimeAsIso", width: 165, ...more });
@@ -199,8 +199,8 @@ export const COLUMNS = {
   },
   difference: word("Difference", WORDS.difference, { width: 110 }),
   desired: { title: "Scheduled" },
-  other_desired: { title: "Scheduled there" },
-  other_deployed: { title: "Deployed there", noValue: "nobody reports" },
+  other_desired: { title: "Scheduled there", width: 140 },
+  other_deployed: { title: "Deployed there", width: 140 },
   other_state: word("State there", WORDS.state, { width: 110 }),
   other_hosts: count("Clusters there", { width: 125 }),
   hosts_in_sync: count("In sync"),

@@ -159,7 +159,7 @@ test("one host in step: the words and colours of its row", async () => {
   await withHub("one", async (hub) => {
     await browser.kit("open", dashboard("deployments"), {});
     const columns = await shown(hub, panelOf("deployments", "Environments state"));
-    const { "Last report": reported, Silent, Contact, ...row } = columns.row(0);
+    const { "Last report": reported, Silent, Contact, status_word: word, ...row } = columns.row(0);
     assert.deepEqual(row, {
       Workspace: "team",
       Application: "shop",
@@ -232,6 +232,64 @@ describe("a fleet after a failed rollout", () => {
         [["failed", "#F2495C"]],
       );
       assert.equal(rollouts.at("Completed").cells[0].text, "–");
+    });
+  });
+
+  test("two environments differ where other versions are scheduled", async () => {
+    await withHub("fleet", async (hub) => {
+      const differences = async (environment, other) => {
+        await browser.kit("open", dashboard("compare"), {
+          values: { environment: [environment], other_environment: [other] },
+        });
+        const columns = await shown(hub, panelOf("compare", "What differs"));
+        const told = ["Workload", "Difference", "Scheduled", "Scheduled there", "Deployed there"];
+        return columns.at("Workload").cells.map((_, at) => told.map((title) => columns.at(title).cells[at].text).join(" "));
+      };
+      assert.deepEqual(await differences("stage", "prod"), ["telemetry scheduled 0.9.1 0.9.0 0.9.1"]);
+      assert.deepEqual((await differences("dev", "stage")).sort(), [
+        "cart scheduled 3.5.0 3.4.0 3.4.0",
+        "web scheduled 1.3.0 1.2.0 1.2.0",
+      ]);
+      const same = await shown(hub, panelOf("compare", "What is the same"));
+      assert.deepEqual(
+        same.at("Workload").cells.map((c) => c.text),
+        ["telemetry"],
+      );
+    });
+  });
+
+  test("a graph leads to those who fail, and a timeline tells since when", async () => {
+    await withHub("fleet", async (hub) => {
+      await browser.kit("open", dashboard("application"), { values: { workload: ["web"], environment: ["prod"] } });
+      const graph = await shown(hub, panelOf("application", "Who serves what"));
+      const nodes = Object.fromEntries(["title", "mainstat", "secondarystat", "failing"].map((name) => [name, graph.at(name).cells]));
+      const failing = nodes.title.findIndex((c) => c.text === "prod-aks-09");
+      assert.deepEqual(
+        [nodes.mainstat[failing].text, nodes.secondarystat[failing].text, nodes.failing[failing].value, nodes.failing[failing].color],
+        ["failing", "1.2.0", 1, "#F2495C"],
+      );
+      assert.ok(nodes.title[failing].links.some((href) => href.startsWith("/d/kalypso-cluster?") && href.includes("var-host=prod-aks-09&")));
+      assert.deepEqual([nodes.title[0].text, nodes.secondarystat[0].text], ["web", "7 of 15 in sync"]);
+
+      await browser.kit("open", dashboard("cluster"), { values: { host: ["prod-aks-09"] } });
+      const timeline = panelOf("cluster", "Statuses over time");
+      const lanes = await shown(hub, timeline);
+      const told = lanes.at("prod-aks-09 web-cloud").cells.filter((c) => c.value !== null);
+      assert.deepEqual(
+        told.slice(-3).map((c) => [c.text, c.color]),
+        [
+          ["success", "#73BF69"],
+          ["in progress", "#5794F2"],
+          ["failure", "#F2495C"],
+        ],
+      );
+      await browser.kit("draw", dashboard("cluster"), [timeline], [await framesOf(hub, timeline)], 1600);
+      await browser.page.waitForSelector("svg rect");
+      const drawn = await browser.page.evaluate(() =>
+        [...document.querySelectorAll("svg rect")].map((bar) => [bar.getAttribute("fill"), Number(bar.getAttribute("width"))]),
+      );
+      assert.ok(drawn.every(([, width]) => width >= 1) && drawn.some(([color]) => color === "#F2495C"));
+      assert.deepEqual(browser.problems, []);
     });
   });
 

@@ -27,9 +27,9 @@ use crate::snapshot::schema::{self, TableSchema};
 /// The most targets with a node; Grafana hides nodes beyond two hundred.
 const TARGETS: usize = 30;
 /// The most edges to hosts with a node, shared out among the targets.
-const HOSTS: usize = 90;
+const HOSTS: usize = 60;
 /// The most of them that one target gets.
-const HOSTS_EACH: usize = 20;
+const HOSTS_EACH: usize = 12;
 
 static HEALTH: Resource = view("graph", "target_health", TARGET);
 
@@ -140,7 +140,7 @@ const NODES: &str = "
   GROUP BY host
   UNION ALL
   SELECT 'hosts ' || h.target_id AS id, 5 AS layer, 'hosts' AS kind, count(*) || ' more' AS title,
-         min(s.environment || ' / ' || s.deployment_target) AS subtitle, count(*) || ' hosts' AS main, NULL AS second,
+         min(s.environment || ' / ' || s.deployment_target) AS subtitle, CASE WHEN sum(h.failing) > 0 THEN sum(h.failing) || ' failing' ELSE count(*) || ' hosts' END AS main, NULL AS second,
          sum(h.total) AS total, sum(h.in_sync) AS in_sync, sum(h.progressing) AS progressing, sum(h.drifting) AS drifting,
          sum(h.failing) AS failing, sum(h.silent) AS silent,
          min(s.workspace) AS workspace, min(s.application) AS application, min(s.workload) AS workload,

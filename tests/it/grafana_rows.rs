@@ -269,7 +269,7 @@ fn a_graph_leads_from_workloads_over_targets_to_hosts() {
     say(&hub, &lines.join("\n"));
     let (nodes, _) = drawn(&hub, "environment=prod");
     let last = nodes.last().unwrap();
-    assert_eq!((&last["kind"], &last["title"], nodes.len()), (&json!("hosts"), &json!("6 more"), 23), "{last}");
+    assert_eq!((&last["kind"], &last["title"], nodes.len()), (&json!("hosts"), &json!("14 more"), 15), "{last}");
     hub.get("/api/v1/views/graph-nodes?host=h1").problem(400);
 }
 

@@ -114,6 +114,19 @@ async fn a_change_failed_that_was_taken_back_and_was_well_again_when_the_older_v
 }
 
 #[tokio::test]
+async fn what_failed_and_is_not_well_yet_has_no_time_to_restore() {
+    let failed = world().with(
+        "rollout_states",
+        "workspace|application|workload|environment|deployment_target|version|verdict|started_at|completed_at|changed_at|total|success|failure|behind|assignment_no|target_no
+         team|shop|cart|dev|edge|1.0|complete|08:00|08:20|08:20|2|2|0|0|101|1
+         team|shop|cart|dev|edge|1.1|failed|09:00||09:10|2|0|1|0|102|1
+         team|shop|cart|dev|edge|1.0|stalled|10:00||10:30|2|0|0|2|103|1",
+    );
+    let rows = failed.rows("SELECT environment, failed, restore_p50_seconds FROM dora_metrics").await;
+    assert_eq!(rows, ["dev | 1 | -"]);
+}
+
+#[tokio::test]
 async fn what_is_behind_is_progress_while_the_rollout_is_and_drift_once_it_is_not() {
     let with = |verdict: &str| {
         world()

@@ -65,7 +65,7 @@ export default dashboard({
         description: "What changed in this span of time: the newest 500 changes of status or commit for this choice.",
         url: view("reports"),
         params: [...TARGET, ...by("host", "status"), ...RANGE, is("limit", 500)],
-        columns: ["reported_at host reconciler status environment workload deployment_target version commit message source"],
+        columns: [{ name: "reported_at", title: "Reported at" }, "host reconciler status environment workload deployment_target version commit message source"],
         sort: [["reported_at", true]],
         empty: "No report in this span of time.",
       }),

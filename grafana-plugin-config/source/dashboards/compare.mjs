@@ -5,7 +5,7 @@ import { view } from "../shared.mjs";
 
 const VARIABLES = ["workspace", "application", "workload", "environment", "other_environment"];
 const SIDES =
-  "workspace application workload environment other_environment difference desired other_desired deployed other_deployed state other_state";
+  "workload environment other_environment difference desired other_desired deployed other_deployed state other_state";
 const clusters = (environment) => ({
   link: ["Clusters", link("kalypso-cluster", { workspace: "workspace", application: "application", workload: "workload", environment })],
   needs: undefined,
@@ -15,7 +15,7 @@ const COUNTS = [
   { name: "hosts", ...clusters("environment") },
   "other_hosts_in_sync",
   { name: "other_hosts", ...clusters("other_environment") },
-  "assigned_at other_assigned_at",
+  "assigned_at other_assigned_at workspace application",
 ];
 
 const compared = (more) =>
@@ -41,7 +41,7 @@ export default dashboard({
           "Workloads of which other versions are scheduled, or of which the same are and others run, or that only one of both has. Several versions are listed with on how many targets or reconcilers.",
         params: ["scheduled", "deployed", "only_here", "only_there"].map((word) => is("difference", word)),
         empty: "Nothing differs: the same versions are scheduled and run. Or only one environment is chosen.",
-        height: 12,
+        height: 10,
       }),
     ],
     [
@@ -50,7 +50,7 @@ export default dashboard({
         description: "Workloads of which the same versions are scheduled and run, also if on other numbers of clusters.",
         params: [is("difference", "same")],
         empty: "No workload is at the same versions in both.",
-        height: 9,
+        height: 8,
       }),
     ],
     [

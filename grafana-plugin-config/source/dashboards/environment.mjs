@@ -26,7 +26,7 @@ export default dashboard({
         params: TARGET,
         columns: [
           ...DIMS,
-          "desired_version verdict reconcilers in_sync progressing behind failing stalled silent missing assigned_at",
+          "desired_version verdict reconcilers in_sync progressing behind ahead failing stalled unknown_commit silent missing assigned_at",
         ],
         sort: [["environment"]],
         empty: "No deployment target is known to the hub for this choice.",

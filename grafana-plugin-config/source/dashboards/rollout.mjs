@@ -60,7 +60,8 @@ export default dashboard({
         url: "/api/v1/rollouts/verifications",
         params: [...TARGET, ...by("version"), ...RANGE, is("limit", 500)],
         columns: [
-          "reported_at name result current workload environment deployment_target version message reported_by workspace application",
+          { name: "reported_at", title: "Reported at" },
+          "name result current workload environment deployment_target version message reported_by workspace application",
         ],
         sort: [["reported_at", true]],
         empty: "Nobody verified anything in this span of time.",

@@ -1,4 +1,5 @@
-// A node graph drawn after Grafana's rules: nodes in layers from left to right, a ring of shares each, arrows between them.
+// A node graph drawn after Grafana's rules: nodes in layers from left to right, a ring of shares each, arrows between them. A layer
+// of many nodes is folded, so that all can be read in a picture that nobody can zoom.
 
 import { VizLegend } from "@grafana/ui";
 import { theme } from "./panel";
@@ -7,6 +8,7 @@ const RADIUS = 34;
 const ACROSS = 260;
 const DOWN = 128;
 const LEGEND = 30;
+const FOLD = 7;
 
 const column = (frame, name) => frame.fields.find((field) => field.name === name)?.values ?? [];
 
@@ -50,18 +52,19 @@ export function NodeGraph({ frames, width, height }) {
   const ids = column(nodes, "id");
   const ends = column(edges, "source").map((source, at) => [source, column(edges, "target")[at]]);
   const layer = layers(ids, ends);
-  const rows = new Map();
+  const tallest = Math.min(FOLD, Math.max(...ids.map((id) => ids.filter((other) => layer.get(other) === layer.get(id)).length)));
   const places = new Map();
-  for (const id of ids) {
-    const row = rows.get(layer.get(id)) ?? 0;
-    rows.set(layer.get(id), row + 1);
-    places.set(id, row);
+  let columns = 0;
+  for (const depth of [...new Set(layer.values())].sort((a, b) => a - b)) {
+    const all = ids.filter((id) => layer.get(id) === depth);
+    const rows = Math.ceil(all.length / Math.ceil(all.length / FOLD));
+    all.forEach((id, at) => {
+      const [x, y] = [columns + Math.floor(at / rows) + 0.5, ((at % rows) + 0.5) / rows];
+      places.set(id, { x: x * ACROSS, y: y * tallest * DOWN });
+    });
+    columns += Math.ceil(all.length / rows);
   }
-  const tallest = Math.max(...rows.values());
-  const at = (id) => ({
-    x: (layer.get(id) + 0.5) * ACROSS,
-    y: ((places.get(id) + 0.5) * tallest * DOWN) / rows.get(layer.get(id)),
-  });
+  const at = (id) => places.get(id);
   const arcs = nodes.fields.filter((field) => field.name.startsWith("arc__"));
   const texts = ["mainstat", "secondarystat", "title", "subtitle"].map((name) => column(nodes, name));
   return (
@@ -69,7 +72,7 @@ export function NodeGraph({ frames, width, height }) {
       <svg
         width={width}
         height={height - LEGEND}
-        viewBox={`0 -10 ${rows.size * ACROSS} ${tallest * DOWN + 20}`}
+        viewBox={`0 -10 ${columns * ACROSS} ${tallest * DOWN + 20}`}
         fontFamily={theme.typography.fontFamily}
         textAnchor="middle"
       >

@@ -50,7 +50,10 @@ pub static GRAPH_NODES: TableSchema = TableSchema {
         text("kind", "workload, target, host, hosts (of a target, that have no node of their own), targets, nothing."),
         text("title", "Its name."),
         text("subtitle", "Where it belongs."),
-        text("main", "Of a target the version wanted, of a host how it stands, else how many."),
+        text(
+            "main",
+            "Of a target the version wanted, of a host how it stands, else how many, or how many of them fail.",
+        ),
         text("second", "How many hosts are in sync; of a host the version that runs."),
         share(
             "in_sync",
