@@ -215,7 +215,7 @@ export function stats({ title, description, url, params, columns, empty, height 
 }
 
 /** Nodes and edges, asked for one after the other; `arcs` are the shares of a node's ring and their colours, links are made of `names`. */
-export function graph({ title, description, params, nodes, edges, arcs, names, links, empty, height = 14, width = 24 }) {
+export function graph({ title, description, params, nodes, edges, arcs, names, links, empty, height = 16, width = 24 }) {
   const ring = arcs.map(([name, word, color]) => ({
     matcher: { id: "byName", options: `arc__${name}` },
     properties: [

@@ -262,10 +262,12 @@ describe("a fleet after a failed rollout", () => {
     await withHub("fleet", async (hub) => {
       await browser.kit("open", dashboard("application"), { values: { workload: ["web"], environment: ["prod"] } });
       const graph = await shown(hub, panelOf("application", "Who serves what"));
-      const nodes = Object.fromEntries(["title", "mainstat", "secondarystat", "failing"].map((name) => [name, graph.at(name).cells]));
+      const nodes = Object.fromEntries(
+        ["title", "mainstat", "secondarystat", "arc__failing"].map((name) => [name, graph.find((c) => c.name === name).cells]),
+      );
       const failing = nodes.title.findIndex((c) => c.text === "prod-aks-09");
       assert.deepEqual(
-        [nodes.mainstat[failing].text, nodes.secondarystat[failing].text, nodes.failing[failing].value, nodes.failing[failing].color],
+        [nodes.mainstat[failing].text, nodes.secondarystat[failing].text, nodes.arc__failing[failing].value, nodes.arc__failing[failing].color],
         ["failing", "1.2.0", 1, "#F2495C"],
       );
       assert.ok(nodes.title[failing].links.some((href) => href.startsWith("/d/kalypso-cluster?") && href.includes("var-host=prod-aks-09&")));

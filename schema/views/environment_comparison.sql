@@ -18,16 +18,16 @@ ranked AS (
 ),
 listed AS (
   SELECT workspace, application, workload, environment, wanted, max(versions) AS versions,
-         string_agg(CASE WHEN versions = 1 THEN version ELSE version || ' (' || times || ')' END, ', ' ORDER BY place)
+         max(CASE WHEN place = 1 THEN told END)
+           || coalesce(', ' || max(CASE WHEN place = 2 THEN told END), '')
+           || coalesce(', ' || max(CASE WHEN place = 3 THEN told END), '')
            || CASE WHEN max(versions) > 3 THEN ' +' || (max(versions) - 3) ELSE '' END AS told
-  FROM ranked
-  WHERE place <= 3
+  FROM (SELECT *, CASE WHEN versions = 1 THEN version ELSE version || ' (' || times || ')' END AS told FROM ranked)
   GROUP BY workspace, application, workload, environment, wanted
 ),
 told AS (
   SELECT workspace, application, workload, environment,
-         CAST(max(CASE WHEN wanted THEN told END) AS VARCHAR) AS desired,
-         CAST(max(CASE WHEN NOT wanted THEN told END) AS VARCHAR) AS deployed,
+         max(CASE WHEN wanted THEN told END) AS desired, max(CASE WHEN NOT wanted THEN told END) AS deployed,
          coalesce(max(CASE WHEN wanted THEN versions END), 0) AS desired_versions,
          coalesce(max(CASE WHEN NOT wanted THEN versions END), 0) AS deployed_versions
   FROM listed

@@ -173,6 +173,52 @@ async fn a_rollout_is_over_when_it_is_complete_or_superseded() {
     );
 }
 
+#[tokio::test]
+async fn versions_of_several_targets_are_listed_and_only_the_three_commonest() {
+    let mut targets =
+        String::from("workspace|application|workload|environment|deployment_target|target_no|endpoint_no");
+    let mut assignments = String::from(
+        "workspace|application|workload|environment|deployment_target|version|assigned_at|assignment_no|target_no",
+    );
+    let mut states = String::from("verdict|started_at|changed_at|assignment_no|target_no");
+    for (n, (environment, version)) in [
+        ("dev", "1"),
+        ("dev", "1"),
+        ("dev", "2"),
+        ("dev", "3"),
+        ("dev", "4"),
+        ("prod", "1"),
+        ("prod", "2"),
+        ("stage", "2"),
+        ("stage", "1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        targets.push_str(&format!("\n team|shop|cart|{environment}|t{n}|{n}|{n}"));
+        assignments.push_str(&format!("\n team|shop|cart|{environment}|t{n}|{version}|0{n}:00|{n}|{n}"));
+        states.push_str(&format!("\n in_progress|08:00|08:00|{n}|{n}"));
+    }
+    let world = World::default()
+        .with("deployment_targets", &targets)
+        .with("assignments", &assignments)
+        .with("rollout_states", &states)
+        .with("generation", "taken_at\n12:00");
+    let rows = world
+        .rows(
+            "SELECT environment, other_environment, difference, desired, other_desired, deployed, state, targets, other_targets
+             FROM environment_comparison WHERE environment = 'prod' ORDER BY other_environment",
+        )
+        .await;
+    assert_eq!(
+        rows,
+        [
+            "prod | dev | scheduled | 1 (1), 2 (1) | 1 (2), 2 (1), 3 (1) +1 | - | nobody | 2 | 5",
+            "prod | stage | same | 1 (1), 2 (1) | 1 (1), 2 (1) | - | nobody | 2 | 2",
+        ]
+    );
+}
+
 /// A version, which is a source commit, and the environments it came to: which, when assigned, when complete.
 type Promoted<'a> = (&'a str, &'a [(&'a str, &'a str, &'a str)]);
 

@@ -4,11 +4,11 @@
 import { VizLegend } from "@grafana/ui";
 import { theme } from "./panel";
 
-const RADIUS = 34;
-const ACROSS = 260;
-const DOWN = 128;
+const RADIUS = 40;
+const ACROSS = 210;
+const DOWN = 136;
 const LEGEND = 30;
-const FOLD = 7;
+const FOLD = 5;
 
 const column = (frame, name) => frame.fields.find((field) => field.name === name)?.values ?? [];
 
@@ -100,17 +100,17 @@ export function NodeGraph({ frames, width, height }) {
         {ids.map((id, row) => {
           const [main, second, title, subtitle] = texts.map((values) => values[row]);
           return (
-            <g key={id} transform={`translate(${at(id).x},${at(id).y})`} fill={theme.colors.text.primary} fontSize="10">
+            <g key={id} transform={`translate(${at(id).x},${at(id).y})`} fill={theme.colors.text.primary} fontSize="11">
               <circle r={RADIUS} fill={theme.colors.background.primary} stroke={theme.colors.border.medium} />
               <Ring arcs={arcs} row={row} />
               <text y="-3">{main}</text>
-              <text y="11" fontSize="8">
+              <text y="11" fontSize="9">
                 {second}
               </text>
-              <text y={RADIUS + 17} fontSize="12">
+              <text y={RADIUS + 17} fontSize="14">
                 {title}
               </text>
-              <text y={RADIUS + 31} fill={theme.colors.text.secondary}>
+              <text y={RADIUS + 31} fontSize="12" fill={theme.colors.text.secondary}>
                 {subtitle}
               </text>
             </g>
