@@ -164,7 +164,10 @@ export const COLUMNS = {
   commit: commit("GitOps commit", "commit_url"),
   source_commit: commit("Source commit", "source_commit_url"),
   pull_request: { title: "Pull request", ...page("Pull request", "pull_request_url") },
-  next_environment: { title: "Next environment" },
+  next_environment: {
+    title: "Next environment",
+    link: ["Environment", link("kalypso-environment", { environment: "next_environment" })],
+  },
 
   status: word("Status", WORDS.status, { width: 120 }),
   verdict: word("Verdict", WORDS.verdict, { width: 120 }),
@@ -195,7 +198,7 @@ export const COLUMNS = {
   other_environment: {
     title: "Compared with",
     width: 125,
-    link: ["Environment", `/d/kalypso-environment?var-environment=\${__data.fields.other_environment:percentencode}&\${__url_time_range}`],
+    link: ["Environment", link("kalypso-environment", { environment: "other_environment" })],
   },
   difference: word("Difference", WORDS.difference, { width: 110 }),
   desired: { title: "Scheduled" },
@@ -211,7 +214,7 @@ export const COLUMNS = {
     width: 100,
     // Links get a field as it is shown, and words are shown as other words: so the status comes a second time, as it is.
     link: ["Clusters", link("kalypso-cluster", { ...TO_TARGET, status: "status_word" })],
-    needs: { name: "status", as: "status_word" },
+    needs: { name: "status", as: "status_word", noValue: "$__all" },
   }),
   reconcilers: count("Reconcilers"),
   successful: count("Successful", {

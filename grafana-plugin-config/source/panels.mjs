@@ -24,7 +24,7 @@ function listed(columns) {
   const shown = columns.flatMap((column) => (typeof column === "string" ? column.split(" ") : column)).map(describe);
   const names = new Set(shown.map(called));
   const needed = shown.filter(({ needs }) => needs && !names.has(called(needs)) && names.add(called(needs)));
-  return [...shown, ...needed.map(({ needs }) => ({ ...needs, title: called(needs), type: "string", hidden: true }))];
+  return [...shown, ...needed.map(({ needs }) => ({ ...needs, title: called(needs), type: "string", hidden: true, noValue: needs.noValue ?? "" }))];
 }
 /** What a field is called in Grafana. */
 const called = ({ name, as = name }) => as;
@@ -50,17 +50,30 @@ export function query(url, params, columns, format = "table", refId = "A") {
 
 const steps = (list) => ({ mode: "absolute", steps: list.map(([color, value]) => ({ color, value })) });
 
-const FIELD = /\$\{__data\.fields\.([a-z_]+):[a-z]+\}/g;
-/** An address without the variables whose fields are not there. */
-const within = (url, names) =>
-  url.replace(/var-[a-z_]+=\$\{__data\.fields\.([a-z_]+):percentencode\}&/g, (part, name) => (names.includes(name) ? part : ""));
+/** What a link says of a variable where nothing is to be chosen; an empty value would become the first of the list. */
+export const ALL = "$__all";
+const field = (name) => `\${__data.fields.${name}:percentencode}`;
 
-/** How the columns of a panel look. A link gets a field as it is shown, so what a link is made of shows nothing as nothing. */
-function overrides(columns) {
+/**
+ * Columns with links that are made of fields that are there. A link gets a field as it is shown, and absence is shown somehow, so
+ * what may be `absent` comes a second time, hidden, and says All.
+ */
+function linked(columns, absent) {
   const names = columns.map(called);
-  const links = columns.map(({ link }) => link && [link[0], within(link[1], names), link[2] ?? false]);
-  const linked = new Set(links.flatMap((link) => (link ? [...link[1].matchAll(FIELD)].map(([, name]) => name) : [])));
-  return columns.map((column, at) => override({ ...column, link: links[at], absent: linked.has(names[at]) ? "" : "–" }));
+  const again = new Set();
+  const whole = columns.map(({ link, ...column }) => {
+    if (!link) return column;
+    let url = link[1].replace(/var-[a-z_]+=\$\{__data\.fields\.([a-z_]+):percentencode\}&/g, (part, name) =>
+      names.includes(name) ? part : "",
+    );
+    for (const name of absent.filter((other) => url.includes(field(other)))) {
+      again.add(name);
+      url = url.replaceAll(field(name), field(`${name}_or_all`));
+    }
+    return { ...column, link: [link[0], url, link[2] ?? false] };
+  });
+  const hidden = (name) => ({ name, as: `${name}_or_all`, title: `${name}_or_all`, type: "string", hidden: true, noValue: ALL });
+  return [...whole, ...[...again].map(hidden)];
 }
 
 function override(column) {
@@ -75,8 +88,7 @@ function override(column) {
     cell,
     steps: thresholds,
     link,
-    absent,
-    noValue = absent,
+    noValue = "–",
     hidden,
   } = column;
   const properties = [
@@ -91,7 +103,11 @@ function override(column) {
   add("custom.cellOptions", cell && { type: cell });
   add("thresholds", thresholds && steps(thresholds));
   add("links", link && [{ title: link[0], url: link[1], targetBlank: link[2] }]);
-  if (hidden) add("custom.hideFrom", { viz: true, legend: true, tooltip: true });
+  if (hidden) {
+    add("custom.hideFrom", { viz: true, legend: true, tooltip: true });
+    // Grafana 11 knows this one only, and later ones pass over it.
+    add("custom.hidden", true);
+  }
   return { matcher: { id: "byName", options: as }, properties };
 }
 
@@ -115,11 +131,12 @@ const panel = (type, title, description, more) => ({
   ...more,
 });
 
-export function table({ title, description, url, params, columns, sort = [], empty, height = 9, width = 24 }) {
-  const described = listed(columns);
+/** `absent` names the columns that links are made of and that may be null. */
+export function table({ title, description, url, params, columns, absent = [], sort = [], empty, height = 9, width = 24 }) {
+  const described = linked(listed(columns), absent);
   return panel("table", title, description, {
     size: { w: width, h: height },
-    targets: [query(url, params, columns)],
+    targets: [query(url, params, described)],
     transformations: [order(described)],
     fieldConfig: {
       defaults: {
@@ -129,7 +146,7 @@ export function table({ title, description, url, params, columns, sort = [], emp
         color: { mode: "thresholds" },
         noValue: empty,
       },
-      overrides: overrides(described),
+      overrides: described.map(override),
     },
     options: {
       frameIndex: 0,
@@ -198,7 +215,7 @@ export function stats({ title, description, url, params, columns, empty, height 
     transformations: [order(described)],
     fieldConfig: {
       defaults: { mappings: [], thresholds: steps([["text", null]]), color: { mode: "thresholds" }, noValue: empty },
-      overrides: overrides(described),
+      overrides: described.map(override),
     },
     options: {
       reduceOptions: { values: false, calcs: ["lastNotNull"], fields: "/.*/" },
@@ -239,7 +256,7 @@ export function graph({ title, description, params, nodes, edges, arcs, names, l
           matcher: { id: "byName", options: "title" },
           properties: [{ id: "links", value: links.map(([name, url]) => ({ title: name, url, targetBlank: false })) }],
         },
-        ...names.map((name) => ({ matcher: { id: "byName", options: name }, properties: [{ id: "noValue", value: "" }] })),
+        ...names.map((name) => ({ matcher: { id: "byName", options: name }, properties: [{ id: "noValue", value: ALL }] })),
       ],
     },
     options: { zoomMode: "cooperative" },

@@ -68,7 +68,7 @@ export const environmentState = (more = {}) =>
     ...more,
   });
 
-/** A node is called by the text of its columns; names that it has none of choose nothing where its links lead. */
+/** Nodes have the names that their links choose; what they are not about stays at All. */
 export const servedBy = (more = {}) =>
   graph({
     title: "Who serves what",
@@ -164,6 +164,7 @@ export const drift = (more) =>
 export const hostState = (more) =>
   table({
     url: view("host-state"),
+    absent: DIMS,
     columns: [
       "host reconciler reconciler_type workspace application environment workload deployment_target desired_version deployed_version status drift liveness commit deployed_at reported_at message",
     ],

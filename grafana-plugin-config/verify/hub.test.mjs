@@ -107,10 +107,10 @@ async function sound(hub, board, panel) {
       if (words && cell.value !== null)
         assert.ok(String(cell.value) in words, `${where}: ${column.title} has the word ${cell.value} without a mapping`);
       for (const href of cell.links.filter((to) => to.startsWith("/d/") && template(panel, column).includes("__data"))) {
-        // A variable that a link sets is a value of the same row as it is, not as it is shown; nothing chooses nothing.
-        const row = columns.map((c) => c.cells[at] && String(c.cells[at].value));
+        // A variable that a link sets is a value of the same row as it is, not as it is shown; what is absent chooses All.
+        const row = columns.map((c) => (c.cells[at]?.value === null ? "$__all" : String(c.cells[at]?.value)));
         for (const [key, value] of new URL(href, "http://grafana.example").searchParams)
-          if (key.startsWith("var-") && value !== "" && !template(panel, column).includes(`${key}=${value}&`))
+          if (key.startsWith("var-") && !template(panel, column).includes(`${key}=${value}&`))
             assert.ok(row.includes(value), `${where}: link of ${column.title} sets ${key} to ${value}, of ${row}`);
       }
       for (const href of cell.links) assert.doesNotMatch(href, /\$\{|\s/, `${where}: link ${href}`);

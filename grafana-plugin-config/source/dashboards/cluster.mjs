@@ -64,6 +64,7 @@ export default dashboard({
         title: "Reports",
         description: "What changed in this span of time: the newest 500 changes of status or commit for this choice.",
         url: view("reports"),
+        absent: [...DIMS, "version"],
         params: [...TARGET, ...by("host", "status"), ...RANGE, is("limit", 500)],
         columns: [{ name: "reported_at", title: "Reported at" }, "host reconciler status environment workload deployment_target version commit message source"],
         sort: [["reported_at", true]],

@@ -26,7 +26,7 @@ export default dashboard({
         params: TARGET,
         columns: [
           ...DIMS,
-          "desired_version verdict reconcilers in_sync progressing behind ahead failing stalled unknown_commit silent missing assigned_at",
+          "desired_version verdict reconcilers in_sync progressing behind failing stalled silent missing ahead unknown_commit assigned_at",
         ],
         sort: [["environment"]],
         empty: "No deployment target is known to the hub for this choice.",
@@ -38,6 +38,7 @@ export default dashboard({
         title: "Environment history",
         description: "Every GitOps commit deployed in this span of time; reconcilers by their last word on it.",
         url: view("environment-history"),
+        absent: ["version"],
         params: [...TARGET, ...RANGE],
         columns: [
           "workspace application environment workload deployment_target last_deployed_at version commit",

@@ -35,6 +35,8 @@ const TABLE = {
   filterable: booleanOverrideProcessor,
   inspect: booleanOverrideProcessor,
   hideFrom: identityOverrideProcessor,
+  // Of Grafana 11; what is drawn here must do without.
+  hidden: booleanOverrideProcessor,
 };
 const GRAPH = Object.fromEntries(
   [
