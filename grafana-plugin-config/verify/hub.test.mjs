@@ -90,7 +90,7 @@ async function sound(hub, board, panel) {
         assert.ok(ids.includes(cell.value), `${where}: an edge's ${end} is ${cell.value}, which is no node`);
   }
   for (const column of columns) {
-    if (/^(source_)?commit$/.test(column.name)) {
+    if (/^(source_)?commit$|^pull_request$/.test(column.name)) {
       const pages = columns.find((c) => c.name === `${column.name}_url`);
       assert.ok(pages, `${where}: ${column.title} leads to no page`);
       assert.deepEqual(
@@ -232,6 +232,25 @@ describe("a fleet after a failed rollout", () => {
         [["failed", "#F2495C"]],
       );
       assert.equal(rollouts.at("Completed").cells[0].text, "–");
+    });
+  });
+
+  test("commits and pull requests lead to the pages of their forges", async () => {
+    await withHub("fleet", async (hub) => {
+      await browser.kit("open", dashboard("application"), { range: { from: "now-7d", to: "now" } });
+      const history = await shown(hub, panelOf("application", "History of the application"));
+      const pages = (title) =>
+        Object.fromEntries(
+          history.at("Workload").cells.map((c, at) => [c.text, history.at(title).cells[at].links.join().replace(/[0-9a-f]{40}$/, "…")]),
+        );
+      assert.deepEqual(pages("Source commit"), {
+        web: "https://github.com/contoso/web/commit/…",
+        cart: "https://dev.azure.com/contoso/Shop%20Floor/_git/cart/commit/…",
+        telemetry: "https://gitlab.contoso.example/platform/telemetry/-/commit/…",
+      });
+      assert.equal(pages("GitOps commit").cart, "https://github.com/contoso/cart-gitops/commit/…");
+      assert.match(pages("Pull request").web, /^https:\/\/github\.com\/contoso\/web-gitops\/pull\/\d+$/);
+      assert.match(history.at("Source commit").cells[0].text, /^[0-9a-f]{12}$/);
     });
   });
 
