@@ -116,7 +116,9 @@ const commit = (title, column, more = {}) => ({
   title,
   width: 130,
   ...(column && page("Commit", column)),
-  mappings: [{ type: "regex", options: { pattern: "^(?:.*@)?[a-z0-9]+:([0-9a-f]{1,12})[0-9a-f]*$", result: { text: "$1", index: 0 } } }],
+  mappings: [
+    { type: "regex", options: { pattern: "^(?:.*@)?[a-z0-9]+:([0-9a-f]{1,12})[0-9a-f]*$", result: { text: "$1", index: 0 } } },
+  ],
   ...more,
 });
 const time = (title, more = {}) => ({ title, type: "timestamp", unit: "dateTimeAsIso", width: 165, ...more });
@@ -156,7 +158,10 @@ export const COLUMNS = {
   author: { title: "Author" },
   message: { title: "Message", width: 380 },
 
-  version: { title: "Version", link: ["Rollout of this version", link("kalypso-rollout", { ...TO_TARGET, version: "version" })] },
+  version: {
+    title: "Version",
+    link: ["Rollout of this version", link("kalypso-rollout", { ...TO_TARGET, version: "version" })],
+  },
   desired_version: { title: "Scheduled" },
   deployed_version: { title: "Deployed", noValue: "unknown" },
   deployed: { title: "Deployed" },

@@ -24,7 +24,16 @@ function listed(columns) {
   const shown = columns.flatMap((column) => (typeof column === "string" ? column.split(" ") : column)).map(describe);
   const names = new Set(shown.map(called));
   const needed = shown.filter(({ needs }) => needs && !names.has(called(needs)) && names.add(called(needs)));
-  return [...shown, ...needed.map(({ needs }) => ({ ...needs, title: called(needs), type: "string", hidden: true, noValue: needs.noValue ?? "" }))];
+  return [
+    ...shown,
+    ...needed.map(({ needs }) => ({
+      ...needs,
+      title: called(needs),
+      type: "string",
+      hidden: true,
+      noValue: needs.noValue ?? "",
+    })),
+  ];
 }
 /** What a field is called in Grafana. */
 const called = ({ name, as = name }) => as;
@@ -72,7 +81,14 @@ function linked(columns, absent) {
     }
     return { ...column, link: [link[0], url, link[2] ?? false] };
   });
-  const hidden = (name) => ({ name, as: `${name}_or_all`, title: `${name}_or_all`, type: "string", hidden: true, noValue: ALL });
+  const hidden = (name) => ({
+    name,
+    as: `${name}_or_all`,
+    title: `${name}_or_all`,
+    type: "string",
+    hidden: true,
+    noValue: ALL,
+  });
   return [...whole, ...[...again].map(hidden)];
 }
 

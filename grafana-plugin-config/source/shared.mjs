@@ -56,7 +56,8 @@ export const TILES = [
 export const environmentState = (more = {}) =>
   table({
     title: "Environments state",
-    description: "What should run and what does, per deployment target: a row for each version that runs there and each status.",
+    description:
+      "What should run and what does, per deployment target: a row for each version that runs there and each status.",
     url: view("environment-state"),
     params: TARGET,
     columns: [

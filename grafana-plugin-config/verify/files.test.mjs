@@ -71,7 +71,8 @@ const PLANTED = {
     delete d.panels[1].transformations[0].options.indexByName.status;
   },
   "a link to nowhere": (d) => {
-    d.panels[1].fieldConfig.overrides[1].properties.find((p) => p.id === "links").value[0].url = "/d/nowhere?${__url_time_range}";
+    d.panels[1].fieldConfig.overrides[1].properties.find((p) => p.id === "links").value[0].url =
+      "/d/nowhere?${__url_time_range}";
   },
   "an unencoded link": (d) => {
     const link = d.panels[1].fieldConfig.overrides[1].properties.find((p) => p.id === "links").value[0];

@@ -64,7 +64,11 @@ class World {
       labels,
       contact: "operations@contoso.example",
       reported_at: ago(heard),
-      expects: expects.map((t) => ({ workload: t.workload, environment: t.environment, deployment_target: t.deployment_target })),
+      expects: expects.map((t) => ({
+        workload: t.workload,
+        environment: t.environment,
+        deployment_target: t.deployment_target,
+      })),
     });
   }
 
@@ -261,7 +265,10 @@ function hostile() {
   const w = new World();
   HOSTILE.forEach((name, index) => {
     const t = w.target(`ws ${name}`, `app ${name}`, name, `env ${name}`, `target ${name}`);
-    w.wants(t, `1.0.${index}`, 3 * HOUR, { pull_request: name, source: { repo: `https://git.example/${name}`, branch: name, path: "." } });
+    w.wants(t, `1.0.${index}`, 3 * HOUR, {
+      pull_request: name,
+      source: { repo: `https://git.example/${name}`, branch: name, path: "." },
+    });
     w.host(`host ${name}`, { cluster_type: name, ring: name, region: name }, [t]);
     w.says(`host ${name}`, t, `1.0.${index}`, index % 2 ? "failure" : "success", 2 * HOUR, `message ${name}`);
   });

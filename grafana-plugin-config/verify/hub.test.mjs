@@ -241,7 +241,13 @@ describe("a fleet after a failed rollout", () => {
       const history = await shown(hub, panelOf("application", "History of the application"));
       const pages = (title) =>
         Object.fromEntries(
-          history.at("Workload").cells.map((c, at) => [c.text, history.at(title).cells[at].links.join().replace(/[0-9a-f]{40}$/, "…")]),
+          history.at("Workload").cells.map((c, at) => [
+            c.text,
+            history
+              .at(title)
+              .cells[at].links.join()
+              .replace(/[0-9a-f]{40}$/, "…"),
+          ]),
         );
       assert.deepEqual(pages("Source commit"), {
         web: "https://github.com/contoso/web/commit/…",
@@ -286,10 +292,19 @@ describe("a fleet after a failed rollout", () => {
       );
       const failing = nodes.title.findIndex((c) => c.text === "prod-aks-09");
       assert.deepEqual(
-        [nodes.mainstat[failing].text, nodes.secondarystat[failing].text, nodes.arc__failing[failing].value, nodes.arc__failing[failing].color],
+        [
+          nodes.mainstat[failing].text,
+          nodes.secondarystat[failing].text,
+          nodes.arc__failing[failing].value,
+          nodes.arc__failing[failing].color,
+        ],
         ["failing", "1.2.0", 1, "#F2495C"],
       );
-      assert.ok(nodes.title[failing].links.some((href) => href.startsWith("/d/kalypso-cluster?") && href.includes("var-host=prod-aks-09&")));
+      assert.ok(
+        nodes.title[failing].links.some(
+          (href) => href.startsWith("/d/kalypso-cluster?") && href.includes("var-host=prod-aks-09&"),
+        ),
+      );
       assert.deepEqual([nodes.title[0].text, nodes.secondarystat[0].text], ["web", "7 of 15 in sync"]);
 
       await browser.kit("open", dashboard("cluster"), { values: { host: ["prod-aks-09"] } });

@@ -59,7 +59,8 @@ export function lintProblems(dashboard, all) {
       const [, name, value] = /^var-([a-z_]+)=(.*)$/.exec(part) ?? [];
       if (name && !target.templating.list.some((v) => v.name === name))
         fail(where, `link to ${target.uid} sets ${name}, which it does not have`);
-      if (name && !/^(\$\{__data\.fields\.[a-z_]+:percentencode\}|[a-z_]+)$/.test(value)) fail(where, `link: ${value} is not encoded`);
+      if (name && !/^(\$\{__data\.fields\.[a-z_]+:percentencode\}|[a-z_]+)$/.test(value))
+        fail(where, `link: ${value} is not encoded`);
     }
   };
 
@@ -71,7 +72,8 @@ export function lintProblems(dashboard, all) {
     for (const key of ["title", "description"]) if (!panel[key]) fail(where, `has no ${key}`);
     if (!panel.fieldConfig.defaults.noValue) fail(where, "says nothing when there is nothing");
     const refs = panel.targets.map((target) => target.refId).join();
-    if (refs !== (panel.type === "nodeGraph" ? "nodes,edges" : "A")) fail(where, `queries ${refs}: several run one after the other`);
+    if (refs !== (panel.type === "nodeGraph" ? "nodes,edges" : "A"))
+      fail(where, `queries ${refs}: several run one after the other`);
     for (const other of dashboard.panels.slice(0, index)) {
       const [a, b] = [panel.gridPos, other.gridPos];
       if (a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h) fail(where, `covers '${other.title}'`);

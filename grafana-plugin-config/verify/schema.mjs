@@ -56,7 +56,8 @@ export function shapeProblems(dashboard) {
   for (const panel of dashboard.panels) {
     const where = `${dashboard.uid} '${panel.title}'`;
     check(`${PANELS[panel.type]}Options`, panel.options, `${where} options`);
-    if (panel.fieldConfig.defaults.custom) check(`${PANELS[panel.type]}Custom`, panel.fieldConfig.defaults.custom, `${where} custom`);
+    if (panel.fieldConfig.defaults.custom)
+      check(`${PANELS[panel.type]}Custom`, panel.fieldConfig.defaults.custom, `${where} custom`);
     for (const { properties } of panel.fieldConfig.overrides) {
       for (const { id, value } of properties) if (id === "custom.cellOptions") check("Cell", value, `${where} override`);
     }

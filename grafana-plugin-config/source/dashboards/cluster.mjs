@@ -66,7 +66,10 @@ export default dashboard({
         url: view("reports"),
         absent: [...DIMS, "version"],
         params: [...TARGET, ...by("host", "status"), ...RANGE, is("limit", 500)],
-        columns: [{ name: "reported_at", title: "Reported at" }, "host reconciler status environment workload deployment_target version commit message source"],
+        columns: [
+          { name: "reported_at", title: "Reported at" },
+          "host reconciler status environment workload deployment_target version commit message source",
+        ],
         sort: [["reported_at", true]],
         empty: "No report in this span of time.",
       }),

@@ -7,7 +7,10 @@ const VARIABLES = ["workspace", "application", "workload", "environment", "other
 const SIDES =
   "workload environment other_environment difference desired other_desired deployed other_deployed state other_state";
 const clusters = (environment) => ({
-  link: ["Clusters", link("kalypso-cluster", { workspace: "workspace", application: "application", workload: "workload", environment })],
+  link: [
+    "Clusters",
+    link("kalypso-cluster", { workspace: "workspace", application: "application", workload: "workload", environment }),
+  ],
   needs: undefined,
 });
 const COUNTS = [

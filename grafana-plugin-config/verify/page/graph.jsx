@@ -52,7 +52,10 @@ export function NodeGraph({ frames, width, height }) {
   const ids = column(nodes, "id");
   const ends = column(edges, "source").map((source, at) => [source, column(edges, "target")[at]]);
   const layer = layers(ids, ends);
-  const tallest = Math.min(FOLD, Math.max(...ids.map((id) => ids.filter((other) => layer.get(other) === layer.get(id)).length)));
+  const tallest = Math.min(
+    FOLD,
+    Math.max(...ids.map((id) => ids.filter((other) => layer.get(other) === layer.get(id)).length)),
+  );
   const places = new Map();
   let columns = 0;
   for (const depth of [...new Set(layer.values())].sort((a, b) => a - b)) {

@@ -37,7 +37,14 @@ export function StateTimeline({ panel, frames, width, height, scene }) {
         const shown = field.display(stretch.value);
         const text = formattedValueToString(shown);
         words.set(text, shown.color);
-        return { key: `${row} ${stretch.from}`, left: x(stretch.from), right: x(stretch.to), top: row * lane, text, color: shown.color };
+        return {
+          key: `${row} ${stretch.from}`,
+          left: x(stretch.from),
+          right: x(stretch.to),
+          top: row * lane,
+          text,
+          color: shown.color,
+        };
       }),
   );
   const tall = lane * panel.options.rowHeight;
@@ -47,7 +54,14 @@ export function StateTimeline({ panel, frames, width, height, scene }) {
     <div>
       <svg width={width} height={height - LEGEND} fontFamily={theme.typography.fontFamily} fontSize="12">
         {lanes.map((field, row) => (
-          <text key={row} x={LABELS - 8} y={row * lane + tall / 2} textAnchor="end" dominantBaseline="middle" fill={theme.colors.text.primary}>
+          <text
+            key={row}
+            x={LABELS - 8}
+            y={row * lane + tall / 2}
+            textAnchor="end"
+            dominantBaseline="middle"
+            fill={theme.colors.text.primary}
+          >
             {getFieldDisplayName(field, frame, frames)}
           </text>
         ))}
