@@ -1,13 +1,9 @@
 // What a column of the hub's answers is called, how it is typed, coloured and linked: said once for all dashboards.
 
+import { ALL, link, page } from "./links.mjs";
+
 /** The filters that dashboards share, in the order of their chain; each is a variable and a query parameter. */
 export const CHAIN = ["workspace", "application", "workload", "environment", "deployment_target", "host"];
-
-/** Paths of Grafana are relative to its root, so links hold under any address and any sub-path. */
-export function link(uid, fields, extra = "") {
-  const variables = Object.entries(fields).map(([name, field]) => `var-${name}=\${__data.fields.${field}:percentencode}`);
-  return `/d/${uid}?${variables.join("&")}${extra}&\${__url_time_range}`;
-}
 
 const TO_TARGET = Object.fromEntries(CHAIN.slice(0, 5).map((name) => [name, name]));
 const TO_WORKLOAD = Object.fromEntries(CHAIN.slice(0, 3).map((name) => [name, name]));
@@ -109,8 +105,6 @@ export const WORDS = {
 };
 
 const word = (title, mappings, more = {}) => ({ title, mappings, cell: "color-text", ...more });
-/** A page outside that the hub names in another column: encoded there, and absent where there is none. */
-const page = (title, name) => ({ link: [title, `\${__data.fields.${name}:raw}`, true], needs: { name } });
 /** The first digits of commits, as everybody writes them, with their page in the forge. */
 const commit = (title, column, more = {}) => ({
   title,
@@ -219,7 +213,7 @@ export const COLUMNS = {
     width: 100,
     // Links get a field as it is shown, and words are shown as other words: so the status comes a second time, as it is.
     link: ["Clusters", link("kalypso-cluster", { ...TO_TARGET, status: "status_word" })],
-    needs: { name: "status", as: "status_word", noValue: "$__all" },
+    needs: { name: "status", as: "status_word", noValue: ALL },
   }),
   reconcilers: count("Reconcilers"),
   successful: count("Successful", {

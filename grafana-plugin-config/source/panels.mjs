@@ -1,6 +1,7 @@
 // Panels of classic dashboards, from as few words as say what is particular about them.
 
 import { CHAIN, COLUMNS } from "./columns.mjs";
+import { ALL, called, linked } from "./links.mjs";
 
 export const DATASOURCE = { type: "yesoreyeram-infinity-datasource", uid: "kalypso-hub" };
 
@@ -35,9 +36,6 @@ function listed(columns) {
     })),
   ];
 }
-/** What a field is called in Grafana. */
-const called = ({ name, as = name }) => as;
-
 /** One GET; every column typed, for an untyped one is guessed from its first value. */
 export function query(url, params, columns, format = "table", refId = "A") {
   return {
@@ -58,39 +56,6 @@ export function query(url, params, columns, format = "table", refId = "A") {
 }
 
 const steps = (list) => ({ mode: "absolute", steps: list.map(([color, value]) => ({ color, value })) });
-
-/** What a link says of a variable where nothing is to be chosen; an empty value would become the first of the list. */
-export const ALL = "$__all";
-const field = (name) => `\${__data.fields.${name}:percentencode}`;
-
-/**
- * Columns with links that are made of fields that are there. A link gets a field as it is shown, and absence is shown somehow, so
- * what may be `absent` comes a second time, hidden, and says All.
- */
-function linked(columns, absent) {
-  const names = columns.map(called);
-  const again = new Set();
-  const whole = columns.map(({ link, ...column }) => {
-    if (!link) return column;
-    let url = link[1].replace(/var-[a-z_]+=\$\{__data\.fields\.([a-z_]+):percentencode\}&/g, (part, name) =>
-      names.includes(name) ? part : "",
-    );
-    for (const name of absent.filter((other) => url.includes(field(other)))) {
-      again.add(name);
-      url = url.replaceAll(field(name), field(`${name}_or_all`));
-    }
-    return { ...column, link: [link[0], url, link[2] ?? false] };
-  });
-  const hidden = (name) => ({
-    name,
-    as: `${name}_or_all`,
-    title: `${name}_or_all`,
-    type: "string",
-    hidden: true,
-    noValue: ALL,
-  });
-  return [...whole, ...[...again].map(hidden)];
-}
 
 function override(column) {
   const {

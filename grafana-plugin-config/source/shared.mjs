@@ -1,6 +1,6 @@
 // What several dashboards show.
 
-import { link } from "./columns.mjs";
+import { link } from "./links.mjs";
 import { graph, is, lines, RANGE, stats, table, TARGET } from "./panels.mjs";
 
 export const DIMS = ["workspace", "application", "workload", "environment", "deployment_target"];

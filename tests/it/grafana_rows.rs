@@ -212,6 +212,20 @@ fn two_environments_are_compared_by_what_is_wanted_and_what_runs() {
     );
 }
 
+#[test]
+fn a_rollout_is_in_a_range_until_it_is_over() {
+    let hub = fleet();
+    let of = |range: &str| {
+        let rows = hub.get(&format!("/api/v1/rollouts?fresh=true&{range}")).rows();
+        rows.iter().map(|r| format!("{} {}", r["environment"], r["version"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    assert_eq!(of(""), ["dev 1.0", "dev 1.1", "prod 1.0"]);
+    assert_eq!(of("from=4000000000000"), ["dev 1.1"], "the others are complete, and 1.1 may still be");
+    assert!(of("to=2020-01-01T00:00:00Z").is_empty());
+    hub.push(&descriptor("dev", "1.2", &commit('c')));
+    assert_eq!(of("from=4000000000000"), ["dev 1.2"], "what is superseded is over");
+}
+
 /// Ids of nodes, and of the ends of edges.
 #[track_caller]
 fn drawn(hub: &TestHub, query: &str) -> (Vec<Value>, Vec<Value>) {

@@ -1,4 +1,4 @@
-import { link } from "../columns.mjs";
+import { link } from "../links.mjs";
 import { by, is, table } from "../panels.mjs";
 import { dashboard } from "../dashboard.mjs";
 import { view } from "../shared.mjs";

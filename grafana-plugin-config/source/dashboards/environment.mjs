@@ -1,5 +1,6 @@
-import { COLUMNS, link } from "../columns.mjs";
+import { COLUMNS } from "../columns.mjs";
 import { dashboard } from "../dashboard.mjs";
+import { link } from "../links.mjs";
 import { RANGE, table, TARGET } from "../panels.mjs";
 import { DIMS, rolloutProgress, summary, TILES, versionsOverTime, view } from "../shared.mjs";
 
