@@ -204,9 +204,8 @@ export const COLUMNS = {
   other_desired: { title: "Scheduled there", width: 140 },
   other_deployed: { title: "Deployed there", width: 140 },
   other_state: word("State there", WORDS.state, { width: 110 }),
-  other_hosts: count("Clusters there", { width: 125 }),
-  hosts_in_sync: count("In sync"),
-  other_hosts_in_sync: count("In sync there", { width: 115 }),
+  other_reconcilers: count("Reconcilers there", { width: 145 }),
+  other_in_sync: count("In sync there", { width: 115 }),
   other_assigned_at: time("Scheduled there at"),
 
   hosts: count("Clusters", {

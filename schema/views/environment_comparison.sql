@@ -1,9 +1,12 @@
 -- One row per workload and ordered pair of environments of which at least one has it, now: what is wanted and what runs on either
 -- side. Several versions are listed with on how many targets or reconcilers, the commonest first; more than three are counted.
+-- Each side is read once and given to all pairs that it is in, for an engine reads a part of a statement anew wherever it is named.
 WITH versions AS (
-  SELECT workspace, application, workload, environment, true AS wanted, desired_version AS version, count(*) AS times
-  FROM target_health
-  GROUP BY workspace, application, workload, environment, desired_version
+  SELECT t.workspace, t.application, t.workload, t.environment, true AS wanted, a.version, count(*) AS times
+  FROM deployment_targets t
+  JOIN assignments a ON a.target_no = t.target_no AND a.ended_at IS NULL
+  WHERE t.retired_at IS NULL
+  GROUP BY t.workspace, t.application, t.workload, t.environment, a.version
   UNION ALL
   SELECT workspace, application, workload, environment, false, coalesce(deployed_version, 'unexplained'), sum(reconcilers)
   FROM environment_state
@@ -16,87 +19,81 @@ ranked AS (
          count(*) OVER (PARTITION BY workspace, application, workload, environment, wanted) AS versions
   FROM versions
 ),
-listed AS (
-  SELECT workspace, application, workload, environment, wanted, max(versions) AS versions,
-         max(CASE WHEN place = 1 THEN told END)
-           || coalesce(', ' || max(CASE WHEN place = 2 THEN told END), '')
-           || coalesce(', ' || max(CASE WHEN place = 3 THEN told END), '')
-           || CASE WHEN max(versions) > 3 THEN ' +' || (max(versions) - 3) ELSE '' END AS told
-  FROM (SELECT *, CASE WHEN versions = 1 THEN version ELSE version || ' (' || times || ')' END AS told FROM ranked)
-  GROUP BY workspace, application, workload, environment, wanted
-),
 told AS (
-  SELECT workspace, application, workload, environment,
-         max(CASE WHEN wanted THEN told END) AS desired, max(CASE WHEN NOT wanted THEN told END) AS deployed,
-         coalesce(max(CASE WHEN wanted THEN versions END), 0) AS desired_versions,
-         coalesce(max(CASE WHEN NOT wanted THEN versions END), 0) AS deployed_versions
-  FROM listed
-  GROUP BY workspace, application, workload, environment
+  SELECT *, CASE WHEN versions = 1 THEN version ELSE version || ' (' || times || ')' END AS told FROM ranked
 ),
--- How many versions two environments have in common.
-common AS (
-  SELECT a.workspace, a.application, a.workload, a.environment, b.environment AS other_environment,
-         sum(CASE WHEN a.wanted THEN 1 ELSE 0 END) AS desired_versions,
-         sum(CASE WHEN a.wanted THEN 0 ELSE 1 END) AS deployed_versions
-  FROM versions a
-  JOIN versions b ON b.workspace = a.workspace AND b.application = a.application AND b.workload = a.workload
-                 AND b.wanted = a.wanted AND b.version = a.version
-  GROUP BY a.workspace, a.application, a.workload, a.environment, b.environment
-),
-served AS (
-  SELECT workspace, application, workload, environment, count(DISTINCT host) AS hosts,
-         count(DISTINCT CASE WHEN drift = 'in_sync' THEN host END) AS hosts_in_sync
-  FROM drift
-  WHERE workspace IS NOT NULL
-  GROUP BY workspace, application, workload, environment
+-- The text stands in the row of the commonest.
+listed AS (
+  SELECT workspace, application, workload, environment, wanted, version,
+         CASE WHEN place = 1 THEN told
+           || coalesce(', ' || lead(told, 1) OVER commonest_first, '')
+           || coalesce(', ' || lead(told, 2) OVER commonest_first, '')
+           || CASE WHEN versions > 3 THEN ' +' || (versions - 3) ELSE '' END
+         END AS told
+  FROM told
+  WINDOW commonest_first AS (PARTITION BY workspace, application, workload, environment, wanted ORDER BY place)
 ),
 health AS (
   SELECT workspace, application, workload, environment, count(*) AS targets, max(assigned_at) AS assigned_at,
-         CASE min(CASE state WHEN 'failing' THEN 1 WHEN 'stalled' THEN 2 WHEN 'drifted' THEN 3 WHEN 'progressing' THEN 4
-                             WHEN 'silent' THEN 5 WHEN 'in_sync' THEN 6 ELSE 7 END)
-           WHEN 1 THEN 'failing' WHEN 2 THEN 'stalled' WHEN 3 THEN 'drifted' WHEN 4 THEN 'progressing'
-           WHEN 5 THEN 'silent' WHEN 6 THEN 'in_sync' ELSE 'nobody' END AS state
+         sum(reconcilers) AS reconcilers, sum(in_sync) AS in_sync,
+         min(CASE state WHEN 'failing' THEN 1 WHEN 'stalled' THEN 2 WHEN 'drifted' THEN 3 WHEN 'progressing' THEN 4
+                        WHEN 'silent' THEN 5 WHEN 'in_sync' THEN 6 ELSE 7 END) AS worst
   FROM target_health
   GROUP BY workspace, application, workload, environment
 ),
 sides AS (
-  SELECT h.*, t.desired, t.deployed, t.desired_versions, t.deployed_versions,
-         coalesce(s.hosts, 0) AS hosts, coalesce(s.hosts_in_sync, 0) AS hosts_in_sync
-  FROM health h
-  JOIN told t ON t.workspace = h.workspace AND t.application = h.application AND t.workload = h.workload
-             AND t.environment = h.environment
-  LEFT JOIN served s ON s.workspace = h.workspace AND s.application = h.application AND s.workload = h.workload
-                    AND s.environment = h.environment
+  SELECT l.workspace, l.application, l.workload, l.environment AS side, l.wanted, l.version, l.told,
+         h.targets, h.targets > 0 AS lives, h.assigned_at, h.reconcilers, h.in_sync, h.worst
+  FROM listed l
+  JOIN health h ON h.workspace = l.workspace AND h.application = l.application AND h.workload = l.workload
+               AND h.environment = l.environment
 ),
-environments AS (
-  SELECT DISTINCT environment FROM deployment_targets WHERE retired_at IS NULL
+-- Every living environment, as the one that a side is compared with and as the one that is compared with it.
+others AS (
+  SELECT environment, count(*) > 0 AS lives, true AS here FROM deployment_targets WHERE retired_at IS NULL GROUP BY environment
+  UNION ALL
+  SELECT environment, count(*) > 0, false FROM deployment_targets WHERE retired_at IS NULL GROUP BY environment
 ),
-pairs AS (
-  SELECT h.workspace, h.application, h.workload, h.environment, e.environment AS other_environment
-  FROM health h CROSS JOIN environments e WHERE e.environment <> h.environment
-  UNION
-  SELECT h.workspace, h.application, h.workload, e.environment, h.environment
-  FROM health h CROSS JOIN environments e WHERE e.environment <> h.environment
+paired AS (
+  SELECT s.*, o.here,
+         CASE WHEN o.here THEN s.side ELSE o.environment END AS environment,
+         CASE WHEN o.here THEN o.environment ELSE s.side END AS other_environment
+  FROM sides s
+  JOIN others o ON o.lives = s.lives AND o.environment <> s.side
+),
+compared AS (
+  SELECT workspace, application, workload, environment, other_environment,
+         sum(CASE WHEN wanted AND here THEN 1 ELSE 0 END) AS wanted_here,
+         sum(CASE WHEN wanted AND NOT here THEN 1 ELSE 0 END) AS wanted_there,
+         count(DISTINCT CASE WHEN wanted THEN version END) AS wanted_anywhere,
+         sum(CASE WHEN here AND NOT wanted THEN 1 ELSE 0 END) AS running_here,
+         sum(CASE WHEN NOT here AND NOT wanted THEN 1 ELSE 0 END) AS running_there,
+         count(DISTINCT CASE WHEN NOT wanted THEN version END) AS running_anywhere,
+         max(CASE WHEN here AND wanted THEN told END) AS desired,
+         max(CASE WHEN NOT here AND wanted THEN told END) AS other_desired,
+         max(CASE WHEN here AND NOT wanted THEN told END) AS deployed,
+         max(CASE WHEN NOT here AND NOT wanted THEN told END) AS other_deployed,
+         max(CASE WHEN here THEN worst END) AS worst, max(CASE WHEN NOT here THEN worst END) AS other_worst,
+         max(CASE WHEN here THEN assigned_at END) AS assigned_at, max(CASE WHEN NOT here THEN assigned_at END) AS other_assigned_at,
+         max(CASE WHEN here THEN targets ELSE 0 END) AS targets, max(CASE WHEN here THEN 0 ELSE targets END) AS other_targets,
+         max(CASE WHEN here THEN reconcilers ELSE 0 END) AS reconcilers,
+         max(CASE WHEN here THEN 0 ELSE reconcilers END) AS other_reconcilers,
+         max(CASE WHEN here THEN in_sync ELSE 0 END) AS in_sync, max(CASE WHEN here THEN 0 ELSE in_sync END) AS other_in_sync
+  FROM paired
+  GROUP BY workspace, application, workload, environment, other_environment
 )
-SELECT p.workspace, p.application, p.workload, p.environment, p.other_environment,
+SELECT workspace, application, workload, environment, other_environment,
        CASE
-         WHEN b.environment IS NULL THEN 'only_here'
-         WHEN a.environment IS NULL THEN 'only_there'
-         WHEN a.desired_versions <> coalesce(c.desired_versions, 0) OR b.desired_versions <> coalesce(c.desired_versions, 0)
-           THEN 'scheduled'
-         WHEN a.deployed_versions <> coalesce(c.deployed_versions, 0) OR b.deployed_versions <> coalesce(c.deployed_versions, 0)
-           THEN 'deployed'
+         WHEN wanted_there = 0 THEN 'only_here'
+         WHEN wanted_here = 0 THEN 'only_there'
+         WHEN wanted_here <> wanted_anywhere OR wanted_there <> wanted_anywhere THEN 'scheduled'
+         WHEN running_here <> running_anywhere OR running_there <> running_anywhere THEN 'deployed'
          ELSE 'same'
        END AS difference,
-       a.desired, b.desired AS other_desired, a.deployed, b.deployed AS other_deployed,
-       a.state, b.state AS other_state, a.assigned_at, b.assigned_at AS other_assigned_at,
-       coalesce(a.targets, 0) AS targets, coalesce(b.targets, 0) AS other_targets,
-       coalesce(a.hosts, 0) AS hosts, coalesce(b.hosts, 0) AS other_hosts,
-       coalesce(a.hosts_in_sync, 0) AS hosts_in_sync, coalesce(b.hosts_in_sync, 0) AS other_hosts_in_sync
-FROM pairs p
-LEFT JOIN sides a ON a.workspace = p.workspace AND a.application = p.application AND a.workload = p.workload
-                 AND a.environment = p.environment
-LEFT JOIN sides b ON b.workspace = p.workspace AND b.application = p.application AND b.workload = p.workload
-                 AND b.environment = p.other_environment
-LEFT JOIN common c ON c.workspace = p.workspace AND c.application = p.application AND c.workload = p.workload
-                  AND c.environment = p.environment AND c.other_environment = p.other_environment
+       desired, other_desired, deployed, other_deployed,
+       CASE worst WHEN 1 THEN 'failing' WHEN 2 THEN 'stalled' WHEN 3 THEN 'drifted' WHEN 4 THEN 'progressing'
+                  WHEN 5 THEN 'silent' WHEN 6 THEN 'in_sync' WHEN 7 THEN 'nobody' END AS state,
+       CASE other_worst WHEN 1 THEN 'failing' WHEN 2 THEN 'stalled' WHEN 3 THEN 'drifted' WHEN 4 THEN 'progressing'
+                        WHEN 5 THEN 'silent' WHEN 6 THEN 'in_sync' WHEN 7 THEN 'nobody' END AS other_state,
+       assigned_at, other_assigned_at, targets, other_targets, reconcilers, other_reconcilers, in_sync, other_in_sync
+FROM compared

@@ -192,7 +192,7 @@ fn two_environments_are_compared_by_what_is_wanted_and_what_runs() {
             .map(|r| {
                 let texts = ["environment", "other_environment", "difference", "desired", "other_desired", "deployed"];
                 let mut row = texts.map(|c| r[c].as_str().unwrap_or("-").to_owned()).join(" | ");
-                row.push_str(&format!(" | {} {}", r["hosts_in_sync"], r["other_hosts"]));
+                row.push_str(&format!(" | {} {}", r["in_sync"], r["other_reconcilers"]));
                 row
             })
             .collect::<Vec<_>>()

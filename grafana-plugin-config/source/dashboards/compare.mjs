@@ -11,13 +11,12 @@ const clusters = (environment) => ({
     "Clusters",
     link("kalypso-cluster", { workspace: "workspace", application: "application", workload: "workload", environment }),
   ],
-  needs: undefined,
 });
 const COUNTS = [
-  "hosts_in_sync",
-  { name: "hosts", ...clusters("environment") },
-  "other_hosts_in_sync",
-  { name: "other_hosts", ...clusters("other_environment") },
+  "in_sync",
+  { name: "reconcilers", ...clusters("environment") },
+  "other_in_sync",
+  { name: "other_reconcilers", ...clusters("other_environment") },
   "assigned_at other_assigned_at workspace application",
 ];
 
@@ -33,7 +32,7 @@ const compared = (more) =>
 export default dashboard({
   uid: "kalypso-compare",
   title: "Compare environments",
-  description: "Two environments side by side: what is scheduled, what runs, and on how many clusters.",
+  description: "Two environments side by side: what is scheduled, what runs, and by how many reconcilers.",
   variables: VARIABLES,
   required: ["environment"],
   rows: [
@@ -50,7 +49,7 @@ export default dashboard({
     [
       compared({
         title: "What is the same",
-        description: "Workloads of which the same versions are scheduled and run, also if on other numbers of clusters.",
+        description: "Workloads of which the same versions are scheduled and run, also if by other numbers of reconcilers.",
         params: [is("difference", "same")],
         empty: "No workload is at the same versions in both.",
         height: 8,

@@ -54,7 +54,10 @@ pub static GRAPH_NODES: TableSchema = TableSchema {
             "main",
             "Of a target the version wanted, of a host how it stands, else how many, or how many of them fail.",
         ),
-        text("second", "How many hosts are in sync; of a host the version that runs."),
+        text(
+            "second",
+            "How many reconcilers are in sync; of a host the version that runs, or how many targets it serves.",
+        ),
         share(
             "in_sync",
             "Share of its reconcilers, missing ones included, that are in sync; all shares are 0 where there are none.",
