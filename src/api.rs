@@ -12,6 +12,7 @@ mod cursor;
 mod deployment_state;
 mod edge;
 mod few;
+mod graph;
 mod health;
 mod inflate;
 mod ingest;
@@ -136,7 +137,11 @@ fn described_routes_for(app: &App) -> (axum::Router<App>, utoipa::openapi::OpenA
 
 /// What is answered from generations.
 fn from_generations() -> OpenApiRouter<App> {
-    let made = OpenApiRouter::new().merge(summary::routes()).merge(series::routes()).merge(variables::routes());
+    let made = OpenApiRouter::new()
+        .merge(summary::routes())
+        .merge(graph::routes())
+        .merge(series::routes())
+        .merge(variables::routes());
     made.merge(alerts::routes()).merge(badges::routes()).merge(rows::routes())
 }
 

@@ -8,6 +8,7 @@ mod endpoint;
 mod fact;
 pub mod keys;
 mod name;
+mod page;
 mod redact;
 mod selector;
 mod status;
@@ -17,6 +18,7 @@ pub use commit::{Revision, commit, in_message, revision};
 pub use endpoint::{Place, endpoint, repository, storage};
 pub use fact::fact;
 pub use name::{LIMIT as NAME_LIMIT, MAX_LABELS, labels, name, optional};
+pub use page::{commit_page, web_page};
 pub use redact::{LIMIT as MESSAGE_LIMIT, message, scrub};
 pub use status::status;
 

@@ -36,6 +36,7 @@ pub use catalog::Catalog;
 pub use engine::{Engine, Rows, Statement, Usage};
 pub use error::{ErrorKind, QueryError};
 pub use format::Format;
+pub use functions::page::pages;
 pub use guard::MAX_SQL_BYTES;
 pub use limits::Limits;
 pub use params::Params;

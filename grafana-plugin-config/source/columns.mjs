@@ -1,13 +1,9 @@
 // What a column of the hub's answers is called, how it is typed, coloured and linked: said once for all dashboards.
 
+import { ALL, link, page } from "./links.mjs";
+
 /** The filters that dashboards share, in the order of their chain; each is a variable and a query parameter. */
 export const CHAIN = ["workspace", "application", "workload", "environment", "deployment_target", "host"];
-
-/** Paths of Grafana are relative to its root, so links hold under any address and any sub-path. */
-export function link(uid, fields, extra = "") {
-  const variables = Object.entries(fields).map(([name, field]) => `var-${name}=\${__data.fields.${field}:percentencode}`);
-  return `/d/${uid}?${variables.join("&")}${extra}&\${__url_time_range}`;
-}
 
 const TO_TARGET = Object.fromEntries(CHAIN.slice(0, 5).map((name) => [name, name]));
 const TO_WORKLOAD = Object.fromEntries(CHAIN.slice(0, 3).map((name) => [name, name]));
@@ -74,6 +70,13 @@ export const WORDS = {
     ],
     { text: "not there", color: "text" },
   ),
+  difference: words([
+    ["only_here", "purple", "only here"],
+    ["only_there", "purple", "only there"],
+    ["scheduled", "yellow", "scheduled"],
+    ["deployed", "orange", "deployed"],
+    ["same", "green", "same"],
+  ]),
   flag: words([
     ["true", "orange", "yes"],
     ["false", "text", "no"],
@@ -102,11 +105,14 @@ export const WORDS = {
 };
 
 const word = (title, mappings, more = {}) => ({ title, mappings, cell: "color-text", ...more });
-/** Commits without the name of their hash, as everybody writes them; the full hash stays in links. */
-const commit = (title, more = {}) => ({
+/** The first digits of commits, as everybody writes them, with their page in the forge. */
+const commit = (title, column, more = {}) => ({
   title,
   width: 130,
-  mappings: [{ type: "regex", options: { pattern: "^(?:.*@)?[a-z0-9]+:([0-9a-f]+)$", result: { text: "$1", index: 0 } } }],
+  ...(column && page("Commit", column)),
+  mappings: [
+    { type: "regex", options: { pattern: "^(?:.*@)?[a-z0-9]+:([0-9a-f]{1,12})[0-9a-f]*$", result: { text: "$1", index: 0 } } },
+  ],
   ...more,
 });
 const time = (title, more = {}) => ({ title, type: "timestamp", unit: "dateTimeAsIso", width: 165, ...more });
@@ -146,19 +152,21 @@ export const COLUMNS = {
   author: { title: "Author" },
   message: { title: "Message", width: 380 },
 
-  version: { title: "Version", link: ["Rollout of this version", link("kalypso-rollout", { ...TO_TARGET, version: "version" })] },
+  version: {
+    title: "Version",
+    link: ["Rollout of this version", link("kalypso-rollout", { ...TO_TARGET, version: "version" })],
+  },
   desired_version: { title: "Scheduled" },
   deployed_version: { title: "Deployed", noValue: "unknown" },
   deployed: { title: "Deployed" },
   build: { title: "Build" },
-  commit: commit("GitOps commit"),
-  attempted_commit: commit("Attempted commit"),
-  desired_commit: commit("Scheduled commit"),
-  source_commit: commit("Source commit"),
-  source_repo: { title: "Source repository" },
-  repo: { title: "GitOps repository" },
-  pull_request: { title: "Pull request" },
-  next_environment: { title: "Next environment" },
+  commit: commit("GitOps commit", "commit_url"),
+  source_commit: commit("Source commit", "source_commit_url"),
+  pull_request: { title: "Pull request", ...page("Pull request", "pull_request_url") },
+  next_environment: {
+    title: "Next environment",
+    link: ["Environment", link("kalypso-environment", { environment: "next_environment" })],
+  },
 
   status: word("Status", WORDS.status, { width: 120 }),
   verdict: word("Verdict", WORDS.verdict, { width: 120 }),
@@ -183,12 +191,28 @@ export const COLUMNS = {
     ]),
     { type: "boolean", width: 90 },
   ),
-  name: { title: "Verification" },
+  name: { title: "Verification", ...page("Report", "link") },
   reported_by: { title: "Reported by" },
+
+  other_environment: {
+    title: "Compared with",
+    width: 125,
+    link: ["Environment", link("kalypso-environment", { environment: "other_environment" })],
+  },
+  difference: word("Difference", WORDS.difference, { width: 110 }),
+  desired: { title: "Scheduled" },
+  other_desired: { title: "Scheduled there", width: 140 },
+  other_deployed: { title: "Deployed there", width: 140 },
+  other_state: word("State there", WORDS.state, { width: 110 }),
+  other_reconcilers: count("Reconcilers there", { width: 145 }),
+  other_in_sync: count("In sync there", { width: 115 }),
+  other_assigned_at: time("Scheduled there at"),
 
   hosts: count("Clusters", {
     width: 100,
-    link: ["Clusters", link("kalypso-cluster", { ...TO_TARGET, status: "status" })],
+    // Links get a field as it is shown, and words are shown as other words: so the status comes a second time, as it is.
+    link: ["Clusters", link("kalypso-cluster", { ...TO_TARGET, status: "status_word" })],
+    needs: { name: "status", as: "status_word", noValue: ALL },
   }),
   reconcilers: count("Reconcilers"),
   successful: count("Successful", {

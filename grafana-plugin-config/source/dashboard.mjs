@@ -9,15 +9,22 @@ const VARIABLES = {
   workload: ["Workload", "workloads", "Deployable parts of the applications"],
   environment: ["Environment", "environments", "Environments that the workloads are assigned in"],
   deployment_target: ["Deployment target", "deployment-targets", "Places in the environments"],
+  other_environment: ["Compared with", "environments", "Environments to compare with"],
   host: ["Cluster", "hosts", "Clusters, machines and devices that serve the targets"],
   status: ["Status", "statuses", "Last words of reconcilers; null: never reported"],
   version: ["Version", "versions", "Versions of the workloads, the newest first"],
 };
 
-/** A list that depends on the choices before it. `All` stays short in the address: the hub takes * for no filter. */
-function variable(name, before) {
+/** What a variable's list does not depend on, although it comes before it. */
+const APART = { status: CHAIN, other_environment: ["environment"] };
+
+/**
+ * A list that depends on the choices before it. `All` stays short in the address: the hub takes * for no filter. Where it is
+ * `required` there is no All, and the first one is chosen.
+ */
+function variable(name, before, required) {
   const [label, path, description] = VARIABLES[name];
-  const filters = name === "status" ? [] : before.filter((other) => CHAIN.slice(0, 5).includes(other));
+  const filters = before.filter((other) => CHAIN.slice(0, 5).includes(other) && !APART[name]?.includes(other));
   const { datasource: _, ...infinityQuery } = {
     ...query(`/api/v1/variables/${path}`, [...by(...filters), ...RANGE], [{ name: "__text" }, { name: "__value" }]),
     refId: "variable",
@@ -34,12 +41,11 @@ function variable(name, before) {
     sort: 0,
     regex: "",
     multi: true,
-    includeAll: true,
-    allValue: "*",
+    ...(required ? { includeAll: false } : { includeAll: true, allValue: "*" }),
     allowCustomValue: true,
     hide: 0,
     skipUrlSync: false,
-    current: { text: ["All"], value: ["$__all"] },
+    current: required ? { text: [], value: [] } : { text: ["All"], value: ["$__all"] },
     options: [],
   };
 }
@@ -90,7 +96,7 @@ function place(rows) {
   });
 }
 
-export function dashboard({ uid, title, description, variables = [], rows, from = "now-24h", events = false }) {
+export function dashboard({ uid, title, description, variables = [], required = [], rows, from = "now-24h", events = false }) {
   return {
     uid,
     title,
@@ -121,7 +127,7 @@ export function dashboard({ uid, title, description, variables = [], rows, from 
         url: "",
       },
     ],
-    templating: { list: variables.map((name, index) => variable(name, variables.slice(0, index))) },
+    templating: { list: variables.map((name, index) => variable(name, variables.slice(0, index), required.includes(name))) },
     annotations: { list: events ? annotations(variables) : [] },
     panels: place(rows),
   };

@@ -1,6 +1,7 @@
 // Panels of classic dashboards, from as few words as say what is particular about them.
 
 import { CHAIN, COLUMNS } from "./columns.mjs";
+import { ALL, called, linked } from "./links.mjs";
 
 export const DATASOURCE = { type: "yesoreyeram-infinity-datasource", uid: "kalypso-hub" };
 
@@ -19,9 +20,22 @@ function describe(column) {
   return { type: "string", ...COLUMNS[name], name, ...more };
 }
 
-/** Columns are named in words; one that differs from its usual self is an object. */
-const listed = (columns) => columns.flatMap((column) => (typeof column === "string" ? column.split(" ") : column)).map(describe);
-
+/** Columns are named in words; one that differs from its usual self is an object. What a link needs comes along, hidden. */
+function listed(columns) {
+  const shown = columns.flatMap((column) => (typeof column === "string" ? column.split(" ") : column)).map(describe);
+  const names = new Set(shown.map(called));
+  const needed = shown.filter(({ needs }) => needs && !names.has(called(needs)) && names.add(called(needs)));
+  return [
+    ...shown,
+    ...needed.map(({ needs }) => ({
+      ...needs,
+      title: called(needs),
+      type: "string",
+      hidden: true,
+      noValue: needs.noValue ?? "",
+    })),
+  ];
+}
 /** One GET; every column typed, for an untyped one is guessed from its first value. */
 export function query(url, params, columns, format = "table", refId = "A") {
   return {
@@ -69,8 +83,12 @@ function override(column) {
   add("mappings", mappings);
   add("custom.cellOptions", cell && { type: cell });
   add("thresholds", thresholds && steps(thresholds));
-  add("links", link && [{ title: link[0], url: link[1], targetBlank: false }]);
-  if (hidden) add("custom.hideFrom", { viz: true, legend: true, tooltip: true });
+  add("links", link && [{ title: link[0], url: link[1], targetBlank: link[2] }]);
+  if (hidden) {
+    add("custom.hideFrom", { viz: true, legend: true, tooltip: true });
+    // Grafana 11 knows this one only, and later ones pass over it.
+    add("custom.hidden", true);
+  }
   return { matcher: { id: "byName", options: as }, properties };
 }
 
@@ -94,11 +112,12 @@ const panel = (type, title, description, more) => ({
   ...more,
 });
 
-export function table({ title, description, url, params, columns, sort = [], empty, height = 9, width = 24 }) {
-  const described = listed(columns);
+/** `absent` names the columns that links are made of and that may be null. */
+export function table({ title, description, url, params, columns, absent = [], sort = [], empty, height = 9, width = 24 }) {
+  const described = linked(listed(columns), absent);
   return panel("table", title, description, {
     size: { w: width, h: height },
-    targets: [query(url, params, columns)],
+    targets: [query(url, params, described)],
     transformations: [order(described)],
     fieldConfig: {
       defaults: {
@@ -170,7 +189,7 @@ export function matrix({
 
 /** One row of numbers, a tile each. */
 export function stats({ title, description, url, params, columns, empty, height = 4, width = 24 }) {
-  const described = columns.map((column) => ({ type: "number", unit: "none", ...column }));
+  const described = columns.map((column) => ({ type: "number", unit: "none", needs: undefined, ...column }));
   return panel("stat", title, description, {
     size: { w: width, h: height },
     targets: [query(url, params, described)],
@@ -190,6 +209,38 @@ export function stats({ title, description, url, params, columns, empty, height 
       showPercentChange: false,
       percentChangeColorMode: "standard",
     },
+  });
+}
+
+/** Nodes and edges, asked for one after the other; `arcs` are the shares of a node's ring and their colours, links are made of `names`. */
+export function graph({ title, description, params, nodes, edges, arcs, names, links, empty, height = 16, width = 24 }) {
+  const ring = arcs.map(([name, word, color]) => ({
+    matcher: { id: "byName", options: `arc__${name}` },
+    properties: [
+      { id: "displayName", value: word },
+      { id: "color", value: { mode: "fixed", fixedColor: color } },
+    ],
+  }));
+  const shares = arcs.map(([name]) => ({ name, as: `arc__${name}`, type: "number" }));
+  return panel("nodeGraph", title, description, {
+    size: { w: width, h: height },
+    targets: [
+      query(nodes.url, params, [...nodes.columns, ...names.map((name) => ({ name })), ...shares], "node-graph-nodes", "nodes"),
+      query(edges.url, params, edges.columns, "node-graph-edges", "edges"),
+    ],
+    transformations: [],
+    fieldConfig: {
+      defaults: { mappings: [], thresholds: steps([["text", null]]), color: { mode: "thresholds" }, noValue: empty },
+      overrides: [
+        ...ring,
+        {
+          matcher: { id: "byName", options: "title" },
+          properties: [{ id: "links", value: links.map(([name, url]) => ({ title: name, url, targetBlank: false })) }],
+        },
+        ...names.map((name) => ({ matcher: { id: "byName", options: name }, properties: [{ id: "noValue", value: ALL }] })),
+      ],
+    },
+    options: { zoomMode: "cooperative" },
   });
 }
 

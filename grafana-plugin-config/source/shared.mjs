@@ -1,6 +1,7 @@
 // What several dashboards show.
 
-import { is, lines, RANGE, stats, table, TARGET } from "./panels.mjs";
+import { link } from "./links.mjs";
+import { graph, is, lines, RANGE, stats, table, TARGET } from "./panels.mjs";
 
 export const DIMS = ["workspace", "application", "workload", "environment", "deployment_target"];
 export const PLACE = ["workspace", "application", "workload", "environment"];
@@ -55,7 +56,8 @@ export const TILES = [
 export const environmentState = (more = {}) =>
   table({
     title: "Environments state",
-    description: "What should run and what does, per deployment target: a row for each version that runs there and each status.",
+    description:
+      "What should run and what does, per deployment target: a row for each version that runs there and each status.",
     url: view("environment-state"),
     params: TARGET,
     columns: [
@@ -64,6 +66,50 @@ export const environmentState = (more = {}) =>
     sort: [["environment"]],
     empty: "No deployment target is known to the hub for this choice.",
     height: 11,
+    ...more,
+  });
+
+/** Nodes have the names that their links choose; what they are not about stays at All. */
+export const servedBy = (more = {}) =>
+  graph({
+    title: "Who serves what",
+    description:
+      "From workloads over their deployment targets to the clusters that serve them; rings show how their reconcilers stand. Click a node for links.",
+    params: TARGET,
+    nodes: {
+      url: view("graph-nodes"),
+      columns: [
+        { name: "id" },
+        { name: "title" },
+        { name: "subtitle" },
+        { name: "main", as: "mainstat" },
+        { name: "second", as: "secondarystat" },
+      ],
+    },
+    edges: {
+      url: view("graph-edges"),
+      columns: [
+        { name: "id" },
+        { name: "source" },
+        { name: "target" },
+        { name: "main", as: "mainstat" },
+        { name: "second", as: "secondarystat" },
+      ],
+    },
+    arcs: [
+      ["in_sync", "in sync", "green"],
+      ["progressing", "progressing", "blue"],
+      ["drifted", "drifted", "yellow"],
+      ["failing", "failing", "red"],
+      ["silent", "silent", "dark-orange"],
+    ],
+    names: [...DIMS, "host"],
+    links: [
+      ["Application", link("kalypso-application", Object.fromEntries(DIMS.slice(0, 3).map((d) => [d, d])))],
+      ["Environment", link("kalypso-environment", Object.fromEntries(DIMS.map((d) => [d, d])))],
+      ["Clusters", link("kalypso-cluster", Object.fromEntries([...DIMS, "host"].map((d) => [d, d])))],
+    ],
+    empty: "No deployment target is known to the hub for this choice.",
     ...more,
   });
 
@@ -119,6 +165,7 @@ export const drift = (more) =>
 export const hostState = (more) =>
   table({
     url: view("host-state"),
+    absent: DIMS,
     columns: [
       "host reconciler reconciler_type workspace application environment workload deployment_target desired_version deployed_version status drift liveness commit deployed_at reported_at message",
     ],

@@ -71,11 +71,19 @@ const PLANTED = {
     delete d.panels[1].transformations[0].options.indexByName.status;
   },
   "a link to nowhere": (d) => {
-    d.panels[1].fieldConfig.overrides[1].properties.find((p) => p.id === "links").value[0].url = "/d/nowhere?${__url_time_range}";
+    d.panels[1].fieldConfig.overrides[1].properties.find((p) => p.id === "links").value[0].url =
+      "/d/nowhere?${__url_time_range}";
   },
   "an unencoded link": (d) => {
     const link = d.panels[1].fieldConfig.overrides[1].properties.find((p) => p.id === "links").value[0];
     link.url = link.url.replace(":percentencode", "");
+  },
+  "a link that any text can make": (d) => {
+    const link = d.panels[1].fieldConfig.overrides[1].properties.find((p) => p.id === "links").value[0];
+    link.url = "${__data.fields.contact:raw}";
+  },
+  "a second query": (d) => {
+    d.panels[1].targets.push({ ...d.panels[1].targets[0], refId: "B" });
   },
   "panels over each other": (d) => {
     d.panels[1].gridPos.y -= 1;

@@ -47,7 +47,8 @@ class World {
       gitops_revision: `${t.branch}@sha1:${id}`,
       observed_at: ago(at),
       author: "Ada",
-      source: { repo: `https://github.com/contoso/${t.slug}`, branch: "main", path: "." },
+      source: { repo: t.source ?? `https://github.com/contoso/${t.slug}`, branch: "main", path: "." },
+      pull_request: `https://github.com/contoso/${t.slug}-gitops/pull/${version.replaceAll(".", "")}`,
       source_commit: commit(t.workload, version),
       build: `build-${version}`,
       contact: "team@contoso.example",
@@ -63,7 +64,11 @@ class World {
       labels,
       contact: "operations@contoso.example",
       reported_at: ago(heard),
-      expects: expects.map((t) => ({ workload: t.workload, environment: t.environment, deployment_target: t.deployment_target })),
+      expects: expects.map((t) => ({
+        workload: t.workload,
+        environment: t.environment,
+        deployment_target: t.deployment_target,
+      })),
     });
   }
 
@@ -156,12 +161,17 @@ function fleet() {
     },
   };
   const place = { web: ["team-a", "shop"], cart: ["team-a", "shop"], telemetry: ["platform", "telemetry"] };
+  const forges = {
+    cart: "https://dev.azure.com/contoso/Shop%20Floor/_git/cart",
+    telemetry: "git@gitlab.contoso.example:platform/telemetry.git",
+  };
   const expects = {};
   const targets = {};
   for (const [key, environments] of Object.entries(plan)) {
     const [workload, name] = key.split("/");
     for (const [environment, versions] of Object.entries(environments)) {
       const t = w.target(...place[workload], workload, environment, name);
+      t.source = forges[workload];
       targets[`${environment}/${workload}`] = t;
       (expects[environment] ??= []).push(t);
       versions.forEach(([version, hours], back) =>
@@ -255,7 +265,10 @@ function hostile() {
   const w = new World();
   HOSTILE.forEach((name, index) => {
     const t = w.target(`ws ${name}`, `app ${name}`, name, `env ${name}`, `target ${name}`);
-    w.wants(t, `1.0.${index}`, 3 * HOUR);
+    w.wants(t, `1.0.${index}`, 3 * HOUR, {
+      pull_request: name,
+      source: { repo: `https://git.example/${name}`, branch: name, path: "." },
+    });
     w.host(`host ${name}`, { cluster_type: name, ring: name, region: name }, [t]);
     w.says(`host ${name}`, t, `1.0.${index}`, index % 2 ? "failure" : "success", 2 * HOUR, `message ${name}`);
   });

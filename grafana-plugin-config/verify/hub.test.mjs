@@ -33,20 +33,28 @@ async function withHub(fixture, check) {
   }
 }
 
-/** The frame that a panel of the open dashboard gets. */
-async function frame(hub, panel) {
-  const [target] = await browser.kit("targets", panel.targets);
-  return frameOf(target, await ask(hub, target));
+/** The frames that a panel of the open dashboard gets, one for each query. */
+async function framesOf(hub, panel) {
+  const frames = [];
+  for (const target of await browser.kit("targets", panel.targets)) frames.push(frameOf(target, await ask(hub, target)));
+  return frames;
 }
 
 /** The columns of a panel as shown, by title. */
 async function shown(hub, panel) {
-  const columns = await browser.kit("cells", panel, [await frame(hub, panel)]);
+  const columns = await browser.kit("cells", panel, await framesOf(hub, panel));
   return Object.assign(columns, {
     row: (at) => Object.fromEntries(columns.map((c) => [c.title, c.cells[at].text])),
     at: (title) => columns.find((c) => c.title === title),
   });
 }
+
+/** The address of the links of a column, before anything is replaced. */
+const template = (panel, column) =>
+  panel.fieldConfig.overrides
+    .filter((o) => o.matcher.options === column.name)
+    .flatMap((o) => o.properties.filter((p) => p.id === "links").flatMap((p) => p.value.map(({ url }) => url)))
+    .join(" ");
 
 /** What must hold for every panel, whatever the hub knows. */
 async function sound(hub, board, panel) {
@@ -73,14 +81,38 @@ async function sound(hub, board, panel) {
       assert.ok(!column.title.includes("${__field"), `${where}: the name of a line, ${column.title}`);
     }
   }
+  if (panel.type === "nodeGraph") {
+    // Without a column `id` in both, or with an edge that leads nowhere, the panel is an error.
+    const [ids, edges] = columns.filter((c) => c.name === "id").map((c) => c.cells.map((cell) => cell.value));
+    assert.ok(edges.length > 0 && new Set(ids).size === ids.length, `${where}: nodes have ids of their own`);
+    for (const end of ["source", "target"])
+      for (const cell of columns.find((c) => c.name === end).cells)
+        assert.ok(ids.includes(cell.value), `${where}: an edge's ${end} is ${cell.value}, which is no node`);
+  }
   for (const column of columns) {
+    if (/^(source_)?commit$|^pull_request$/.test(column.name)) {
+      const pages = columns.find((c) => c.name === `${column.name}_url`);
+      assert.ok(pages, `${where}: ${column.title} leads to no page`);
+      assert.deepEqual(
+        column.cells.map((cell) => cell.links.filter(Boolean)),
+        pages.cells.map((cell) => (cell.value ? [cell.value] : [])),
+        `${where}: ${column.title} leads to its page, and nowhere where it has none`,
+      );
+    }
     const mappings = overrides[column.name]?.mappings ?? [];
     const words = mappings.find((m) => m.type === "value")?.options;
-    for (const cell of column.cells) {
+    for (const [at, cell] of column.cells.entries()) {
       assert.doesNotMatch(cell.text, /^(null|undefined|NaN|Invalid date)$/, `${where}: ${column.title} shows ${cell.text}`);
       assert.doesNotMatch(cell.text, /^\d(\.\d+)?e\+\d\d$/, `${where}: ${column.title} was a number and became text`);
       if (words && cell.value !== null)
         assert.ok(String(cell.value) in words, `${where}: ${column.title} has the word ${cell.value} without a mapping`);
+      for (const href of cell.links.filter((to) => to.startsWith("/d/") && template(panel, column).includes("__data"))) {
+        // A variable that a link sets is a value of the same row as it is, not as it is shown; what is absent chooses All.
+        const row = columns.map((c) => (c.cells[at]?.value === null ? "$__all" : String(c.cells[at]?.value)));
+        for (const [key, value] of new URL(href, "http://grafana.example").searchParams)
+          if (key.startsWith("var-") && !template(panel, column).includes(`${key}=${value}&`))
+            assert.ok(row.includes(value), `${where}: link of ${column.title} sets ${key} to ${value}, of ${row}`);
+      }
       for (const href of cell.links) assert.doesNotMatch(href, /\$\{|\s/, `${where}: link ${href}`);
     }
   }
@@ -127,7 +159,7 @@ test("one host in step: the words and colours of its row", async () => {
   await withHub("one", async (hub) => {
     await browser.kit("open", dashboard("deployments"), {});
     const columns = await shown(hub, panelOf("deployments", "Environments state"));
-    const { "Last report": reported, Silent, Contact, ...row } = columns.row(0);
+    const { "Last report": reported, Silent, Contact, status_word: word, ...row } = columns.row(0);
     assert.deepEqual(row, {
       Workspace: "team",
       Application: "shop",
@@ -203,6 +235,100 @@ describe("a fleet after a failed rollout", () => {
     });
   });
 
+  test("commits and pull requests lead to the pages of their forges", async () => {
+    await withHub("fleet", async (hub) => {
+      await browser.kit("open", dashboard("application"), { range: { from: "now-7d", to: "now" } });
+      const history = await shown(hub, panelOf("application", "History of the application"));
+      const pages = (title) =>
+        Object.fromEntries(
+          history.at("Workload").cells.map((c, at) => [
+            c.text,
+            history
+              .at(title)
+              .cells[at].links.join()
+              .replace(/[0-9a-f]{40}$/, "…"),
+          ]),
+        );
+      assert.deepEqual(pages("Source commit"), {
+        web: "https://github.com/contoso/web/commit/…",
+        cart: "https://dev.azure.com/contoso/Shop%20Floor/_git/cart/commit/…",
+        telemetry: "https://gitlab.contoso.example/platform/telemetry/-/commit/…",
+      });
+      assert.equal(pages("GitOps commit").cart, "https://github.com/contoso/cart-gitops/commit/…");
+      assert.match(pages("Pull request").web, /^https:\/\/github\.com\/contoso\/web-gitops\/pull\/\d+$/);
+      assert.match(history.at("Source commit").cells[0].text, /^[0-9a-f]{12}$/);
+    });
+  });
+
+  test("two environments differ where other versions are scheduled", async () => {
+    await withHub("fleet", async (hub) => {
+      const differences = async (environment, other) => {
+        await browser.kit("open", dashboard("compare"), {
+          values: { environment: [environment], other_environment: [other] },
+        });
+        const columns = await shown(hub, panelOf("compare", "What differs"));
+        const told = ["Workload", "Difference", "Scheduled", "Scheduled there", "Deployed there"];
+        return columns.at("Workload").cells.map((_, at) => told.map((title) => columns.at(title).cells[at].text).join(" "));
+      };
+      assert.deepEqual(await differences("stage", "prod"), ["telemetry scheduled 0.9.1 0.9.0 0.9.1"]);
+      assert.deepEqual((await differences("dev", "stage")).sort(), [
+        "cart scheduled 3.5.0 3.4.0 3.4.0",
+        "web scheduled 1.3.0 1.2.0 1.2.0",
+      ]);
+      const same = await shown(hub, panelOf("compare", "What is the same"));
+      assert.deepEqual(
+        same.at("Workload").cells.map((c) => c.text),
+        ["telemetry"],
+      );
+    });
+  });
+
+  test("a graph leads to those who fail, and a timeline tells since when", async () => {
+    await withHub("fleet", async (hub) => {
+      await browser.kit("open", dashboard("application"), { values: { workload: ["web"], environment: ["prod"] } });
+      const graph = await shown(hub, panelOf("application", "Who serves what"));
+      const nodes = Object.fromEntries(
+        ["title", "mainstat", "secondarystat", "arc__failing"].map((name) => [name, graph.find((c) => c.name === name).cells]),
+      );
+      const failing = nodes.title.findIndex((c) => c.text === "prod-aks-09");
+      assert.deepEqual(
+        [
+          nodes.mainstat[failing].text,
+          nodes.secondarystat[failing].text,
+          nodes.arc__failing[failing].value,
+          nodes.arc__failing[failing].color,
+        ],
+        ["failing", "1.2.0", 1, "#F2495C"],
+      );
+      assert.ok(
+        nodes.title[failing].links.some(
+          (href) => href.startsWith("/d/kalypso-cluster?") && href.includes("var-host=prod-aks-09&"),
+        ),
+      );
+      assert.deepEqual([nodes.title[0].text, nodes.secondarystat[0].text], ["web", "7 of 15 in sync"]);
+
+      await browser.kit("open", dashboard("cluster"), { values: { host: ["prod-aks-09"] } });
+      const timeline = panelOf("cluster", "Statuses over time");
+      const lanes = await shown(hub, timeline);
+      const told = lanes.at("prod-aks-09 web-cloud").cells.filter((c) => c.value !== null);
+      assert.deepEqual(
+        told.slice(-3).map((c) => [c.text, c.color]),
+        [
+          ["success", "#73BF69"],
+          ["in progress", "#5794F2"],
+          ["failure", "#F2495C"],
+        ],
+      );
+      await browser.kit("draw", dashboard("cluster"), [timeline], [await framesOf(hub, timeline)], 1600);
+      await browser.page.waitForSelector("svg rect");
+      const drawn = await browser.page.evaluate(() =>
+        [...document.querySelectorAll("svg rect")].map((bar) => [bar.getAttribute("fill"), Number(bar.getAttribute("width"))]),
+      );
+      assert.ok(drawn.every(([, width]) => width >= 1) && drawn.some(([color]) => color === "#F2495C"));
+      assert.deepEqual(browser.problems, []);
+    });
+  });
+
   test("the time range is honoured", async () => {
     await withHub("fleet", async (hub) => {
       const panel = panelOf("environment", "Environment history");
@@ -256,7 +382,7 @@ test("names that break what is not quoted are chosen, linked and found again", a
       }
     }
     await browser.kit("open", dashboard("deployments"), {});
-    const height = await browser.kit("draw", dashboard("deployments"), [state], [[await frame(hub, state)]], 1600);
+    const height = await browser.kit("draw", dashboard("deployments"), [state], [await framesOf(hub, state)], 1600);
     assert.ok(height > 100);
     await browser.page.waitForSelector("[role=grid] a");
     const drawn = await browser.page.evaluate(() => document.body.innerText);
@@ -280,7 +406,7 @@ test("requests are the golden ones", async () => {
     const values = Object.fromEntries(board.templating.list.map((v, at) => [v.name, [HOSTILE[at % HOSTILE.length], "plain"]]));
     await browser.kit("open", board, { values, range: { from: "2026-01-31T00:00:00Z", to: "2026-02-01T00:00:00Z" } });
     const targets = [
-      ...board.panels.map((p) => p.targets[0]),
+      ...board.panels.flatMap((p) => p.targets),
       ...board.templating.list.map((v) => v.query.infinityQuery),
       ...board.annotations.list.map((a) => a.target),
     ];
@@ -316,6 +442,7 @@ for (const [fixture, firing] of [
 /** What is chosen in the pictures: dashboards about something show that. */
 const PICTURED = {
   "kalypso-application": { application: ["shop"] },
+  "kalypso-compare": { environment: ["stage"], other_environment: ["prod"] },
   "kalypso-environment": { environment: ["prod"] },
   "kalypso-rollout": { workload: ["web"] },
   "kalypso-cluster": { host: ["prod-aks-01", "prod-aks-09", "prod-aks-12", "prod-aks-13", "prod-aks-15"] },
@@ -329,7 +456,7 @@ test("pictures", { skip: !process.env.KOH_PICTURES && "KOH_PICTURES=1 writes the
         values: PICTURED[board.uid],
         range: board.uid === "kalypso-promotion" ? undefined : { from: "now-24h", to: "now" },
       });
-      const frames = await Promise.all(board.panels.map(async (panel) => [await frame(hub, panel)]));
+      const frames = await Promise.all(board.panels.map((panel) => framesOf(hub, panel)));
       const height = await browser.kit("draw", board, board.panels, frames, 1600);
       await browser.page.setViewportSize({ width: 1600, height: Math.ceil(height) });
       await browser.page.waitForTimeout(1000);

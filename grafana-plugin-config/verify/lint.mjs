@@ -39,20 +39,28 @@ export function lintProblems(dashboard, all) {
     }
   };
 
-  const link = (url, where) => {
-    const outside = /^\$\{__data\.fields\.[a-z_]+\}\/commit\/\$\{__data\.fields\.[a-z_]+\.text\}$/.test(url);
-    if (outside) return;
+  const link = (url, columns, where) => {
+    const outside = /^\$\{__data\.fields\.([a-z_]+):raw\}$/.exec(url);
+    if (outside) {
+      // The hub encodes what is called so, and names no page where there is none.
+      if (!/(_url|^link)$/.test(outside[1])) fail(where, `link ${url}: ${outside[1]} may be anything`);
+      if (!columns.includes(outside[1])) fail(where, `link ${url}: the query has no column ${outside[1]}`);
+      return;
+    }
     const inside = /^\/d\/([a-z0-9-]+)\?(.*)$/.exec(url);
-    if (!inside) return fail(where, `link ${url} is neither relative nor to a commit`);
+    if (!inside) return fail(where, `link ${url} is neither relative nor a page that the hub names`);
     const target = all.find((d) => d.uid === inside[1]);
     if (!target) return fail(where, `link to ${inside[1]}, which does not exist`);
     const parts = inside[2].split("&");
     if (!parts.includes("${__url_time_range}")) fail(where, "link does not keep the time range");
+    for (const [, name] of url.matchAll(/\$\{__data\.fields\.([a-z_]+)[:}]/g))
+      if (!columns.includes(name)) fail(where, `link ${url}: the query has no column ${name}`);
     for (const part of parts) {
       const [, name, value] = /^var-([a-z_]+)=(.*)$/.exec(part) ?? [];
       if (name && !target.templating.list.some((v) => v.name === name))
         fail(where, `link to ${target.uid} sets ${name}, which it does not have`);
-      if (name && !/^\$\{__data\.fields\.[a-z_]+:percentencode\}$/.test(value)) fail(where, `link: ${value} is not encoded`);
+      if (name && !/^(\$\{__data\.fields\.[a-z_]+:percentencode\}|[a-z_]+)$/.test(value))
+        fail(where, `link: ${value} is not encoded`);
     }
   };
 
@@ -63,7 +71,9 @@ export function lintProblems(dashboard, all) {
     ids.add(panel.id);
     for (const key of ["title", "description"]) if (!panel[key]) fail(where, `has no ${key}`);
     if (!panel.fieldConfig.defaults.noValue) fail(where, "says nothing when there is nothing");
-    if (panel.targets.length !== 1) fail(where, "several queries run one after the other");
+    const refs = panel.targets.map((target) => target.refId).join();
+    if (refs !== (panel.type === "nodeGraph" ? "nodes,edges" : "A"))
+      fail(where, `queries ${refs}: several run one after the other`);
     for (const other of dashboard.panels.slice(0, index)) {
       const [a, b] = [panel.gridPos, other.gridPos];
       if (a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h) fail(where, `covers '${other.title}'`);
@@ -71,7 +81,7 @@ export function lintProblems(dashboard, all) {
     if (panel.gridPos.x + panel.gridPos.w > 24) fail(where, "is wider than the grid");
     for (const target of panel.targets) query(target, where);
 
-    const columns = panel.targets[0].columns.map((c) => c.text);
+    const columns = panel.targets.flatMap((target) => target.columns.map((c) => c.text));
     const organize = panel.transformations.find((t) => t.id === "organize");
     const matrix = panel.transformations.find((t) => t.id === "groupingToMatrix");
     if (["table", "stat"].includes(panel.type) && !matrix) {
@@ -87,7 +97,7 @@ export function lintProblems(dashboard, all) {
       if (matcher.id !== "byName") fail(where, `matcher ${matcher.id}`);
       if (panel.type !== "timeseries" && !names.includes(matcher.options))
         fail(where, `an override matches ${matcher.options}, which is no column`);
-      for (const { id, value } of properties) if (id === "links") value.forEach(({ url }) => link(url, where));
+      for (const { id, value } of properties) if (id === "links") value.forEach(({ url }) => link(url, columns, where));
     }
     if (new Set(titles).size !== titles.length) fail(where, "two columns have the same title");
     for (const { displayName } of panel.options.sortBy ?? [])
@@ -101,7 +111,9 @@ export function lintProblems(dashboard, all) {
         : { ...variable.query.infinityQuery, datasource: variable.datasource },
       `variable ${variable.name}`,
     );
-    if (variable.allValue !== "*" || !variable.includeAll) fail(`variable ${variable.name}`, "All is not *");
+    if (variable.includeAll ? variable.allValue !== "*" : "allValue" in variable)
+      fail(`variable ${variable.name}`, "All is *, or there is no All");
+    if (!variable.multi) fail(`variable ${variable.name}`, "one value alone would not be quoted by :json");
     const before = variables.slice(0, variables.indexOf(variable.name));
     for (const { value } of variable.query.infinityQuery.url_options.params) {
       const name = /^\$\{([a-z_]+):json\}$/.exec(value)?.[1];

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import Ajv from "ajv";
 import { createGenerator } from "ts-json-schema-generator";
 
-const PANELS = { table: "Table", stat: "Stat", timeseries: "Timeseries", "state-timeline": "Timeline" };
+const PANELS = { table: "Table", stat: "Stat", timeseries: "Timeseries", "state-timeline": "Timeline", nodeGraph: "Graph" };
 const NAMES = [
   "Whole",
   "Query",
@@ -16,6 +16,7 @@ const NAMES = [
   "TimeseriesCustom",
   "TimelineOptions",
   "TimelineCustom",
+  "GraphOptions",
 ];
 let shapes;
 
@@ -55,7 +56,8 @@ export function shapeProblems(dashboard) {
   for (const panel of dashboard.panels) {
     const where = `${dashboard.uid} '${panel.title}'`;
     check(`${PANELS[panel.type]}Options`, panel.options, `${where} options`);
-    if (panel.type !== "stat") check(`${PANELS[panel.type]}Custom`, panel.fieldConfig.defaults.custom, `${where} custom`);
+    if (panel.fieldConfig.defaults.custom)
+      check(`${PANELS[panel.type]}Custom`, panel.fieldConfig.defaults.custom, `${where} custom`);
     for (const { properties } of panel.fieldConfig.overrides) {
       for (const { id, value } of properties) if (id === "custom.cellOptions") check("Cell", value, `${where} override`);
     }

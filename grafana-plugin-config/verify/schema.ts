@@ -2,6 +2,7 @@
 
 import type * as common from "@grafana/grafana-foundation-sdk/common";
 import type * as dashboard from "@grafana/grafana-foundation-sdk/dashboard";
+import type * as nodegraph from "@grafana/grafana-foundation-sdk/nodegraph";
 import type * as stat from "@grafana/grafana-foundation-sdk/stat";
 import type * as statetimeline from "@grafana/grafana-foundation-sdk/statetimeline";
 import type * as table from "@grafana/grafana-foundation-sdk/table";
@@ -39,6 +40,10 @@ export interface TimelineCustom {
   shape: statetimeline.FieldConfig;
 }
 
+export interface GraphOptions {
+  shape: nodegraph.Options;
+}
+
 interface Pair {
   key: string;
   value: string;
@@ -50,7 +55,7 @@ interface InfinityQuery {
   type: "json";
   source: "url";
   parser: "backend";
-  format: "table" | "timeseries" | "dataframe";
+  format: "table" | "timeseries" | "dataframe" | "node-graph-nodes" | "node-graph-edges";
   url: string;
   url_options: { method: "GET"; params: Pair[]; headers: Pair[] };
   root_selector: "";

@@ -7,7 +7,9 @@ WITH told AS (
   FROM assignments
 )
 SELECT a.workspace, a.application, a.environment, a.workload, a.deployment_target, a.version, v.build, v.build_time,
-       v.source_repo, v.source_commit, t.repo, a.commit, a.author, a.pull_request, a.contact,
+       v.source_repo, v.source_commit, commit_page(v.source_repo, v.source_commit) AS source_commit_url,
+       t.repo, a.commit, commit_page(t.repo, a.commit) AS commit_url,
+       a.author, a.pull_request, web_page(a.pull_request) AS pull_request_url, a.contact,
        a.assigned_at, a.ended_at, s.completed_at, s.verdict, s.total, s.success, s.failure, s.in_progress, s.behind, s.silent,
        a.times > 1 AND a.version_before <> a.version AS rollback, a.sequence
 FROM told a

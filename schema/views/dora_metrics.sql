@@ -14,7 +14,7 @@ judged AS (
   SELECT *, verdict = 'failed' OR coalesce(taken_back, false) AS bad,
          date_part('epoch', completed_at)
            - date_part('epoch', CASE WHEN build_time <= first_assigned_at THEN build_time ELSE first_assigned_at END) AS lead,
-         CASE WHEN verdict = 'failed' OR taken_back
+         CASE WHEN (verdict = 'failed' OR taken_back) AND well_at IS NOT NULL
               THEN greatest(date_part('epoch', well_at) - date_part('epoch', assigned_at), 0) END AS restore
   FROM followed
 )

@@ -38,7 +38,7 @@ arrived AS (
 ),
 waiting AS (
   SELECT m.workspace, m.application, m.workload, m.environment, n.environment AS next_environment, m.version,
-         m.source_commit, m.complete_at, m.contact,
+         m.source_commit, m.source_commit_url, m.complete_at, m.contact,
          row_number() OVER (PARTITION BY m.workspace, m.application, m.workload, m.environment, n.environment
                             ORDER BY m.complete_at, m.assigned_at, m.version) AS place,
          count(*) OVER (PARTITION BY m.workspace, m.application, m.workload, m.environment, n.environment) AS waiting
@@ -52,7 +52,7 @@ waiting AS (
     AND (r.newest_at IS NULL OR m.assigned_at > r.newest_at)
 )
 SELECT s.workspace, s.application, s.workload, s.environment, s.next_environment, y.place IS NOT NULL AS usual,
-       s.version, s.source_commit, s.waiting, s.complete_at AS waiting_since,
+       s.version, s.source_commit, s.source_commit_url, s.waiting, s.complete_at AS waiting_since,
        CAST(greatest(date_part('epoch', g.taken_at) - date_part('epoch', s.complete_at), 0) AS BIGINT) AS waiting_seconds, s.contact
 FROM waiting s
 CROSS JOIN generation g

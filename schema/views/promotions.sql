@@ -4,7 +4,7 @@
 -- seconds.
 WITH assigned AS (
   SELECT a.workspace, a.application, a.workload, a.environment, a.deployment_target, a.target_no, a.sequence, a.version,
-         a.assigned_at, a.author, a.contact, v.source_commit, v.build_time,
+         a.assigned_at, a.author, a.contact, v.source_repo, v.source_commit, v.build_time,
          coalesce('commit ' || v.source_commit, 'version ' || a.version) AS change, s.verdict, s.completed_at,
          CASE WHEN t.retired_at IS NULL THEN 1 ELSE 0 END AS lives
   FROM rollout_states s
@@ -23,6 +23,7 @@ ranked AS (
 ),
 environments AS (
   SELECT workspace, application, workload, environment, change, min(source_commit) AS source_commit,
+         max(CASE WHEN back_here = 1 THEN commit_page(source_repo, source_commit) END) AS source_commit_url,
          -- To the millisecond, as answers show it, for pages go on from what was shown.
          date_trunc('millisecond', min(assigned_at)) AS assigned_at,
          min(build_time) AS build_time, count(DISTINCT target_no) AS targets,
@@ -52,7 +53,7 @@ compared AS (
                                                    ORDER BY assigned_at, environment)) AS before_second
   FROM travelled
 )
-SELECT workspace, application, workload, source_commit, version, environment, assigned_at, complete_at,
+SELECT workspace, application, workload, source_commit, source_commit_url, version, environment, assigned_at, complete_at,
        CAST(complete_second - first_second AS BIGINT) AS lead_seconds,
        CAST(complete_second - before_second AS BIGINT) AS hop_seconds,
        CASE worst WHEN 1 THEN 'superseded' WHEN 2 THEN 'failed' WHEN 3 THEN 'stalled' WHEN 4 THEN 'in_progress'

@@ -1,7 +1,7 @@
 -- One row per living reconciler and living deployment target whose endpoint it reports for; target columns are null where
 -- nobody described the endpoint. The joins and the drift rules live here once; host_state and drift select from it.
 WITH wanted AS (
-  SELECT t.target_no, t.endpoint_no, t.workspace, t.application, t.workload, t.environment, t.deployment_target,
+  SELECT t.target_no, t.endpoint_no, t.workspace, t.application, t.workload, t.environment, t.deployment_target, t.repo,
          a.assignment_no, a.sequence, a.last_place, a.version, a.assigned_at, a.contact
   FROM deployment_targets t
   JOIN assignments a ON a.target_no = t.target_no AND a.ended_at IS NULL
@@ -9,7 +9,7 @@ WITH wanted AS (
 ),
 joined AS (
   SELECT r.*, g.taken_at, g.stalled_before,
-         w.target_no, w.workspace, w.application, w.workload, w.environment, w.deployment_target,
+         w.target_no, w.workspace, w.application, w.workload, w.environment, w.deployment_target, w.repo,
          w.assignment_no AS wanted_no, w.sequence AS wanted_sequence, w.last_place, w.version AS desired_version,
          w.assigned_at, w.contact AS target_contact,
          c.assignment_no AS deployed_no, c.sequence AS deployed_sequence, c.version AS deployed_version, c.place, c.missed_at
@@ -52,7 +52,7 @@ SELECT j.workspace, j.application, j.environment, j.workload, j.deployment_targe
          WHEN j.behind_by > 0 THEN CAST(date_part('epoch', j.taken_at) - date_part('epoch', j.missed_at) AS BIGINT)
          WHEN j.drift = 'behind' THEN CAST(date_part('epoch', j.taken_at) - date_part('epoch', j.assigned_at) AS BIGINT)
        END AS behind_seconds,
-       h.labels, j.liveness, j.reconciler_type, j.commit, j.attempted_commit, j.status, j.raw_status, j.message,
+       h.labels, j.liveness, j.reconciler_type, j.commit, commit_page(j.repo, j.commit) AS commit_url, j.attempted_commit, j.status, j.raw_status, j.message,
        j.rolled_back, j.deployed_at, j.reported_at, j.source, coalesce(j.target_contact, h.contact) AS contact,
        j.host_no, j.reconciler_no, j.target_no
 FROM judged j

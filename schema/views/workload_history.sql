@@ -6,7 +6,8 @@ WITH ranked AS (
   FROM application_history
 )
 SELECT workspace, application, workload, version, environment, max(build) AS build, max(build_time) AS build_time,
-       max(source_repo) AS source_repo, max(source_commit) AS source_commit, max(CASE WHEN back = 1 THEN author END) AS author,
+       max(source_repo) AS source_repo, max(source_commit) AS source_commit, max(source_commit_url) AS source_commit_url,
+       max(CASE WHEN back = 1 THEN author END) AS author,
        min(assigned_at) AS first_assigned_at, max(assigned_at) AS last_assigned_at,
        CASE WHEN sum(CASE WHEN back = 1 AND completed_at IS NULL THEN 1 ELSE 0 END) = 0 THEN max(completed_at) END AS completed_at,
        sum(CASE WHEN back = 1 THEN 1 ELSE 0 END) AS targets,

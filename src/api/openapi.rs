@@ -337,6 +337,7 @@ fn row_schema(table: &TableSchema) -> Schema {
             ColumnKind::Time => (Type::String, Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
             ColumnKind::Count => (Type::Integer, Some(SchemaFormat::KnownFormat(KnownFormat::Int64))),
             ColumnKind::Flag => (Type::Boolean, None),
+            ColumnKind::Share => (Type::Number, None),
         };
         let kind = if column.nullable { SchemaType::from_iter([kind, Type::Null]) } else { SchemaType::new(kind) };
         let property = ObjectBuilder::new().schema_type(kind).format(format).description(Some(column.doc)).build();

@@ -111,7 +111,7 @@ pub(super) static LISTS: [Resource; 11] = [
 ];
 
 /// The dashboard views, `GET /api/v1/views/{name}`.
-pub(super) static VIEWS: [Resource; 14] = [
+pub(super) static VIEWS: [Resource; 16] = [
     view(
         "environment-state",
         "environment_state",
@@ -152,6 +152,11 @@ pub(super) static VIEWS: [Resource; 14] = [
     view("target-health", "target_health", TARGET),
     view("environment-matrix", "environment_matrix", TARGET),
     view(
+        "environment-comparison",
+        "environment_comparison",
+        &["environment", "other_environment", "workspace", "application", "workload"],
+    ),
+    view(
         "silent-hosts",
         "silent_hosts",
         &["workspace", "application", "workload", "environment", "deployment_target", "contact"],
@@ -183,6 +188,24 @@ pub(super) static VIEWS: [Resource; 14] = [
     Resource {
         span: Span::At("week"),
         ..view("dora-metrics", "dora_metrics", &["week", "workspace", "application", "workload", "environment"])
+    },
+    Resource {
+        span: Span::At("reported_at"),
+        newest_first: true,
+        ..view(
+            "reports",
+            "reports",
+            &[
+                "reported_at",
+                "seq",
+                "workspace",
+                "application",
+                "workload",
+                "environment",
+                "deployment_target",
+                "version",
+            ],
+        )
     },
     Resource {
         span: Span::During("time", "ended_at"),
@@ -231,7 +254,7 @@ pub(super) const NAMES: &[&str] = &["workspace", "application", "environment", "
 
 /// The rollouts, `GET /api/v1/rollouts`.
 pub(super) static ROLLOUTS: Resource = Resource {
-    span: Span::During("started_at", "completed_at"),
+    span: Span::During("started_at", "over_at"),
     ..view(
         "rollouts",
         "rollouts",
@@ -266,7 +289,7 @@ pub(super) static PROMOTIONS: Resource = Resource {
 };
 
 /// Text that is read, not filtered by.
-const PROSE: [&str; 10] = [
+const PROSE: [&str; 15] = [
     "labels",
     "message",
     "raw_status",
@@ -277,6 +300,11 @@ const PROSE: [&str; 10] = [
     "text",
     "tags",
     "deployed",
+    "other_deployed",
+    "desired",
+    "other_desired",
+    "commit_url",
+    "source_commit_url",
 ];
 
 impl Resource {
@@ -295,7 +323,7 @@ impl Resource {
                 schema::Kind::Text if c.name == "commit" || c.name.ends_with("_commit") => Kind::Commit,
                 schema::Kind::Text => Kind::Text,
                 schema::Kind::Flag => Kind::Flag,
-                schema::Kind::Count | schema::Kind::Time => return None,
+                schema::Kind::Count | schema::Kind::Time | schema::Kind::Share => return None,
             };
             Some(Filter { name: c.name, kind })
         })

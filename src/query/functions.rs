@@ -15,6 +15,7 @@
 pub(super) mod bounded;
 pub(super) mod collect;
 pub(super) mod concat;
+pub(super) mod page;
 pub(super) mod planner;
 
 use std::sync::Arc;
@@ -237,6 +238,7 @@ pub(super) fn scalar() -> Vec<Arc<ScalarUDF>> {
         })
         .collect();
     allowed.push(concat::operator());
+    allowed.extend(page::pages());
     allowed
 }
 

@@ -16,6 +16,7 @@ use super::scan::{Builder, Cell, Reader, Rows};
 use super::schema::{self, TableSchema};
 use super::seen::Seen;
 use crate::model::{Liveness, Micros, Status};
+use crate::normalize::commit_page;
 use crate::rollout::Range;
 use crate::state::State;
 use crate::state::host::HostRecord;
@@ -201,6 +202,12 @@ impl Rows for HostState {
                 _ => Cell::Null,
             },
             "commit" => |s, r| s.some(s.record(r).now.applied),
+            "commit_url" => |s, r| {
+                let t = &s.shared.tables;
+                let log = s.wanted(r).and_then(|(_, a)| t.logs.get(a.log));
+                let page = log.and_then(|l| commit_page(t.text(l.repo), t.text(s.record(r).now.applied)));
+                page.map_or(Cell::Null, Cell::Made)
+            },
             "attempted_commit" => |s, r| s.some(s.record(r).now.attempted),
             "status" => |s, r| Cell::Text(s.record(r).now.status.as_str()),
             "raw_status" => |s, r| s.text(s.record(r).now.raw),

@@ -7,7 +7,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BooleanBuilder, Float64Array, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder,
+    TimestampMicrosecondBuilder,
 };
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
@@ -242,6 +243,8 @@ pub(super) fn array<'a>(cells: impl Iterator<Item = Cell<'a>>, rows: usize, kind
             cells.for_each(|cell| out.append_option(number(&cell).or(if nullable { None } else { Some(0) })));
             Arc::new(out.finish().with_timezone("UTC"))
         }
+        // Shares are computed by statements; no table holds one.
+        Kind::Share => Arc::new(Float64Array::new_null(rows)),
         Kind::Flag => {
             let mut out = BooleanBuilder::with_capacity(rows);
             for cell in cells {

@@ -15,7 +15,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-pub use answers::{ANSWERS, HOSTS_OVER_TIME, ROLLOUT_PROGRESS, SUMMARY, TRANSITIONS_OVER_TIME, VERSIONS_OVER_TIME};
+pub use answers::{
+    ANSWERS, GRAPH_EDGES, GRAPH_NODES, HOSTS_OVER_TIME, ROLLOUT_PROGRESS, SUMMARY, TRANSITIONS_OVER_TIME,
+    VERSIONS_OVER_TIME,
+};
 pub use views::{HOST_STATE, VIEWS, View};
 
 /// The type of a column as the tables show it.
@@ -29,6 +32,8 @@ pub enum Kind {
     Time,
     /// True or false.
     Flag,
+    /// A number from 0 to 1.
+    Share,
 }
 
 impl Kind {
@@ -39,6 +44,7 @@ impl Kind {
             Kind::Count => DataType::Int64,
             Kind::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Kind::Flag => DataType::Boolean,
+            Kind::Share => DataType::Float64,
         }
     }
 
@@ -49,6 +55,7 @@ impl Kind {
             Kind::Count => "bigint",
             Kind::Time => "timestamp (UTC, µs)",
             Kind::Flag => "boolean",
+            Kind::Share => "double",
         }
     }
 }
@@ -146,6 +153,10 @@ const fn time(name: &'static str, doc: &'static str) -> Column {
 
 const fn time_or_null(name: &'static str, doc: &'static str) -> Column {
     Column { name, kind: Kind::Time, nullable: true, doc }
+}
+
+const fn share(name: &'static str, doc: &'static str) -> Column {
+    Column { name, kind: Kind::Share, nullable: false, doc }
 }
 
 const fn flag(name: &'static str, doc: &'static str) -> Column {

@@ -23,15 +23,19 @@ const VARIABLES: [&str; 15] = [
     "liveness",
     "verdicts",
 ];
-const VIEWS: [&str; 14] = [
+const VIEWS: [&str; 18] = [
     "target-health",
     "environment-matrix",
+    "environment-comparison",
+    "graph-nodes",
+    "graph-edges",
     "application-history",
     "workload-history",
     "rollout-durations",
     "promotion-waits",
     "silent-hosts",
     "dora-metrics",
+    "reports",
     "host-timeline",
     "rollout-progress",
     "versions-over-time",
@@ -179,6 +183,126 @@ fn a_matrix_has_one_cell_per_component_and_environment() {
 }
 
 #[test]
+fn two_environments_are_compared_by_what_is_wanted_and_what_runs() {
+    let hub = fleet();
+    let compared = |query: &str| {
+        let rows = hub.get(&format!("/api/v1/views/environment-comparison?{query}")).rows();
+        typed("environment-comparison", &rows);
+        rows.iter()
+            .map(|r| {
+                let texts = ["environment", "other_environment", "difference", "desired", "other_desired", "deployed"];
+                let mut row = texts.map(|c| r[c].as_str().unwrap_or("-").to_owned()).join(" | ");
+                row.push_str(&format!(" | {} {}", r["in_sync"], r["other_reconcilers"]));
+                row
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(compared("environment=dev"), ["dev | prod | scheduled | 1.1 | 1.0 | 1.1 | 1 1"]);
+    assert_eq!(compared("environment=prod&other_environment=dev&difference=scheduled").len(), 1);
+    assert!(compared("environment=dev&other_environment=dev").is_empty());
+    hub.push(&descriptor("prod", "1.1", &commit('b')));
+    assert_eq!(compared("environment=dev&fresh=true"), ["dev | prod | deployed | 1.1 | 1.1 | 1.1 | 1 1"]);
+    say(&hub, &report("h3", "prod", &commit('b'), "success"));
+    assert_eq!(compared("environment=prod&fresh=true"), ["prod | dev | same | 1.1 | 1.1 | 1.1 | 1 2"]);
+    hub.push(&descriptor("stage", "1.1", &commit('b')));
+    assert_eq!(
+        compared("fresh=true&environment=stage"),
+        ["stage | dev | deployed | 1.1 | 1.1 | - | 0 2", "stage | prod | deployed | 1.1 | 1.1 | - | 0 1"],
+        "nobody reports there"
+    );
+}
+
+#[test]
+fn a_rollout_is_in_a_range_until_it_is_over() {
+    let hub = fleet();
+    let of = |range: &str| {
+        let rows = hub.get(&format!("/api/v1/rollouts?fresh=true&{range}")).rows();
+        rows.iter().map(|r| format!("{} {}", r["environment"], r["version"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    assert_eq!(of(""), ["dev 1.0", "dev 1.1", "prod 1.0"]);
+    assert_eq!(of("from=4000000000000"), ["dev 1.1"], "the others are complete, and 1.1 may still be");
+    assert!(of("to=2020-01-01T00:00:00Z").is_empty());
+    hub.push(&descriptor("dev", "1.2", &commit('c')));
+    assert_eq!(of("from=4000000000000"), ["dev 1.2"], "what is superseded is over");
+}
+
+/// Ids of nodes, and of the ends of edges.
+#[track_caller]
+fn drawn(hub: &TestHub, query: &str) -> (Vec<Value>, Vec<Value>) {
+    let nodes = hub.get(&format!("/api/v1/views/graph-nodes?fresh=true&{query}")).rows();
+    let edges = hub.get(&format!("/api/v1/views/graph-edges?fresh=true&{query}")).rows();
+    typed("graph-nodes", &nodes);
+    typed("graph-edges", &edges);
+    let ids: BTreeSet<&str> = nodes.iter().map(|n| n["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), nodes.len(), "an id names one node");
+    for edge in &edges {
+        assert!(
+            ["source", "target"].iter().all(|end| ids.contains(edge[end].as_str().unwrap())),
+            "{edge} leads nowhere"
+        );
+    }
+    for node in &nodes {
+        let shares = ["in_sync", "progressing", "drifted", "failing", "silent"].map(|s| node[s].as_f64().unwrap());
+        let all: f64 = shares.iter().sum();
+        assert!(all == 0.0 || (all - 1.0).abs() < 1e-9, "{node}");
+    }
+    (nodes, edges)
+}
+
+#[test]
+fn a_graph_leads_from_workloads_over_targets_to_hosts() {
+    let hub = TestHub::spawn();
+    let (nodes, edges) = drawn(&hub, "");
+    assert_eq!((nodes.len(), edges.len(), &nodes[0]["kind"]), (2, 1, &json!("nothing")), "never empty");
+    let hub = fleet();
+    let told = |rows: &[Value], columns: [&str; 4]| {
+        let line = |row: &Value| columns.map(|c| row[c].as_str().unwrap_or("-").to_owned()).join(" | ");
+        rows.iter().map(line).collect::<Vec<_>>()
+    };
+    let (nodes, edges) = drawn(&hub, "");
+    assert_eq!(
+        told(&nodes, ["kind", "title", "main", "second"]),
+        [
+            "workload | web | 2 targets | 2 of 3 in sync",
+            "target | edge | 1.1 | 1 of 2 in sync",
+            "target | edge | 1.0 | 1 of 1 in sync",
+            "host | h1 | in sync | 1.1",
+            "host | h2 | failing | 1.1",
+            "host | h3 | in sync | 1.0",
+        ]
+        .map(str::to_owned)
+    );
+    let mut led = told(&edges, ["main", "second", "main", "second"]);
+    led.sort();
+    assert_eq!(led.len(), 5, "{led:?}");
+    assert!(led.contains(&"dev | failed | dev | failed".to_owned()), "{led:?}");
+    let (nodes, _) = drawn(&hub, "environment=prod");
+    assert_eq!(nodes.len(), 3);
+    assert_eq!(drawn(&hub, "environment=nowhere").0[0]["kind"], "nothing");
+    let lines: Vec<String> = (0..25).map(|n| report(&format!("x{n:02}"), "prod", &commit('a'), "success")).collect();
+    say(&hub, &lines.join("\n"));
+    let (nodes, _) = drawn(&hub, "environment=prod");
+    let last = nodes.last().unwrap();
+    assert_eq!((&last["kind"], &last["title"], nodes.len()), (&json!("hosts"), &json!("14 more"), 15), "{last}");
+    hub.get("/api/v1/views/graph-nodes?host=h1").problem(400);
+}
+
+#[test]
+fn reports_come_newest_first_with_what_they_are_about_and_a_page_of_the_commit() {
+    let hub = fleet();
+    let rows = hub.get("/api/v1/views/reports?host=h2").rows();
+    typed("reports", &rows);
+    let told: Vec<[&str; 4]> = rows
+        .iter()
+        .map(|r| ["status", "version", "environment", "commit_url"].map(|c| r[c].as_str().unwrap()))
+        .collect();
+    let page = |digit: char| format!("https://git.example/shop/gitops/commit/{}", commit(digit));
+    assert_eq!(told, [["failure", "1.1", "dev", &page('b')], ["success", "1.0", "dev", &page('a')]]);
+    assert_eq!(hub.get("/api/v1/views/reports?host=h2&limit=1").rows()[0]["status"], "failure");
+    assert!(hub.get("/api/v1/views/reports?to=2020-01-01T00:00:00Z").rows().is_empty());
+}
+
+#[test]
 fn series_have_a_row_at_every_instant_and_end_with_what_is_so_now() {
     let hub = TestHub::spawn();
     let wanted = |version: &str, digit: char, when: &str| {
@@ -307,12 +431,14 @@ fn names_of_any_kind_are_values_everywhere() {
     for name in VIEWS {
         let own = match name {
             "hosts-over-time" | "transitions-over-time" => format!("host={value}&fresh=true"),
-            "promotion-waits" | "silent-hosts" | "workload-history" | "dora-metrics" => filters.clone(),
+            "promotion-waits" | "silent-hosts" | "workload-history" | "dora-metrics" | "environment-comparison" => {
+                filters.clone()
+            }
             _ => format!("{filters}&deployment_target=edge"),
         };
         let rows = hub.get(&format!("/api/v1/views/{name}?{own}")).rows();
         typed(name, &rows);
-        let silent = ["promotion-waits", "silent-hosts"].contains(&name);
+        let silent = ["promotion-waits", "silent-hosts", "environment-comparison"].contains(&name);
         assert!(silent || !rows.is_empty(), "{name}");
     }
     let annotations = hub.get(&format!("/api/v1/annotations?{filters}")).rows();

@@ -8,14 +8,14 @@ fn world() -> World {
         .with(
             "workload_versions",
             "workspace|application|workload|version|build|build_time|source_repo|source_commit
-             team|shop|cart|1.0|7|07:00|git/cart|s0
+             team|shop|cart|1.0|7|07:00|https://gitlab.com/shop/cart|0123456789
              team|shop|cart|1.1|8|||s1",
         )
         .with(
             "deployment_targets",
             "workspace|application|workload|environment|deployment_target|repo|target_no|endpoint_no
-             team|shop|cart|dev|edge|git/ops|1|11
-             team|shop|cart|prod|edge|git/ops|2|12",
+             team|shop|cart|dev|edge|https://github.com/o/ops|1|11
+             team|shop|cart|prod|edge|https://github.com/o/ops|2|12",
         )
         .with(
             "assignments",
@@ -50,13 +50,36 @@ async fn the_history_of_an_application_names_rollbacks_and_where_versions_came_f
     assert_eq!(
         rows,
         [
-            "dev | 1.0 | 7 | git/cart | s0 | git/ops | ann | 08:00 | 09:00 | 08:20 | complete | false",
-            "dev | 1.1 | 8 | - | s1 | git/ops | bob | 09:00 | 10:00 | - | superseded | false",
-            "dev | 1.0 | 7 | git/cart | s0 | git/ops | ann | 10:00 | - | 10:30 | complete | true",
-            "prod | 1.0 | 7 | git/cart | s0 | git/ops | ann | 08:30 | 11:00 | 08:45 | complete | false",
-            "prod | 1.1 | 8 | - | s1 | git/ops | bob | 11:00 | - | - | in_progress | false",
+            "dev | 1.0 | 7 | https://gitlab.com/shop/cart | 0123456789 | https://github.com/o/ops | ann | 08:00 | 09:00 | 08:20 | complete | false",
+            "dev | 1.1 | 8 | - | s1 | https://github.com/o/ops | bob | 09:00 | 10:00 | - | superseded | false",
+            "dev | 1.0 | 7 | https://gitlab.com/shop/cart | 0123456789 | https://github.com/o/ops | ann | 10:00 | - | 10:30 | complete | true",
+            "prod | 1.0 | 7 | https://gitlab.com/shop/cart | 0123456789 | https://github.com/o/ops | ann | 08:30 | 11:00 | 08:45 | complete | false",
+            "prod | 1.1 | 8 | - | s1 | https://github.com/o/ops | bob | 11:00 | - | - | in_progress | false",
         ]
     );
+}
+
+#[tokio::test]
+async fn commits_and_pull_requests_lead_to_their_pages_where_there_are_any() {
+    let world = world().with(
+        "assignments",
+        "workspace|application|workload|environment|deployment_target|sequence|version|commit|pull_request|assigned_at|assignment_no|target_no
+         team|shop|cart|dev|edge|1|1.0|sha1:00000000000000000000000000000000000000ab|https://github.com/o/ops/pull/7|08:00|101|1
+         team|shop|cart|dev|edge|2|1.1||#8|09:00|102|1",
+    );
+    let rows = world
+        .rows("SELECT version, source_commit_url, commit_url, pull_request_url FROM application_history ORDER BY sequence")
+        .await;
+    let page = "https://github.com/o/ops/commit/00000000000000000000000000000000000000ab";
+    let first =
+        format!("1.0 | https://gitlab.com/shop/cart/-/commit/0123456789 | {page} | https://github.com/o/ops/pull/7");
+    assert_eq!(rows, [first, "1.1 | - | - | -".to_owned()]);
+    let rows = world
+        .rows("SELECT version, max(source_commit_url) FROM workload_history GROUP BY version ORDER BY version")
+        .await;
+    assert_eq!(rows, ["1.0 | https://gitlab.com/shop/cart/-/commit/0123456789", "1.1 | -"]);
+    let rows = world.rows("SELECT DISTINCT source_commit_url FROM promotions WHERE version = '1.0'").await;
+    assert_eq!(rows, ["https://gitlab.com/shop/cart/-/commit/0123456789"]);
 }
 
 #[tokio::test]
@@ -91,6 +114,19 @@ async fn a_change_failed_that_was_taken_back_and_was_well_again_when_the_older_v
 }
 
 #[tokio::test]
+async fn what_failed_and_is_not_well_yet_has_no_time_to_restore() {
+    let failed = world().with(
+        "rollout_states",
+        "workspace|application|workload|environment|deployment_target|version|verdict|started_at|completed_at|changed_at|total|success|failure|behind|assignment_no|target_no
+         team|shop|cart|dev|edge|1.0|complete|08:00|08:20|08:20|2|2|0|0|101|1
+         team|shop|cart|dev|edge|1.1|failed|09:00||09:10|2|0|1|0|102|1
+         team|shop|cart|dev|edge|1.0|stalled|10:00||10:30|2|0|0|2|103|1",
+    );
+    let rows = failed.rows("SELECT environment, failed, restore_p50_seconds FROM dora_metrics").await;
+    assert_eq!(rows, ["dev | 1 | -"]);
+}
+
+#[tokio::test]
 async fn what_is_behind_is_progress_while_the_rollout_is_and_drift_once_it_is_not() {
     let with = |verdict: &str| {
         world()
@@ -118,6 +154,69 @@ async fn what_is_behind_is_progress_while_the_rollout_is_and_drift_once_it_is_no
     let cells =
         with("stalled").rows("SELECT component, environment, deployed, versions, state FROM environment_matrix").await;
     assert_eq!(cells, ["team / shop / cart / edge | prod | 1.0 (1), 1.1 (1) | 2 | drifted"]);
+}
+
+#[tokio::test]
+async fn a_rollout_is_over_when_it_is_complete_or_superseded() {
+    let rows = world()
+        .rows("SELECT environment, version, verdict, completed_at, over_at FROM rollouts ORDER BY environment, started_at")
+        .await;
+    assert_eq!(
+        rows,
+        [
+            "dev | 1.0 | complete | 08:20 | 08:20",
+            "dev | 1.1 | superseded | - | 10:00",
+            "dev | 1.0 | complete | 10:30 | 10:30",
+            "prod | 1.0 | complete | 08:45 | 08:45",
+            "prod | 1.1 | in_progress | - | -",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn versions_of_several_targets_are_listed_and_only_the_three_commonest() {
+    let mut targets =
+        String::from("workspace|application|workload|environment|deployment_target|target_no|endpoint_no");
+    let mut assignments = String::from(
+        "workspace|application|workload|environment|deployment_target|version|assigned_at|assignment_no|target_no",
+    );
+    let mut states = String::from("verdict|started_at|changed_at|assignment_no|target_no");
+    for (n, (environment, version)) in [
+        ("dev", "1"),
+        ("dev", "1"),
+        ("dev", "2"),
+        ("dev", "3"),
+        ("dev", "4"),
+        ("prod", "1"),
+        ("prod", "2"),
+        ("stage", "2"),
+        ("stage", "1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        targets.push_str(&format!("\n team|shop|cart|{environment}|t{n}|{n}|{n}"));
+        assignments.push_str(&format!("\n team|shop|cart|{environment}|t{n}|{version}|0{n}:00|{n}|{n}"));
+        states.push_str(&format!("\n in_progress|08:00|08:00|{n}|{n}"));
+    }
+    let world = World::default()
+        .with("deployment_targets", &targets)
+        .with("assignments", &assignments)
+        .with("rollout_states", &states)
+        .with("generation", "taken_at\n12:00");
+    let rows = world
+        .rows(
+            "SELECT environment, other_environment, difference, desired, other_desired, deployed, state, targets, other_targets
+             FROM environment_comparison WHERE environment = 'prod' ORDER BY other_environment",
+        )
+        .await;
+    assert_eq!(
+        rows,
+        [
+            "prod | dev | scheduled | 1 (1), 2 (1) | 1 (2), 2 (1), 3 (1) +1 | - | nobody | 2 | 5",
+            "prod | stage | same | 1 (1), 2 (1) | 1 (1), 2 (1) | - | nobody | 2 | 2",
+        ]
+    );
 }
 
 /// A version, which is a source commit, and the environments it came to: which, when assigned, when complete.

@@ -40,6 +40,9 @@ impl World {
     /// A session with every table and view.
     pub async fn context(&self) -> SessionContext {
         let context = SessionContext::new();
+        for function in koh::query::pages() {
+            context.register_udf(function.as_ref().clone());
+        }
         for table in TABLES {
             let batch = self.0.get(table.name).cloned().unwrap_or_else(|| RecordBatch::new_empty(table.arrow()));
             let memory = MemTable::try_new(table.arrow(), vec![vec![batch]]).expect("the batch has the table's schema");
@@ -106,6 +109,7 @@ fn batch(table: &TableSchema, text: &str) -> RecordBatch {
             Kind::Flag => Arc::new(
                 cells.iter().map(|c| c.map(|c| c == "true").or(default("").map(|_| false))).collect::<BooleanArray>(),
             ),
+            Kind::Share => panic!("no table holds shares"),
             Kind::Time => Arc::new(
                 cells
                     .iter()

@@ -1,7 +1,7 @@
 import { WORDS } from "../columns.mjs";
 import { dashboard } from "../dashboard.mjs";
 import { by, matrix, RANGE, table, TARGET } from "../panels.mjs";
-import { DIMS, PLACE, summary, TILES, versionsOverTime, view } from "../shared.mjs";
+import { DIMS, PLACE, servedBy, summary, TILES, versionsOverTime, view } from "../shared.mjs";
 
 export default dashboard({
   uid: "kalypso-application",
@@ -41,6 +41,7 @@ export default dashboard({
         width: 10,
       }),
     ],
+    [servedBy()],
     [versionsOverTime()],
     [
       table({
@@ -50,11 +51,7 @@ export default dashboard({
         params: [...TARGET, ...RANGE],
         columns: [
           "assigned_at environment workload deployment_target version verdict completed_at total success failure rollback author",
-          { name: "source_commit", link: ["Commit", "${__data.fields.source_repo}/commit/${__data.fields.source_commit.text}"] },
-          { name: "commit", link: ["Commit", "${__data.fields.repo}/commit/${__data.fields.commit.text}"] },
-          "pull_request workspace application",
-          { name: "source_repo", hidden: true },
-          { name: "repo", hidden: true },
+          "source_commit commit pull_request workspace application",
         ],
         sort: [["assigned_at", true]],
         empty: "Nothing was scheduled in this span of time.",

@@ -22,7 +22,7 @@ export default dashboard({
     [
       table({
         title: "Clusters",
-        description: "Labels, whom to ask, and when each was last heard.",
+        description: "Labels, whom to ask, and when each was last heard. Only the choice of clusters matters here.",
         url: "/api/v1/hosts",
         params: [...by("host"), is("limit", 1000)],
         columns: [
@@ -48,9 +48,10 @@ export default dashboard({
     [
       timeline({
         title: "Statuses over time",
-        description: "What the reconcilers of the chosen clusters said. Choose a few clusters.",
+        description:
+          "What the reconcilers of this choice said, and, where no target is chosen, whether the clusters were heard. Choose a few clusters.",
         url: view("host-timeline"),
-        params: by("host"),
+        params: [...TARGET, ...by("host")],
         labels: ["host", "reconciler"],
         value: "code",
         name: "${__field.labels.host} ${__field.labels.reconciler}",
@@ -61,10 +62,14 @@ export default dashboard({
     [
       table({
         title: "Reports",
-        description: "Changes of status in this span of time, the newest 500 of the chosen clusters.",
-        url: "/api/v1/transitions",
-        params: [...by("host", "status"), ...RANGE, is("limit", 500)],
-        columns: ["reported_at host reconciler status commit message source"],
+        description: "What changed in this span of time: the newest 500 changes of status or commit for this choice.",
+        url: view("reports"),
+        absent: [...DIMS, "version"],
+        params: [...TARGET, ...by("host", "status"), ...RANGE, is("limit", 500)],
+        columns: [
+          { name: "reported_at", title: "Reported at" },
+          "host reconciler status environment workload deployment_target version commit message source",
+        ],
         sort: [["reported_at", true]],
         empty: "No report in this span of time.",
       }),

@@ -1,5 +1,6 @@
-import { link, WORDS } from "../columns.mjs";
+import { WORDS } from "../columns.mjs";
 import { dashboard } from "../dashboard.mjs";
+import { link } from "../links.mjs";
 import { matrix, table, TARGET } from "../panels.mjs";
 import { DIMS, environmentState, summary, TILES, view } from "../shared.mjs";
 

@@ -23,7 +23,7 @@ export default dashboard({
     [
       lines({
         title: "Clusters by liveness",
-        description: "Heard, late, silent, over time.",
+        description: "Heard, late, silent, over time: all clusters, whatever is chosen above.",
         url: view("hosts-over-time"),
         params: [],
         labels: ["liveness"],
@@ -36,7 +36,7 @@ export default dashboard({
       }),
       lines({
         title: "Changes of status",
-        description: "Reports that changed something, by what they said.",
+        description: "Reports that changed something, by what they said: of all clusters, whatever is chosen above.",
         url: view("transitions-over-time"),
         params: [],
         labels: ["status"],
@@ -74,7 +74,7 @@ export default dashboard({
     [
       table({
         title: "Silence",
-        description: "Clusters not heard for too long. Silence is not failure: what runs there goes on running.",
+        description: "All clusters not heard for too long. Silence is not failure: what runs there goes on running.",
         url: "/api/v1/hosts",
         params: [is("liveness", "silent"), is("liveness", "late"), is("limit", 1000)],
         columns: ["host liveness liveness_since cluster_type ring region contact"],

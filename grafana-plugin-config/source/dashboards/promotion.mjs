@@ -53,7 +53,7 @@ export default dashboard({
     [
       table({
         title: "How long rollouts take",
-        description: "Complete rollouts per target, from schedule to the last reconciler.",
+        description: "Complete rollouts per target, of all time, from schedule to the last reconciler.",
         url: view("rollout-durations"),
         params: by(...PLACE),
         columns: [

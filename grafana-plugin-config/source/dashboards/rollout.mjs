@@ -44,7 +44,7 @@ export default dashboard({
       }),
       table({
         title: "How long it takes",
-        description: "Complete rollouts per target, from schedule to the last reconciler.",
+        description: "Complete rollouts per target, of all time, from schedule to the last reconciler.",
         url: view("rollout-durations"),
         params: TARGET,
         columns: ["environment workload deployment_target rollouts p50_seconds p90_seconds max_seconds workspace application"],
@@ -58,9 +58,11 @@ export default dashboard({
         title: "Verifications",
         description: "What smoke tests, load tests and boards said.",
         url: "/api/v1/rollouts/verifications",
+        absent: [...DIMS, "version"],
         params: [...TARGET, ...by("version"), ...RANGE, is("limit", 500)],
         columns: [
-          "reported_at name result current workload environment deployment_target version message reported_by workspace application",
+          { name: "reported_at", title: "Reported at" },
+          "name result current workload environment deployment_target version message reported_by workspace application",
         ],
         sort: [["reported_at", true]],
         empty: "Nobody verified anything in this span of time.",

@@ -1,4 +1,5 @@
-// Panels as Grafana draws them, as far as its libraries hold the components: tables, stats and time series.
+// Panels as Grafana draws them, as far as its libraries hold the components: tables, stats and time series. Of the state timeline
+// and the node graph they hold none: these are drawn here from the same frames, display values and links.
 
 import { cacheFieldDisplayNames, EventBusSrv, getFieldDisplayValues, ThemeContext } from "@grafana/data";
 import { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries, VizRepeater } from "@grafana/ui";
@@ -6,7 +7,9 @@ import { TableNG } from "@grafana/ui/unstable";
 import { sceneGraph } from "@grafana/scenes";
 import { createRoot } from "react-dom/client";
 import { MemoryRouter } from "react-router-dom";
+import { NodeGraph } from "./graph";
 import { theme } from "./panel";
+import { StateTimeline } from "./timeline";
 import { replaceIn } from "./variables";
 
 function Table({ panel, frames, width, height }) {
@@ -78,7 +81,7 @@ function Lines({ panel, frames, width, height, scene }) {
   );
 }
 
-const KINDS = { table: Table, stat: Stat, timeseries: Lines };
+const KINDS = { table: Table, stat: Stat, timeseries: Lines, "state-timeline": StateTimeline, nodeGraph: NodeGraph };
 
 function Content(props) {
   if (!props.frames.some((frame) => frame.fields.length > 0 && frame.length > 0)) {
@@ -86,7 +89,6 @@ function Content(props) {
   }
   cacheFieldDisplayNames(props.frames);
   const Kind = KINDS[props.panel.type];
-  if (!Kind) return <div className="nothing">(only Grafana itself draws panels of type {props.panel.type})</div>;
   return <Kind {...props} />;
 }
 

@@ -35,6 +35,8 @@ const TABLE = {
   filterable: booleanOverrideProcessor,
   inspect: booleanOverrideProcessor,
   hideFrom: identityOverrideProcessor,
+  // Of Grafana 11; what is drawn here must do without.
+  hidden: booleanOverrideProcessor,
 };
 const GRAPH = Object.fromEntries(
   [
@@ -59,7 +61,7 @@ const GRAPH = Object.fromEntries(
     "insertNulls",
   ].map((name) => [name, identityOverrideProcessor]),
 );
-const CUSTOM = { table: TABLE, stat: {}, timeseries: GRAPH, "state-timeline": GRAPH };
+const CUSTOM = { table: TABLE, stat: {}, timeseries: GRAPH, "state-timeline": GRAPH, nodeGraph: {} };
 
 const item = (id, path, process, isCustom) => ({
   id,

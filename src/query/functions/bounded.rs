@@ -21,7 +21,7 @@ pub(in super::super) const CELL: usize = 8 * 1024;
 /// Most bytes one call may produce at a time.
 const TRANSIENT: usize = 8 * 1024 * 1024;
 /// Most bytes of one computed column of a batch.
-const COLUMN: usize = 32 * 1024 * 1024;
+pub(super) const COLUMN: usize = 32 * 1024 * 1024;
 
 /// How large a result can be, given the longest arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,10 +11,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::bounded::{CELL, too_long};
+use super::bounded::{CELL, COLUMN, too_long};
 
-/// Most bytes of one column of a batch.
-const COLUMN: usize = 32 * 1024 * 1024;
 /// The name of the operator as a function.
 pub(in super::super) const NAME: &str = "string_concat";
 

@@ -193,7 +193,7 @@ fn properties(table: &TableSchema) -> WriterProperties {
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
             Kind::Text if column.name.ends_with("_id") => properties.set_column_dictionary_enabled(path, false),
-            Kind::Text | Kind::Flag => properties,
+            Kind::Text | Kind::Flag | Kind::Share => properties,
         };
     }
     properties.build()

@@ -5,8 +5,15 @@
 use super::*;
 
 /// All of them, for the data dictionary.
-pub static ANSWERS: [&TableSchema; 5] =
-    [&SUMMARY, &ROLLOUT_PROGRESS, &VERSIONS_OVER_TIME, &HOSTS_OVER_TIME, &TRANSITIONS_OVER_TIME];
+pub static ANSWERS: [&TableSchema; 7] = [
+    &SUMMARY,
+    &GRAPH_NODES,
+    &GRAPH_EDGES,
+    &ROLLOUT_PROGRESS,
+    &VERSIONS_OVER_TIME,
+    &HOSTS_OVER_TIME,
+    &TRANSITIONS_OVER_TIME,
+];
 
 /// `GET /api/v1/views/summary`
 pub static SUMMARY: TableSchema = TableSchema {
@@ -30,6 +37,54 @@ pub static SUMMARY: TableSchema = TableSchema {
         count("rollouts_failed", "Targets whose rollout failed."),
         count("rollouts_stalled", "Targets whose rollout stalled."),
         time("taken_at", "When this was so."),
+    ],
+};
+
+/// `GET /api/v1/views/graph-nodes`
+pub static GRAPH_NODES: TableSchema = TableSchema {
+    name: "graph_nodes",
+    doc: "One row per node of the graph workload, deployment target, host; what is too much for a picture is summed up in a node. \
+          Never empty: where there is nothing, two nodes say so.",
+    columns: &[
+        text("id", "Id of the workload, deployment target or host, or of what is summed up."),
+        text("kind", "workload, target, host, hosts (of a target, that have no node of their own), targets, nothing."),
+        text("title", "Its name."),
+        text("subtitle", "Where it belongs."),
+        text(
+            "main",
+            "Of a target the version wanted, of a host how it stands, else how many, or how many of them fail.",
+        ),
+        text(
+            "second",
+            "How many reconcilers are in sync; of a host the version that runs, or how many targets it serves.",
+        ),
+        share(
+            "in_sync",
+            "Share of its reconcilers, missing ones included, that are in sync; all shares are 0 where there are none.",
+        ),
+        share("progressing", "… that are applying."),
+        share("drifted", "… that are behind, ahead, stalled, on an unknown commit or missing."),
+        share("failing", "… that are failing."),
+        share("silent", "… that are silent."),
+        text_or_null("workspace", "The team, where it is about one; so the names after it."),
+        text_or_null("application", "Application."),
+        text_or_null("workload", "Workload."),
+        text_or_null("environment", "Environment."),
+        text_or_null("deployment_target", "Deployment target."),
+        text_or_null("host", "Host."),
+    ],
+};
+
+/// `GET /api/v1/views/graph-edges`
+pub static GRAPH_EDGES: TableSchema = TableSchema {
+    name: "graph_edges",
+    doc: "One row per edge between two rows of `graph-nodes` under the same filters; never empty.",
+    columns: &[
+        text("id", "Both ends."),
+        text("source", "Node it begins at."),
+        text("target", "Node it leads to."),
+        text("main", "To a target its environment, to a host the version that runs."),
+        text("second", "To a target the verdict of its rollout, to a host how it stands for this target."),
     ],
 };
 

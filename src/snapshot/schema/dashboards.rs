@@ -2,19 +2,21 @@
 //!
 //! Invariant: as for the other views; a span has a start and an end, and what a graph counts is how many spans hold an instant.
 
-use super::views::{CLUSTER_TYPE, DESIRED_VERSION, REGION, RING};
+use super::views::{CLUSTER_TYPE, COMMIT_URL, DESIRED_VERSION, REGION, RING, SOURCE_COMMIT_URL};
 use super::*;
 
 /// The views, in an order in which each comes after those it selects from.
-pub(super) const VIEWS: [View; 12] = [
+pub(super) const VIEWS: [View; 14] = [
     TARGET_HEALTH,
     ENVIRONMENT_MATRIX,
+    ENVIRONMENT_COMPARISON,
     SILENT_HOSTS,
     APPLICATION_HISTORY,
     WORKLOAD_HISTORY,
     DORA_METRICS,
     PROMOTION_WAITS,
     ANNOTATIONS,
+    REPORTS,
     HOST_TIMELINE,
     VERSION_SPANS,
     ROLLOUT_SUCCESSES,
@@ -95,6 +97,48 @@ const ENVIRONMENT_MATRIX: View = View {
     sql: include_str!("../../../schema/views/environment_matrix.sql"),
 };
 
+const ENVIRONMENT_COMPARISON: View = View {
+    schema: TableSchema {
+        name: "environment_comparison",
+        doc: "One row per workload and ordered pair of environments of which at least one has it: both sides, and what differs first.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            WORKLOAD,
+            ENVIRONMENT,
+            text("other_environment", "The environment it is compared with."),
+            text(
+                "difference",
+                "First that applies: only_here, only_there, scheduled (other versions are wanted), deployed (other versions run), same.",
+            ),
+            text_or_null(
+                "desired",
+                "Versions wanted in `environment`; several with on how many targets, the commonest three first.",
+            ),
+            text_or_null("other_desired", "The same of `other_environment`, as all that begins with other_."),
+            text_or_null(
+                "deployed",
+                "Versions that run; several with how many reconcilers run them; null: nobody reports.",
+            ),
+            text_or_null("other_deployed", "… there."),
+            text_or_null(
+                "state",
+                "The worst of its targets: failing, stalled, drifted, progressing, silent, in_sync, nobody.",
+            ),
+            text_or_null("other_state", "… there."),
+            time_or_null("assigned_at", "Start of the newest assignment in force."),
+            time_or_null("other_assigned_at", "… there."),
+            count("targets", "Targets."),
+            count("other_targets", "… there."),
+            count("reconcilers", "Reconcilers that report for them."),
+            count("other_reconcilers", "… there."),
+            count("in_sync", "Those in sync."),
+            count("other_in_sync", "… there."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/environment_comparison.sql"),
+};
+
 const SILENT_HOSTS: View = View {
     schema: TableSchema {
         name: "silent_hosts",
@@ -127,10 +171,13 @@ const APPLICATION_HISTORY: View = View {
             BUILD_TIME,
             SOURCE_REPO,
             SOURCE_COMMIT,
+            SOURCE_COMMIT_URL,
             text("repo", "Repository of the manifests, canonical."),
             text_or_null("commit", "First GitOps commit of the assignment."),
+            COMMIT_URL,
             text_or_null("author", "Author of the change."),
             text_or_null("pull_request", "Pull request of the change."),
+            text_or_null("pull_request_url", "The same if it is an address."),
             CONTACT,
             time("assigned_at", "Wanted since."),
             time_or_null("ended_at", "Wanted until; null while it is in force."),
@@ -163,6 +210,7 @@ const WORKLOAD_HISTORY: View = View {
             BUILD_TIME,
             SOURCE_REPO,
             SOURCE_COMMIT,
+            SOURCE_COMMIT_URL,
             text_or_null("author", "Author of a newest assignment."),
             time("first_assigned_at", "Start of the first assignment."),
             time("last_assigned_at", "Start of the last assignment."),
@@ -223,6 +271,7 @@ const PROMOTION_WAITS: View = View {
             flag("usual", "After `environment`, changes most often went to `next_environment`."),
             text("version", "The version that has waited longest."),
             SOURCE_COMMIT,
+            SOURCE_COMMIT_URL,
             count("waiting", "How many changes wait."),
             time("waiting_since", "When the one that has waited longest was complete in `environment`."),
             count("waiting_seconds", "For how long."),
@@ -252,6 +301,33 @@ const ANNOTATIONS: View = View {
         ],
     },
     sql: include_str!("../../../schema/views/annotations.sql"),
+};
+
+const REPORTS: View = View {
+    schema: TableSchema {
+        name: "reports",
+        doc: "One row per change of what a reconciler says and target that it is about; `transitions` with names and links. \
+              It reads all of `transitions`, so it is dear; a filter by host makes it cheap.",
+        columns: &[
+            time("reported_at", "Event time."),
+            HOST,
+            RECONCILER,
+            text("status", "success, failure, in_progress or unknown."),
+            text("raw_status", "The source's own word."),
+            text_or_null("commit", "The commit it speaks of."),
+            COMMIT_URL,
+            text_or_null("workspace", "The team; null where nothing explains the commit."),
+            text_or_null("application", "Application."),
+            text_or_null("environment", "Environment."),
+            text_or_null("workload", "Workload."),
+            text_or_null("deployment_target", "Deployment target."),
+            text_or_null("version", "Version that the commit stands for."),
+            text_or_null("message", "The source's message."),
+            SOURCE,
+            count("seq", "As in `transitions`."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/reports.sql"),
 };
 
 const HOST_TIMELINE: View = View {

@@ -57,6 +57,10 @@ const LABELS: Column = text_or_null("labels", "Labels of the host, as JSON.");
 const LIVENESS: Column = text("liveness", "online, late, silent or retired.");
 const RECONCILER_TYPE: Column = text("reconciler_type", "flux, argocd, ansible …");
 const COMMIT: Column = text_or_null("commit", "The commit that runs (applied).");
+pub(super) const COMMIT_URL: Column =
+    text_or_null("commit_url", "Page of the commit; null where the repository has none or is not known.");
+pub(super) const SOURCE_COMMIT_URL: Column =
+    text_or_null("source_commit_url", "Page of the source commit; null where its repository has none or is not known.");
 const ATTEMPTED_COMMIT: Column = text_or_null("attempted_commit", "The commit last attempted.");
 const STATUS: Column = text("status", "success, failure, in_progress or unknown: its word on the attempted commit.");
 const RAW_STATUS: Column = text("raw_status", "The source's own word.");
@@ -94,6 +98,7 @@ const SUBSCRIPTIONS: View = View {
             LIVENESS,
             RECONCILER_TYPE,
             COMMIT,
+            COMMIT_URL,
             ATTEMPTED_COMMIT,
             STATUS,
             RAW_STATUS,
@@ -161,6 +166,7 @@ pub const HOST_STATE: View = View {
             DESIRED_VERSION,
             DEPLOYED_VERSION,
             COMMIT,
+            COMMIT_URL,
             ATTEMPTED_COMMIT,
             STATUS,
             RAW_STATUS,
@@ -189,6 +195,7 @@ const ENVIRONMENT_HISTORY: View = View {
             DEPLOYMENT_TARGET,
             text_or_null("version", "Version that the commit stands for on this target; null: unexplained."),
             text("commit", "GitOps commit."),
+            COMMIT_URL,
             time_or_null("assigned_at", "Start of the assignment that covers it."),
             time_or_null("first_deployed_at", "First start of a deployment."),
             time_or_null("last_deployed_at", "Last start of a deployment; heartbeats do not move it."),
@@ -260,9 +267,11 @@ const ROLLOUTS: View = View {
             DEPLOYMENT_TARGET,
             VERSION,
             text_or_null("commit", "First GitOps commit of the assignment."),
+            COMMIT_URL,
             text("verdict", "complete, superseded, failed, stalled or in_progress, under the default policy."),
             time("started_at", "Start of the assignment."),
             time_or_null("completed_at", "When the last of its reconcilers first succeeded; null unless complete."),
+            time_or_null("over_at", "The same, or when it was superseded before that; null while it may go on."),
             count("total", "Reconcilers counted."),
             count("success", "Success at the assignment's commits or past them."),
             count("failure", "Failing there."),
@@ -286,6 +295,7 @@ const PROMOTIONS: View = View {
             APPLICATION,
             WORKLOAD,
             text_or_null("source_commit", "Source commit, normal form; null where the version names none."),
+            SOURCE_COMMIT_URL,
             text("version", "Version of the newest assignment of the commit in the environment."),
             ENVIRONMENT,
             time("assigned_at", "Start of the first assignment of the commit in the environment, to the millisecond."),
