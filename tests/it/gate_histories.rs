@@ -9,7 +9,7 @@ use std::sync::Arc;
 use koh::model::{Body, CarrierKey, Clock, Fact, Micros, Sighting};
 use koh::rollout::{self, Asked, Clauses, Evaluation, Freeze, Policies, Question, Rules, SilentPolicy};
 use koh::sources::push::{Decoder, Form};
-use koh::state::{Novelty, State};
+use koh::state::{Heartbeats, Novelty, State};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
@@ -165,7 +165,7 @@ fn facts(state: &State, (_, late, step): &Timed, now: Micros) -> Vec<Fact> {
     let at = now.plus(-late * MINUTE);
     match step {
         Step::Listen => {
-            let turned = state.overdue(now, Micros::MIN);
+            let turned = state.overdue(&mut Heartbeats::default(), now, Micros::MIN);
             if turned.is_empty() { Vec::new() } else { vec![concluded(Body::Liveness(turned), 0, now, now)] }
         }
         Step::Sight { watcher, commit } => {

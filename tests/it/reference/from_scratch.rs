@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use koh::model::{Body, CarrierKey, Clock, Fact, Liveness, Micros, Selector};
 use koh::query::{Format, Rows, Statement};
 use koh::snapshot::Generation;
-use koh::state::State;
+use koh::state::{Heartbeats, State};
 
 use super::in_process::{ENGINE, InProcess, RUNTIME};
 
@@ -51,7 +51,7 @@ impl InProcess {
         let restored = |state: &State| kept(&State::from_tables(state.tables()));
         assert_eq!(kept(&state), restored(&state));
         let later = Micros::now().plus(100 * 60 * 1_000_000);
-        let mut silent = state.overdue(later, Micros::MIN);
+        let mut silent = state.overdue(&mut Heartbeats::default(), later, Micros::MIN);
         silent.retain(|change| change.liveness == Liveness::Silent && change.host != "h2");
         state.apply(1_000_000, &concluded(later, silent.clone()));
         assert_eq!(kept(&state), restored(&state), "{silent:?} are silent");
