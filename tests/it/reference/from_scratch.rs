@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use koh::model::{Body, CarrierKey, Clock, Fact, Liveness, Micros, Selector};
 use koh::query::{Format, Rows, Statement};
 use koh::snapshot::Generation;
-use koh::state::{Heartbeats, State};
+use koh::state::{Heartbeat, Heartbeats, State};
 
 use super::in_process::{ENGINE, InProcess, RUNTIME};
 
@@ -55,6 +55,11 @@ impl InProcess {
         silent.retain(|change| change.liveness == Liveness::Silent && change.host != "h2");
         state.apply(1_000_000, &concluded(later, silent.clone()));
         assert_eq!(kept(&state), restored(&state), "{silent:?} are silent");
+        let optional = Heartbeat { optional: true, ..Heartbeat::default() };
+        let mut unknown = state.overdue(&mut Heartbeats::new(optional, []), later, Micros::MIN);
+        unknown.retain(|change| change.host != "h3");
+        state.apply(1_000_001, &concluded(later, unknown.clone()));
+        assert_eq!(kept(&state), restored(&state), "{unknown:?} need not report");
     }
 
     /// The rows of one host are those that SQL gives.
