@@ -238,7 +238,7 @@ fn a_silent_host_of_the_edge_is_behind_and_a_laptop_that_is_off_holds_up_nothing
 }
 
 #[test]
-fn only_hosts_that_need_not_report_are_no_success() {
+fn only_hosts_that_need_not_report_are_no_success_and_one_that_did_report_is() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("classes.yaml");
     write(&file, "late_after: 1h", "reporting: optional");
@@ -257,6 +257,14 @@ fn only_hosts_that_need_not_report_are_no_success() {
     );
     let reason = answer["reason"].as_str().unwrap();
     assert!(reason.starts_with("Nobody who counts subscribes to this target; 1 left out, "), "{reason}");
+    let one = |digit, status| serde_json::from_str(&report("one", "dev", &commit(digit), status)).unwrap();
+    say(&hub, "reconcilers", &one('a', "success"));
+    assert_eq!(hub.get(DEV).json()["verdict"], "complete");
+    // It was complete, too, when something else is on its way.
+    hub.push(&descriptor("dev", "1.1", &commit('b')));
+    say(&hub, "reconcilers", &one('b', "failure"));
+    let failed = hub.get(&format!("{}&silent=fail", DEV.replace("1.0", "1.1"))).json();
+    assert_eq!((&failed["verdict"], &failed["last_good"]["version"]), (&json!("failed"), &json!("1.0")), "{failed:#}");
 }
 
 #[test]
