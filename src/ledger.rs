@@ -42,7 +42,7 @@ pub use stats::Stats;
 pub use store::{OpenError, Store};
 
 use crate::model::{Fact, Micros};
-use crate::state::{State, Tables};
+use crate::state::{Heartbeats, State, Tables};
 use record::Packer;
 use writer::{Message, Pending, Writer};
 
@@ -111,7 +111,6 @@ impl Ledger {
     pub fn open(store: Store, options: Options) -> Result<Ledger, OpenError> {
         let opened = store::open(store, options.cache_bytes)?;
         let mut state = checkpoint::load(&opened.db, opened.checkpoint)?;
-        state.set_heartbeat(options.heartbeat);
         options.watched_sources.iter().for_each(|source| state.watch_source(source, None));
         let seq = journal::replay(&opened.db, opened.checkpoint, |seq, fact| {
             state.apply(seq, fact);
@@ -230,6 +229,12 @@ impl Ledger {
     /// Looks for hosts that turned late or silent now.
     pub async fn sweep(&self) -> Result<(), AppendError> {
         self.ask(Message::Sweep).await
+    }
+
+    /// When hosts turn late and silent from now on; what was concluded before is looked at anew.
+    pub fn set_heartbeats(&self, heartbeats: Heartbeats) {
+        // Nobody at the other end: nothing is concluded any more.
+        let _ = self.0.queue.send(Message::Heartbeats(heartbeats));
     }
 
     /// Takes nothing more, stores what is queued, writes a checkpoint and releases the file. Blocks until that is done.

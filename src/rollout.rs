@@ -22,7 +22,7 @@ mod question;
 mod status;
 mod thresholds;
 
-pub use answer::{Answer, Clause, Eta, Freshness, HoldsUp, LastGood, Links, TargetAnswer};
+pub use answer::{Answer, Clause, Eta, Freshness, HoldsUp, LastGood, LeftOut, Links, TargetAnswer};
 pub use bucket::{Range, Stand, subscribed};
 pub use depends::Depends;
 pub use deployment_state::{DeploymentState, Subscriber, deployment_state};

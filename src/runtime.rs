@@ -5,6 +5,7 @@
 //! holds, and a generation that says sequence n holds everything acknowledged up to n.
 
 mod background;
+mod classes;
 mod files;
 mod heard;
 mod hub;

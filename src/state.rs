@@ -7,6 +7,7 @@ pub mod blocks;
 pub mod carrier;
 pub mod commit_log;
 pub mod expectations;
+pub mod heartbeat;
 pub mod history;
 pub mod host;
 mod index;
@@ -31,7 +32,7 @@ use std::cmp::Ordering;
 use hashbrown::HashMap;
 
 pub use carrier::{Object, ObjectKind};
-pub use host::Heartbeat;
+pub use heartbeat::{Heartbeat, Heartbeats};
 pub use index::Index;
 pub use tables::Tables;
 pub use verifications::VerificationView;
@@ -58,7 +59,6 @@ pub type Touched = Vec<Object>;
 pub struct State {
     tables: Tables,
     index: Index,
-    heartbeat: Heartbeat,
     watched: Vec<WatchedSource>,
     /// The first receipt of what was said of each host since this state was made.
     known_since: HashMap<u32, Micros>,
@@ -77,11 +77,6 @@ impl State {
         state.index = Index::rebuild(&state.tables);
         state.derive_all();
         state
-    }
-
-    /// When hosts turn late and silent.
-    pub fn set_heartbeat(&mut self, heartbeat: Heartbeat) {
-        self.heartbeat = heartbeat;
     }
 
     /// A source watches its objects: until the watch breaks, what it carries counts as heard.
@@ -224,24 +219,17 @@ impl State {
         }
     }
 
-    /// Hosts that turned late or silent, and those that a watch hears again. None turns before one full interval of listening
-    /// to it, however old what it said.
-    pub fn overdue(&self, now: Micros, listening_since: Micros) -> Vec<LivenessChange> {
+    /// Hosts that turned late, silent or unknown, and those that are so no more, since a watch hears them or other intervals are in
+    /// force. None turns before one full interval of listening to it, however old what it said.
+    pub fn overdue(&self, beats: &mut Heartbeats, now: Micros, listening_since: Micros) -> Vec<LivenessChange> {
         let mut changes = Vec::new();
+        let mut pass = beats.pass(&self.tables, now);
         for (id, h) in self.tables.hosts.iter() {
             if *h.retired_at != Micros::MAX {
                 continue;
             }
             let since = self.known_since.get(&id).map_or(listening_since, |at| listening_since.max(*at));
-            let overdue = self.heartbeat.overdue(h, since, now);
-            if overdue.is_none() && h.silence == Liveness::Online {
-                continue;
-            }
-            let turned = match self.heard_by_watch(id, h, now) {
-                Some(at) if at == now && h.silence != Liveness::Online => Some((Liveness::Online, now)),
-                Some(at) => self.heartbeat.overdue(h, since.max(at), now),
-                None => overdue,
-            };
+            let turned = pass.turned(h, since, || self.heard_by_watch(id, h, now));
             let Some((liveness, at)) = turned else { continue };
             let host = self.tables.text(h.name).to_owned();
             changes.push(LivenessChange { host, liveness, at, heard_at: h.heard_at });

@@ -12,5 +12,5 @@ FROM changes r
 LEFT JOIN assignment_commits c ON c.manifests_endpoint = r.manifests_endpoint AND c.commit = r.commit
 UNION ALL
 SELECT started_at, ended_at, host, '', NULL, NULL, NULL, NULL, NULL, NULL, liveness,
-       CASE liveness WHEN 'online' THEN 5 WHEN 'late' THEN 6 WHEN 'silent' THEN 7 ELSE 8 END
+       CASE liveness WHEN 'online' THEN 5 WHEN 'late' THEN 6 WHEN 'silent' THEN 7 WHEN 'retired' THEN 8 ELSE 4 END
 FROM host_transitions

@@ -95,7 +95,13 @@ const VARIABLES: [(&str, Source); 15] = [
     ),
     (
         "liveness",
-        Source::Words(&[("online", "online"), ("late", "late"), ("silent", "silent"), ("retired", "retired")]),
+        Source::Words(&[
+            ("online", "online"),
+            ("late", "late"),
+            ("silent", "silent"),
+            ("unknown", "unknown"),
+            ("retired", "retired"),
+        ]),
     ),
     (
         "verdicts",

@@ -39,6 +39,7 @@ async fn start(wanted: Wanted) -> anyhow::Result<demo::Hub> {
         manifests: None,
         kubernetes: None,
         policies: None,
+        classes: None,
         tokens: None,
         accounts: None,
         tls: Vec::new(),

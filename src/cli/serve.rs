@@ -47,6 +47,10 @@ pub(super) struct ServeArgs {
     /// File of named policies for the gate and of thresholds for alerts (YAML or JSON); read again whenever it changes.
     #[arg(long, env = "KOH_POLICIES", value_name = "FILE")]
     policies: Option<PathBuf>,
+    /// File of host classes (YAML or JSON): after how long without a word their hosts are late and silent; read again whenever it
+    /// changes.
+    #[arg(long, env = "KOH_CLASSES", value_name = "FILE")]
+    classes: Option<PathBuf>,
     /// Whom alerts name where neither the target nor a threshold names anybody.
     #[arg(long, env = "KOH_DEFAULT_CONTACT", default_value = "", hide_default_value = true, value_name = "WHO")]
     default_contact: String,
@@ -122,13 +126,13 @@ impl KubernetesArgs {
     }
 }
 
-/// When a host of the default class counts as late or silent.
+/// When a host counts as late or silent whose class is described nowhere.
 #[derive(Debug, Args)]
 struct LivenessArgs {
-    /// A host that is not heard for this long is late.
+    /// A host that is not heard for this long is late, unless its class says otherwise.
     #[arg(long, env = "KOH_LATE_AFTER", default_value = "15m", value_parser = crate::model::span, value_name = "SPAN")]
     late_after: Duration,
-    /// A host that is not heard for this long is silent.
+    /// A host that is not heard for this long is silent, unless its class says otherwise.
     #[arg(long, env = "KOH_SILENT_AFTER", default_value = "60m", value_parser = crate::model::span, value_name = "SPAN")]
     silent_after: Duration,
 }
@@ -188,6 +192,7 @@ impl ServeArgs {
             insecure_no_auth,
             manifests,
             policies,
+            classes,
             default_contact,
             announce: _,
             kubernetes,
@@ -226,6 +231,7 @@ impl ServeArgs {
             accounts: kubernetes.accounts(),
             kubernetes: kubernetes.options(),
             policies,
+            classes,
             tokens,
             tls: tls_cert.into_iter().chain(tls_key).collect(),
             default_contact,

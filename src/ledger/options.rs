@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::Micros;
-use crate::state::Heartbeat;
+use crate::state::Heartbeats;
 
 /// How a ledger runs; the default suits a fleet of 10,000 hosts.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub struct Options {
     /// How often hosts that fell silent are looked for.
     pub sweep_every: Duration,
     /// When hosts turn late and silent.
-    pub heartbeat: Heartbeat,
+    pub heartbeats: Heartbeats,
     /// Sources that watch what they report, so that its silence means nothing.
     pub watched_sources: Vec<String>,
     /// The time, as far as the ledger concludes something from it.
@@ -49,7 +49,7 @@ impl Default for Options {
             pack_bytes: 4 << 20,
             confirm_flush_every: Duration::from_secs(10),
             sweep_every: Duration::from_secs(1),
-            heartbeat: Heartbeat::default(),
+            heartbeats: Heartbeats::default(),
             watched_sources: Vec::new(),
             clock: Arc::new(Micros::now),
         }
@@ -68,7 +68,7 @@ impl fmt::Debug for Options {
             pack_bytes,
             confirm_flush_every,
             sweep_every,
-            heartbeat,
+            heartbeats,
             watched_sources,
             clock: _,
         } = self;
@@ -82,7 +82,7 @@ impl fmt::Debug for Options {
             .field("pack_bytes", pack_bytes)
             .field("confirm_flush_every", confirm_flush_every)
             .field("sweep_every", sweep_every)
-            .field("heartbeat", heartbeat)
+            .field("heartbeats", heartbeats)
             .field("watched_sources", watched_sources)
             .finish_non_exhaustive()
     }

@@ -280,6 +280,12 @@ mod tests {
     }
 
     #[test]
+    fn the_numbers_of_what_a_host_is_never_change() {
+        let all = [Liveness::Online, Liveness::Late, Liveness::Silent, Liveness::Retired, Liveness::Unknown];
+        assert_eq!(encode(1, &all), [1, 0, 1, 2, 3, 4]);
+    }
+
+    #[test]
     fn a_collected_sequence_reads_as_a_vector() {
         let facts = vec![fact("a"), fact("b")];
         let mut sequence = Sequence::default();

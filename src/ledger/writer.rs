@@ -21,7 +21,7 @@ use super::record::Packer;
 use super::store::Lock;
 use super::{AppendError, Options, Receipt, Shared};
 use crate::model::{Body, CarrierKey, Clock, Fact, LivenessChange, Micros};
-use crate::state::Novelty;
+use crate::state::{Heartbeats, Novelty};
 
 /// Facts folded before waiting readers get their turn.
 const FOLD_CHUNK: usize = 64;
@@ -36,6 +36,7 @@ pub(super) enum Message {
     Append { facts: Vec<Fact>, reply: Answer<Receipt>, room: OwnedSemaphorePermit, asked: tracing::Span },
     Checkpoint(Answer<()>),
     Sweep(Answer<()>),
+    Heartbeats(Heartbeats),
     Stop,
 }
 
@@ -116,6 +117,7 @@ impl Writer {
                 Ok(Message::Checkpoint(reply) | Message::Sweep(reply)) => {
                     let _ = reply.send(Err(self.shared.refusal()));
                 }
+                Ok(Message::Heartbeats(_)) => {}
                 Ok(Message::Stop) | Err(_) => self.pending.stopping = true,
             }
         }
@@ -165,6 +167,10 @@ impl Writer {
             Message::Sweep(reply) => {
                 self.sweep()?;
                 let _ = reply.send(Ok(()));
+            }
+            Message::Heartbeats(heartbeats) => {
+                self.options.heartbeats = heartbeats.in_force((self.options.clock)());
+                self.pending.next_sweep = Instant::now();
             }
             Message::Stop => self.pending.stopping = true,
         }
@@ -277,10 +283,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Records which hosts turned late or silent.
+    /// Records which hosts turned late or silent, or are so no more.
     fn sweep(&mut self) -> Result<(), redb::Error> {
         let now = (self.options.clock)();
-        let turned = self.shared.state.read().overdue(now, self.listening_since);
+        let turned = self.shared.state.read().overdue(&mut self.options.heartbeats, now, self.listening_since);
         for changes in turned.chunks(LIVENESS_CHUNK) {
             let fact = concluded(now, changes.to_vec());
             self.commit(vec![Queued { fact, ticket: Backlog::NOBODY, novelty: Novelty::Changed }])?;

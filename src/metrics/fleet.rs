@@ -57,7 +57,7 @@ static QUESTIONS: [Question; 6] = [
     Question {
         family: &catalogue::HOSTS,
         sql: "SELECT liveness, CAST(count(*) AS DOUBLE) FROM hosts WHERE retired_at IS NULL GROUP BY liveness",
-        closed: &["online", "late", "silent"],
+        closed: &["online", "late", "silent", "unknown"],
     },
     Question {
         family: &catalogue::TARGETS,

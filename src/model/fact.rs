@@ -53,7 +53,7 @@ pub enum Body {
     Host(Box<HostDeclaration>),
     /// The carrier is gone.
     Gone,
-    /// What the hub concluded by its own clock: hosts that turned late or silent.
+    /// What the hub concluded by its own clock: hosts that turned late or silent, or that are so no more.
     Liveness(Vec<LivenessChange>),
     /// A commit of a branch was seen by one who watches it.
     Sighting(Box<Sighting>),
@@ -203,6 +203,8 @@ pub enum Liveness {
     Silent,
     /// Declared gone.
     Retired,
+    /// Not heard for long, of a class that need not report: what it runs is not known, and nobody waits for it.
+    Unknown,
 }
 
 impl Liveness {
@@ -213,11 +215,12 @@ impl Liveness {
             Liveness::Late => "late",
             Liveness::Silent => "silent",
             Liveness::Retired => "retired",
+            Liveness::Unknown => "unknown",
         }
     }
 }
 
-/// A host turned late or silent, by the hub's own clock.
+/// A host turned late, silent or unknown by the hub's own clock, or back.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LivenessChange {
     /// Host name.

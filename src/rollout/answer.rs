@@ -50,6 +50,16 @@ impl HoldsUp {
     }
 }
 
+/// Those that do not count: their host is of a class that need not report, was not heard for long, and is no success. Neither
+/// `total` nor a bucket has them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct LeftOut {
+    /// How many there are: reconcilers, and hosts that never reported.
+    pub total: u64,
+    /// Of them, in the bucket in which they were when they were last heard; at most 100.
+    pub hosts: Vec<HoldsUp>,
+}
+
 /// How fresh the answer is.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Freshness {
@@ -144,6 +154,8 @@ pub struct TargetAnswer {
     pub total: u64,
     /// Reconcilers per bucket.
     pub buckets: Buckets,
+    /// Reconcilers and expected hosts that do not count, since their host need not report and was not heard for long.
+    pub left_out: u64,
     /// Start of the assignment.
     pub started_at: Option<String>,
     /// Since when it has failed, for a failed one; a failure is final once it has stood for the policy's `failure_grace`.
@@ -188,6 +200,8 @@ pub struct Answer {
     /// Those that hold it up, the worst first; at most 100, of those alike the longest known. All of them are listed at
     /// `links.hosts`.
     pub hosts: Vec<HoldsUp>,
+    /// Those that do not count.
+    pub left_out: LeftOut,
     /// Freshness.
     pub freshness: Freshness,
     /// The policy used; where targets differ, that of the first one with this verdict.
@@ -210,7 +224,7 @@ impl Answer {
         self.as_of.clear();
         self.freshness =
             Freshness { heard: 0, of: 0, within_seconds: 0, oldest_reported_at: None, text: String::new() };
-        self.hosts.iter_mut().for_each(|h| h.reported_at = None);
+        self.hosts.iter_mut().chain(&mut self.left_out.hosts).for_each(|h| h.reported_at = None);
         serde_json::to_vec(&self).unwrap_or_default()
     }
 }

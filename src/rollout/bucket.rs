@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::model::{Micros, Status};
 use crate::state::Tables;
-use crate::state::standing::Standing;
+use crate::state::standing::{Heard, Standing};
 use crate::state::tables::{Place, ReconcilerRecord};
 use crate::state::target::{Assignment, Assignments, TargetRecord};
 use crate::state::walk::{Walk, Word};
@@ -29,8 +29,17 @@ pub struct Range<'a> {
     home: bool,
 }
 
-/// Where a reconciler stands, and why where the bucket alone does not say.
-pub type Stand = (Bucket, Option<&'static str>);
+/// Where a reconciler stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stand {
+    /// The bucket.
+    pub bucket: Bucket,
+    /// Why, where the bucket alone does not say.
+    pub note: Option<&'static str>,
+    /// It does not count: it is no success, and its host need not report and was not heard for long. The bucket is the one in which
+    /// it was when it was.
+    pub left_out: bool,
+}
 
 impl<'a> Range<'a> {
     /// The range of an assignment, from the given commit on or from its first one.
@@ -148,10 +157,24 @@ impl<'a> Range<'a> {
                 Some(here.map(|w| w.commit).any(|c| self.counts(c) && self.place(c) <= limit))
             })
         };
-        self.judge(s, by_history).unwrap_or((Bucket::Behind, None))
+        self.judge(s, by_history).unwrap_or(Stand {
+            bucket: Bucket::Behind,
+            note: None,
+            left_out: s.heard == Heard::Unknown,
+        })
     }
 
     fn judge(&self, s: &Standing, proven: impl FnOnce(Option<Place<'a>>) -> Option<bool>) -> Option<Stand> {
+        let (bucket, note) = self.bucket(s, proven)?;
+        let left_out = s.heard == Heard::Unknown && !matches!(bucket, Bucket::Success | Bucket::Retired);
+        Some(Stand { bucket, note, left_out })
+    }
+
+    fn bucket(
+        &self,
+        s: &Standing,
+        proven: impl FnOnce(Option<Place<'a>>) -> Option<bool>,
+    ) -> Option<(Bucket, Option<&'static str>)> {
         if !s.alive {
             return Some((Bucket::Retired, None));
         }
@@ -163,7 +186,7 @@ impl<'a> Range<'a> {
         if proven(applied)? {
             return Some((Bucket::Success, None));
         }
-        if s.silent {
+        if s.heard == Heard::Silent {
             return Some((Bucket::Silent, None));
         }
         for (commit, place, word) in [(s.attempted, attempted, s.attempted_word), (s.applied, applied, s.applied_word)]

@@ -1,8 +1,8 @@
 //! What a target's earlier rollouts tell: what was complete last, and how long it usually takes.
 //!
 //! Invariants: an assignment was complete when everybody who subscribed before it ended came there, and somebody to that very
-//! version; it was so when the last of them did. Reading it looks into every subscriber's history, so it is read in slices:
-//! whoever holds the state lets others in between.
+//! version; it was so when the last of them did. Who is left out today held up nothing. Reading it looks into every subscriber's
+//! history, so it is read in slices: whoever holds the state lets others in between.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::bucket::{Range, subscribed};
 use super::{Bucket, Verdict};
 use crate::model::Micros;
 use crate::state::State;
+use crate::state::standing::Heard;
 use crate::state::target::Assignments;
 use crate::state::walk::Walk;
 
@@ -91,7 +92,7 @@ impl PastReader {
                     continue;
                 }
                 let Some(at) = range.succeeded_at(&self.walk.words, endpoint) else {
-                    e.open = true;
+                    e.open |= r.standing.heard != Heard::Unknown;
                     continue;
                 };
                 e.own |= range.succeeded_on(&self.walk.words, endpoint);

@@ -12,8 +12,8 @@ use super::depends::Depends;
 use super::held::{Held, Members, NAMED, named};
 use super::labelled::Labelled;
 use super::policy::{Hosts, Policy, SilentPolicy};
-use super::{Answer, Bucket, Buckets, Clause, Freshness, Links, Question, Rules, TargetAnswer, Verdict};
-use crate::model::Micros;
+use super::{Answer, Bucket, Buckets, Clause, Freshness, LeftOut, Links, Question, Rules, TargetAnswer, Verdict};
+use crate::model::{Liveness, Micros};
 use crate::state::State;
 use crate::state::target::TargetRecord;
 use crate::state::walk::Walk;
@@ -52,6 +52,7 @@ pub(super) struct Answering<'a> {
     pub(super) now: Micros,
     pub(super) walk: Walk,
     pub(super) held: Vec<Held<'a>>,
+    left_out: Vec<Held<'a>>,
     pub(super) due: Micros,
     pub(super) endpoints: Vec<u32>,
     pub(super) depth: u8,
@@ -64,6 +65,7 @@ pub(super) struct Answering<'a> {
 #[derive(Default)]
 pub(super) struct Standings<'a> {
     pub(super) buckets: Buckets,
+    left_out: u64,
     pub(super) succeeded: Vec<Members<'a>>,
     /// The newest change of a bucket.
     changed: Option<Micros>,
@@ -90,6 +92,7 @@ impl<'a> Answering<'a> {
             now,
             walk: Walk::default(),
             held: Vec::new(),
+            left_out: Vec::new(),
             due: Micros::MAX,
             endpoints: Vec::new(),
             depth: 0,
@@ -161,6 +164,10 @@ impl<'a> Answering<'a> {
         let mut buckets = Buckets::default();
         targets.iter().for_each(|t| buckets.join(&t.buckets));
         let total = buckets.total();
+        let left_out = LeftOut {
+            total: targets.iter().map(|t| t.left_out).sum(),
+            hosts: named(self.state.view(), std::mem::take(&mut self.left_out)),
+        };
         targets.truncate(NAMED);
         Answer {
             verdict,
@@ -170,6 +177,7 @@ impl<'a> Answering<'a> {
             total,
             buckets,
             hosts: named(self.state.view(), std::mem::take(&mut self.held)),
+            left_out,
             freshness: self.freshness(total),
             policy,
             eta: None,
@@ -181,12 +189,14 @@ impl<'a> Answering<'a> {
     }
 
     fn freshness(&self, of: u64) -> Freshness {
+        // Who is left out may have been heard, where a class is taken for unknown so early.
+        let heard = self.heard.min(of);
         Freshness {
-            heard: self.heard,
+            heard,
             of,
             within_seconds: FRESH as u64 / 1_000_000,
             oldest_reported_at: (self.oldest != Micros::MAX).then(|| self.oldest.to_string()),
-            text: format!("{} of {of} heard from in the last {} min", self.heard, FRESH / 60_000_000),
+            text: format!("{heard} of {of} heard from in the last {} min", FRESH / 60_000_000),
         }
     }
 
@@ -201,7 +211,7 @@ impl<'a> Answering<'a> {
         let range = Range::new(t, target, index, from);
         let held_before = self.held.len();
         let standings = self.standings(id, current.endpoint, &range, &policy.hosts);
-        let buckets = standings.buckets;
+        let (buckets, left_out) = (standings.buckets, standings.left_out);
         let a = range.assignment();
         let unchanged_since = standings.changed.map_or(a.start, |at| at.max(a.start));
         let success_hosts = self.hosts_up_to(&standings.succeeded, policy.min_hosts);
@@ -221,7 +231,8 @@ impl<'a> Answering<'a> {
             self.held[held_before..].iter().filter(|h| h.note == Some("newer_commit")).map(|h| h.members.len()).sum();
         let began = from.or((a.commit != 0).then_some(a.commit));
         let commit = began.map(|c| t.text(c)).or(range.first.map(|p| p.commit));
-        let reason = reason(verdict, by_counts, &buckets, t.version_text(current.version), newer, clause.as_ref());
+        let counts = Counts { buckets: &buckets, newer, left_out };
+        let reason = reason(verdict, by_counts, &counts, t.version_text(current.version), clause.as_ref());
         let [workspace, application, workload, environment, deployment_target] = names.map(str::to_owned);
         let answer = TargetAnswer {
             workspace,
@@ -237,6 +248,7 @@ impl<'a> Answering<'a> {
             policy: case.policy.name.clone(),
             total: buckets.total(),
             buckets,
+            left_out,
             started_at: Some(a.start.to_string()),
             failed_since: failed_since.map(|at| at.to_string()),
             eta: None,
@@ -267,7 +279,7 @@ impl<'a> Answering<'a> {
                     Members::Listed(self.picked(group.ids().iter().copied(), hosts, standing.alive, &mut found.changed))
                 };
                 match range.stand(standing) {
-                    Some((bucket, note)) => self.sort(id, (bucket, note), members, &mut found),
+                    Some(stand) => self.sort(id, stand, members, &mut found),
                     None => one_by_one.extend(members.iter()),
                 }
             }
@@ -281,14 +293,24 @@ impl<'a> Answering<'a> {
             self.sort(id, stand, Members::Listed(ids), &mut found);
         }
         let missing = t.targets.get(id).map(|target| index.expectations().missing(id, target));
-        let missing =
-            missing.into_iter().flatten().filter(|host| self.labelled.has(self.state, *host, hosts)).collect();
-        self.sort(id, (Bucket::NeverReported, None), Members::Listed(missing), &mut found);
+        let missing = missing.into_iter().flatten().filter(|host| self.labelled.has(self.state, *host, hosts));
+        let unknown = |host: &u32| t.hosts.get(*host).is_some_and(|h| h.liveness() == Liveness::Unknown);
+        let (unknown, missing): (Vec<u32>, Vec<u32>) = missing.partition(unknown);
+        for (left_out, hosts) in [(false, missing), (true, unknown)] {
+            let stand = Stand { bucket: Bucket::NeverReported, note: None, left_out };
+            self.sort(id, stand, Members::Listed(hosts), &mut found);
+        }
         found
     }
 
-    fn sort(&mut self, target: u32, (bucket, note): Stand, members: Members<'a>, found: &mut Standings<'a>) {
+    fn sort(&mut self, target: u32, stand: Stand, members: Members<'a>, found: &mut Standings<'a>) {
+        let Stand { bucket, note, left_out } = stand;
         if members.len() == 0 {
+            return;
+        }
+        if left_out {
+            found.left_out += members.len() as u64;
+            self.left_out.push(Held { target, bucket, note, members });
             return;
         }
         found.buckets.add(bucket, members.len() as u64);
@@ -395,18 +417,27 @@ fn be(verdict: Verdict, n: usize) -> String {
     }
 }
 
-fn reason(
-    verdict: Verdict,
-    by_counts: Verdict,
-    b: &Buckets,
-    current: &str,
+/// What a reason counts.
+struct Counts<'a> {
+    buckets: &'a Buckets,
+    /// Those that try a newer commit.
     newer: usize,
-    clause: Option<&Clause>,
-) -> String {
+    left_out: u64,
+}
+
+fn reason(verdict: Verdict, by_counts: Verdict, counts: &Counts<'_>, current: &str, clause: Option<&Clause>) -> String {
+    let Counts { buckets: b, newer, left_out } = *counts;
+    let left_out = match left_out {
+        0 => String::new(),
+        n => format!("; {n} left out, not heard for long and of a class that need not report"),
+    };
     if b.total() == 0 {
         return match verdict {
-            Verdict::Superseded => format!("Version {current} is wanted by now; nobody subscribes to this target."),
-            _ => "Nobody subscribes to this target.".to_owned(),
+            Verdict::Superseded => {
+                format!("Version {current} is wanted by now; nobody subscribes to this target{left_out}.")
+            }
+            _ if left_out.is_empty() => "Nobody subscribes to this target.".to_owned(),
+            _ => format!("Nobody who counts subscribes to this target{left_out}."),
         };
     }
     let parts: Vec<String> = [
@@ -425,7 +456,7 @@ fn reason(
         let try_it = if newer == 1 { "is trying" } else { "are trying" };
         rest.push_str(&format!("; {newer} of them {try_it} a newer commit"));
     }
-    let counts = format!("{} of {} reconcilers succeeded{rest}", b.success, b.total());
+    let counts = format!("{} of {} reconcilers succeeded{rest}{left_out}", b.success, b.total());
     match (verdict, clause) {
         (Verdict::Superseded, _) => format!("Version {current} is wanted by now; {counts}."),
         (Verdict::Stalled, _) => format!("Nothing has changed for too long; {counts}."),

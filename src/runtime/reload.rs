@@ -1,4 +1,4 @@
-//! Files that are read at the start and again whenever they change: named policies, tokens, the certificate.
+//! Files that are read at the start and again whenever they change: named policies, host classes, tokens, the certificate.
 //!
 //! Invariant: a file that is not sound is refused at the start; later it changes nothing, and the log says why once.
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::background;
+use super::classes::Classes;
 use super::hub::{Engines, Hub};
 use super::reload::{self, Loaded};
 use super::{kubernetes, manifests, waiters};
@@ -37,6 +38,8 @@ pub struct Config {
     pub kubernetes: Option<kubernetes::Options>,
     /// A file of named policies.
     pub policies: Option<PathBuf>,
+    /// A file of host classes.
+    pub classes: Option<PathBuf>,
     /// A file of tokens; without one nobody is asked who he is.
     pub tokens: Option<PathBuf>,
     /// Accounts of a cluster that are taken as clients.
@@ -47,9 +50,9 @@ pub struct Config {
     pub default_contact: String,
     /// Waiters for answers of the gate, at once.
     pub max_waiters: usize,
-    /// A host not heard for this long is late.
+    /// A host not heard for this long is late, unless its class says otherwise.
     pub late_after: Duration,
-    /// A host not heard for this long is silent.
+    /// A host not heard for this long is silent, unless its class says otherwise.
     pub silent_after: Duration,
     /// Limits of the API.
     pub limits: api::Limits,
@@ -88,6 +91,9 @@ pub enum StartError {
     /// The file of policies is not sound.
     #[error("the policies cannot be taken: {0}")]
     Policies(String),
+    /// The file of host classes is not sound.
+    #[error("the host classes cannot be taken: {0}")]
+    Classes(String),
     /// The file of tokens is not sound.
     #[error("the tokens cannot be taken: {0}")]
     Tokens(String),
@@ -121,6 +127,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         manifests,
         kubernetes,
         policies,
+        classes,
         tokens,
         accounts,
         tls,
@@ -133,6 +140,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     } = config;
     let policies = policies.map(|path| reload::load("policies", vec![path], Policies::parse)).transpose();
     let policies = policies.map_err(StartError::Policies)?;
+    let classes = classes.map(|path| reload::load("host classes", vec![path], Classes::parse)).transpose();
+    let classes = classes.map_err(StartError::Classes)?;
     let tokens = tokens.map(|path| reload::load("tokens", vec![path], access::File::parse)).transpose();
     let tokens = tokens.map_err(StartError::Tokens)?;
     let identity = (!tls.is_empty()).then(|| reload::load("certificates", tls, Identity::parse)).transpose();
@@ -141,8 +150,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
     }
     let stop = CancellationToken::new();
+    let default = Heartbeat { late_after: micros(late_after), silent_after: micros(silent_after), optional: false };
+    let described = classes.as_ref().map(|loaded| loaded.content().clone()).unwrap_or_default();
     let options = ledger::Options {
-        heartbeat: Heartbeat { late_after: micros(late_after), silent_after: micros(silent_after) },
+        heartbeats: described.heartbeats(default),
         watched_sources: manifests
             .iter()
             .map(|_| manifests::SOURCE.to_owned())
@@ -168,6 +179,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(loaded) = policies {
         let hub = Arc::clone(&hub);
         loaded.follow(move |policies| hub.set_policies(policies), &stop, &tasks);
+    }
+    if let Some(loaded) = classes {
+        let hub = Arc::clone(&hub);
+        loaded.follow(move |classes| hub.ledger().set_heartbeats(classes.heartbeats(default)), &stop, &tasks);
     }
     if let Some(loaded) = tokens {
         let hub = Arc::clone(&hub);

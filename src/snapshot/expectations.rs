@@ -12,7 +12,7 @@ use super::generation::Shared;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use super::seen::Seen;
-use crate::model::Micros;
+use crate::model::{Liveness, Micros};
 
 /// One expectation of a host and one living target it matches.
 #[derive(Clone, Copy, Debug)]
@@ -115,25 +115,28 @@ impl All {
     }
 }
 
-/// How many hosts are expected on each target and never reported there.
+/// How many hosts are expected on each target and never reported there, without those that nobody waits for.
 pub(super) fn missing(s: &Shared) -> HashMap<u32, u64> {
     let all = All::of(s);
+    let waited = |host: u32| s.tables.hosts.get(host).is_some_and(|h| h.liveness() != Liveness::Unknown);
     let mut missing: HashMap<u32, u64> = HashMap::new();
-    for target in all.named.iter().filter(|e| !e.reported).filter_map(|e| e.target) {
+    for target in all.named.iter().filter(|e| !e.reported && waited(e.host)).filter_map(|e| e.target) {
         *missing.entry(target).or_default() += 1;
     }
-    let groups = || all.selected.iter().enumerate();
-    let group_of: HashMap<u32, usize> = groups().flat_map(|(at, g)| g.hosts.iter().map(move |h| (h.0, at))).collect();
+    let members = |group: &Selected| group.hosts.iter().map(|h| h.0).filter(|h| waited(*h)).collect();
+    let hosts: Vec<Vec<u32>> = all.selected.iter().map(members).collect();
+    let group_of: HashMap<u32, usize> =
+        hosts.iter().enumerate().flat_map(|(at, hosts)| hosts.iter().map(move |h| (*h, at))).collect();
     let mut reported: HashMap<(usize, u32), u64> = HashMap::new();
     for (host, endpoint) in &all.reported {
         if let Some(group) = group_of.get(host) {
             *reported.entry((*group, *endpoint)).or_default() += 1;
         }
     }
-    for (at, group) in groups() {
+    for (at, group) in all.selected.iter().enumerate() {
         for (target, endpoint) in &group.targets {
             let there = reported.get(&(at, *endpoint)).copied().unwrap_or(0);
-            *missing.entry(*target).or_default() += group.hosts.len() as u64 - there;
+            *missing.entry(*target).or_default() += hosts[at].len() as u64 - there;
         }
     }
     missing

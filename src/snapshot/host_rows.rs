@@ -10,7 +10,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::common::DataFusionError;
 
 use super::generation::{Generation, STALL_AFTER, Shared};
-use super::hosts::{Hosts, known_labels};
+use super::hosts::{Hosts, KnownLabels, known_labels};
 use super::reconcilers::Reconcilers;
 use super::scan::{Builder, Cell, Reader, Rows};
 use super::schema::{self, TableSchema};
@@ -77,7 +77,7 @@ fn batch<R: Rows>(source: &R, rows: &[R::Row]) -> Result<RecordBatch, DataFusion
     Builder::<R>::all(&source.table().arrow(), source.table())?.build(source, rows)
 }
 
-fn labels(s: &Shared, host: u32) -> [Option<String>; 3] {
+fn labels(s: &Shared, host: u32) -> KnownLabels {
     known_labels(s.tables.text(s.tables.hosts.get(host).map_or(0, HostRecord::labels)))
 }
 
@@ -139,8 +139,8 @@ fn judged(s: &Shared, r: &ReconcilerRecord, target: Option<u32>) -> (Option<u32>
 #[derive(Debug)]
 struct HostState {
     shared: Arc<Shared>,
-    /// Cluster type, ring and region of each host.
-    labels: Vec<(u32, [Option<String>; 3])>,
+    /// The labels of each host that have a column.
+    labels: Vec<(u32, KnownLabels)>,
 }
 
 impl HostState {

@@ -12,10 +12,13 @@ use super::schema::{self, TableSchema};
 use super::seen::Seen;
 use crate::model::{Liveness, Micros};
 use crate::state::ObjectKind;
-use crate::state::host::{HostDeclared, HostRecord, Labels};
+use crate::state::host::{HostDeclared, HostRecord, Labels, class_label};
 
-/// Label sets (name id of their JSON) to cluster type, ring and region.
-pub type LabelSets = HashMap<u32, [Option<String>; 3]>;
+/// Of the labels of a host: cluster type, ring, region and class.
+pub(super) type KnownLabels = [Option<String>; 4];
+
+/// Label sets (name id of their JSON), read.
+pub type LabelSets = HashMap<u32, KnownLabels>;
 
 fn label_sets(s: &Shared) -> LabelSets {
     let mut sets = LabelSets::new();
@@ -26,10 +29,12 @@ fn label_sets(s: &Shared) -> LabelSets {
     sets
 }
 
-/// Cluster type, ring and region among a host's labels.
-pub(super) fn known_labels(json: &str) -> [Option<String>; 3] {
+/// Those labels of a host that have a column.
+pub(super) fn known_labels(json: &str) -> KnownLabels {
     let labels = Labels::read(json);
-    ["cluster_type", "ring", "region"].map(|key| labels.get(key).map(Cow::into_owned))
+    let [cluster_type, ring, region] =
+        ["cluster_type", "ring", "region"].map(|key| labels.get(key).map(Cow::into_owned));
+    [cluster_type, ring, region, class_label(json)]
 }
 
 impl Shared {
@@ -84,7 +89,10 @@ impl Rows for Hosts {
             "ring" => |s, r| s.0.host_label(s.host(*r), 1),
             "region" => |s, r| s.0.host_label(s.host(*r), 2),
             "labels" => |s, r| Cell::some(s.0.tables.text(s.host(*r).labels())),
-            "class" => |s, r| s.declared(*r, |d| d.class),
+            "class" => |s, r| match s.declared(*r, |d| d.class) {
+                Cell::Null => s.0.host_label(s.host(*r), 3),
+                declared => declared,
+            },
             "contact" => |s, r| s.declared(*r, |d| d.contact),
             "expects_selector" => |s, r| Cell::some(s.0.tables.text(s.host(*r).selector)),
             "liveness" => |s, r| Cell::Text(s.0.liveness(*r)),

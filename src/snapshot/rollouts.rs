@@ -15,7 +15,7 @@ use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
 use super::seen::Seen;
 use crate::model::Micros;
-use crate::rollout::{Bucket, Buckets, Policy, Range, Verdict, subscribed};
+use crate::rollout::{Bucket, Buckets, Policy, Range, Stand, Verdict, subscribed};
 use crate::state::standing::Standing;
 use crate::state::target::TargetRecord;
 use crate::state::walk::Walk;
@@ -83,10 +83,15 @@ fn range<'a>(s: &'a Shared, (target, index): (u32, usize), record: &'a TargetRec
 
 fn counted(s: &Shared, range: &Range<'_>, here: &Subscribers, walk: &mut Walk) -> Buckets {
     let mut buckets = Buckets::default();
+    let mut add = |stand: Stand, n| {
+        if !stand.left_out {
+            buckets.add(stand.bucket, n);
+        }
+    };
     for (standing, ids) in &here.groups {
         match range.stand(standing) {
-            Some((bucket, _)) => buckets.add(bucket, ids.len() as u64),
-            None => ids.iter().for_each(|id| buckets.add(range.stand_of(*id, s.reconciler(*id), walk).0, 1)),
+            Some(stand) => add(stand, ids.len() as u64),
+            None => ids.iter().for_each(|id| add(range.stand_of(*id, s.reconciler(*id), walk), 1)),
         }
     }
     buckets

@@ -17,7 +17,7 @@ use super::commit_log::Moved;
 use super::expectations::Expected;
 use super::fold::WHY;
 use super::labels::Labels;
-use super::standing::Standing;
+use super::standing::{Heard, Standing};
 use super::target::{TargetRecord, assignments};
 use super::{State, Touched};
 
@@ -64,7 +64,7 @@ impl State {
         self.tables.walk(id, &mut walk);
         let r = self.tables.reconcilers.get(id).expect(WHY);
         let mut unplaced = Vec::new();
-        let standing = Standing::read(&self.tables, r, &walk, self.is_silent(r.host), &mut unplaced);
+        let standing = Standing::read(&self.tables, r, &walk, self.heard(r.host), &mut unplaced);
         for commit in unplaced {
             self.index.unplaced.entry(commit).or_default().insert(id);
         }
@@ -79,23 +79,31 @@ impl State {
         self.walk = walk;
     }
 
-    fn is_silent(&self, host: u32) -> bool {
-        self.tables.hosts.get(host).expect(WHY).liveness() == Liveness::Silent
+    fn heard(&self, host: u32) -> Heard {
+        self.tables.hosts.get(host).expect(WHY).liveness().into()
     }
 
-    /// A host fell silent or is heard again: so do its reconcilers.
-    pub(super) fn derive_silence(&mut self, host: u32) {
-        let silent = self.is_silent(host);
+    /// A host turned from what it was before, or is heard again: so do its reconcilers.
+    pub(super) fn derive_silence(&mut self, host: u32, before: Liveness) {
+        if before == Liveness::Unknown || self.heard(host) == Heard::Unknown {
+            // Where it is missing it counts again, or no more.
+            self.index.desired_moves += 1;
+        }
+        self.derive_heard(host);
+    }
+
+    fn derive_heard(&mut self, host: u32) {
+        let heard = self.heard(host);
         for at in 0..self.index.reconcilers_of(host).len() {
             let id = self.index.reconcilers_of(host)[at];
             let r = self.tables.reconcilers.get(id).expect(WHY);
-            if !r.standing.alive || r.standing.silent == silent {
+            if !r.standing.alive || r.standing.heard == heard {
                 continue;
             }
             let r = self.tables.reconcilers.get_mut(id, 0).expect(WHY);
             let here = self.index.at(r.now.endpoint);
             here.leave(id, &r.standing, &r.now);
-            r.standing.silent = silent;
+            r.standing.heard = heard;
             here.enter(id, &r.standing, &r.now);
         }
     }
@@ -247,7 +255,7 @@ impl State {
             return false;
         }
         self.tables.hosts.get_mut(id, seq).expect(WHY).retired_at = Derived(retired_at);
-        self.derive_silence(id);
+        self.derive_heard(id);
         self.derive_expectations(id, &[]);
         true
     }

@@ -235,10 +235,10 @@ impl State {
             self.index.desired_moves += u64::from(before != labels);
             h.reported_labels = (fact.at, labels);
         }
-        let of_host = is_new || back || h.labels() != shown;
+        let of_host = is_new || back.is_some() || h.labels() != shown;
         let of_host = of_host.then_some(Object { kind: ObjectKind::Host, id: host, rank: 0 });
-        if back {
-            self.derive_silence(host);
+        if let Some(before) = back {
+            self.derive_silence(host, before);
         }
         if subscribes {
             // Late words too: whoever was missing there is so no more, though it is elsewhere now.
@@ -453,7 +453,7 @@ impl State {
         if !record.carriers.contains(&carrier) {
             record.carriers.push(carrier);
         }
-        let back = h.heartbeat && record.hear(fact.at);
+        let back = if h.heartbeat { record.hear(fact.at) } else { None };
         if h.retired {
             if let Err(at) = record.retirements.binary_search(&fact.at) {
                 record.retirements.insert(at, fact.at);
@@ -500,8 +500,8 @@ impl State {
             }
             self.derive_host(seq, id);
         }
-        if back {
-            self.derive_silence(id);
+        if let Some(before) = back {
+            self.derive_silence(id, before);
         }
         self.derive_expectations(id, &expected_before);
         touched
@@ -511,9 +511,9 @@ impl State {
         let mut touched = Touched::new();
         for c in changes {
             let Some(id) = self.index.host(&self.tables, &c.host) else { continue };
-            if self.tables.hosts.get_mut(id, seq).expect(WHY).turn(c.liveness, c.at, c.heard_at) {
+            if let Some(before) = self.tables.hosts.get_mut(id, seq).expect(WHY).turn(c.liveness, c.at, c.heard_at) {
                 touched.push(Object { kind: ObjectKind::Host, id, rank: 0 });
-                self.derive_silence(id);
+                self.derive_silence(id, before);
             }
         }
         touched

@@ -1,4 +1,4 @@
-//! A host: what was declared of it, when it was last heard, and whether it is online, late, silent or retired (design §3.8).
+//! A host: what was declared of it, when it was last heard, and whether it is online, late, silent, unknown or retired (design §3.8).
 //!
 //! Invariants: silence is inferred and retirement is declared, and the two never mix; the last-heard time is the maximum over
 //! all statements, whatever their order of arrival.
@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ledger::record::{Decode, Derived, Encode};
 
 use crate::model::{HostDeclaration, Liveness, Micros};
+
+use super::tables::Tables;
 
 /// What was declared: of each detail the newest word, for a declaration may name some and leave others alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -67,7 +69,7 @@ pub struct HostRecord {
     pub retirements: Vec<Micros>,
     /// Carriers that ever declared the host itself.
     pub carriers: Vec<u32>,
-    /// Online, late or silent; retirement is derived.
+    /// Online, late, silent or unknown; retirement is derived.
     pub silence: Liveness,
     /// History of silence.
     pub silences: Vec<LivenessEntry>,
@@ -147,35 +149,38 @@ impl HostRecord {
         }
     }
 
-    /// Heard at this time; true when it had been late or silent.
-    pub fn hear(&mut self, at: Micros) -> bool {
+    /// Heard at this time; what it had been before it, when that was not online.
+    pub fn hear(&mut self, at: Micros) -> Option<Liveness> {
         self.first_seen_at = self.first_seen_at.min(at);
         if at <= self.heard_at {
-            return false;
+            return None;
         }
         self.heard_at = at;
         if self.silence == Liveness::Online {
-            return false;
+            return None;
         }
-        self.silence = Liveness::Online;
+        let before = std::mem::replace(&mut self.silence, Liveness::Online);
         // What was concluded of a time after this word is void.
         self.silences.retain(|e| e.at <= at);
         if self.silences.last().is_some_and(|e| e.liveness != Liveness::Online) {
             self.silences.push(LivenessEntry { at, liveness: Liveness::Online });
         }
-        true
+        Some(before)
     }
 
-    /// The hub concluded that the host turned late or silent after `heard_at`, or that a watch hears it again; void when it was
-    /// heard since.
-    pub fn turn(&mut self, liveness: Liveness, at: Micros, heard_at: Micros) -> bool {
-        let back = liveness == Liveness::Online;
-        if self.heard_at != heard_at || self.silence == liveness || (self.silence > liveness && !back) {
-            return false;
+    /// The hub concluded that the host turned late, silent or unknown after `heard_at`, or that it is so no more; void when it was
+    /// heard since. Gives what it had been.
+    pub fn turn(&mut self, liveness: Liveness, at: Micros, heard_at: Micros) -> Option<Liveness> {
+        if self.heard_at != heard_at || self.silence == liveness {
+            return None;
         }
-        self.silence = liveness;
-        self.silences.push(LivenessEntry { at, liveness });
-        true
+        let before = std::mem::replace(&mut self.silence, liveness);
+        // Of two conclusions of one time the later one counts.
+        self.silences.pop_if(|e| e.at == at);
+        if self.silences.last().map_or(Liveness::Online, |e| e.liveness) != liveness {
+            self.silences.push(LivenessEntry { at, liveness });
+        }
+        Some(before)
     }
 
     /// Whether all that a declaration of this time says was said at this time or later.
@@ -205,10 +210,31 @@ impl HostRecord {
         }
     }
 
+    /// Its class: the declared one, else that of its labels.
+    pub fn class<'a>(&self, t: &'a Tables) -> Option<Cow<'a, str>> {
+        let declared = self.declared.as_ref().and_then(|d| t.some(d.class));
+        declared.map(Cow::Borrowed).or_else(|| class_label(t.text(self.labels())).map(Cow::Owned))
+    }
+
+    /// Its last word; of one that was never heard, the time since when there could have been one.
+    pub fn last_word(&self) -> Micros {
+        if self.heard_at == Micros::MIN { self.first_seen_at } else { self.heard_at }
+    }
+
     /// The newest time at which anything says that the host exists.
     pub fn newest_statement(&self) -> Micros {
         self.heard_at.max(self.declared.as_ref().map_or(Micros::MIN, |d| d.at))
     }
+}
+
+/// The label that names the class of a host that declares none.
+const CLASS: &str = "hub.kalypso.io/class";
+
+/// The class that labels name, as they are kept: a JSON object.
+pub fn class_label(json: &str) -> Option<String> {
+    // Most labels name none, and need not be read to know that.
+    let labels = json.contains(CLASS).then(|| Labels::read(json))?;
+    labels.get(CLASS).filter(|class| !class.is_empty()).map(Cow::into_owned)
 }
 
 /// A host's labels, read.
@@ -235,36 +261,6 @@ impl Labels {
         };
         let value = self.0.get(key).or_else(|| self.0.get(other))?;
         Some(value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed))
-    }
-}
-
-/// When hosts turn late and silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heartbeat {
-    /// Microseconds without a word until a host is late.
-    pub late_after: i64,
-    /// Microseconds without a word until a host is silent.
-    pub silent_after: i64,
-}
-
-impl Default for Heartbeat {
-    fn default() -> Self {
-        Heartbeat { late_after: 15 * 60 * 1_000_000, silent_after: 60 * 60 * 1_000_000 }
-    }
-}
-
-impl Heartbeat {
-    /// What a host must turn at `now`, and since when; `listening_since` is when the hub began to listen to it.
-    pub fn overdue(&self, host: &HostRecord, listening_since: Micros, now: Micros) -> Option<(Liveness, Micros)> {
-        let base = host.newest_statement().max(listening_since);
-        let quiet = now.since(base);
-        if quiet >= self.silent_after && host.silence < Liveness::Silent {
-            Some((Liveness::Silent, base.plus(self.silent_after)))
-        } else if quiet >= self.late_after && host.silence < Liveness::Late {
-            Some((Liveness::Late, base.plus(self.late_after)))
-        } else {
-            None
-        }
     }
 }
 
@@ -310,24 +306,15 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_the_hub_did_not_listen_is_no_silence() {
-        let mut h = HostRecord::new(1, Micros(0));
-        h.hear(Micros(0));
-        let beat = Heartbeat { late_after: 10, silent_after: 20 };
-        assert_eq!(beat.overdue(&h, Micros(100), Micros(105)), None);
-        assert_eq!(beat.overdue(&h, Micros(100), Micros(110)), Some((Liveness::Late, Micros(110))));
-        assert_eq!(beat.overdue(&h, Micros(100), Micros(125)), Some((Liveness::Silent, Micros(120))));
-    }
-
-    #[test]
     fn a_late_word_takes_back_what_was_concluded_of_the_time_after_it() {
         let mut h = HostRecord::new(1, Micros(0));
         h.hear(Micros(0));
-        assert!(h.turn(Liveness::Late, Micros(15), Micros(0)) && h.turn(Liveness::Silent, Micros(60), Micros(0)));
-        assert!(h.hear(Micros(30)));
+        assert_eq!(h.turn(Liveness::Late, Micros(15), Micros(0)), Some(Liveness::Online));
+        assert_eq!(h.turn(Liveness::Silent, Micros(60), Micros(0)), Some(Liveness::Late));
+        assert_eq!(h.hear(Micros(30)), Some(Liveness::Silent));
         let seen = |h: &HostRecord| h.silences.iter().map(|e| (e.at.0, e.liveness)).collect::<Vec<_>>();
         assert_eq!(seen(&h), [(15, Liveness::Late), (30, Liveness::Online)]);
-        assert!(h.turn(Liveness::Late, Micros(45), Micros(30)) && h.hear(Micros(40)));
+        assert!(h.turn(Liveness::Late, Micros(45), Micros(30)).is_some() && h.hear(Micros(40)).is_some());
         assert_eq!(seen(&h), [(15, Liveness::Late), (30, Liveness::Online)]);
     }
 
@@ -335,9 +322,44 @@ mod tests {
     fn a_conclusion_is_void_when_the_host_was_heard_since() {
         let mut h = HostRecord::new(1, Micros(0));
         h.hear(Micros(5));
-        assert!(!h.turn(Liveness::Late, Micros(20), Micros(0)));
-        assert!(h.turn(Liveness::Late, Micros(20), Micros(5)));
-        assert!(h.hear(Micros(30)));
+        assert_eq!(h.turn(Liveness::Late, Micros(20), Micros(0)), None);
+        assert_eq!(h.turn(Liveness::Late, Micros(20), Micros(5)), Some(Liveness::Online));
+        assert_eq!(h.hear(Micros(30)), Some(Liveness::Late));
         assert_eq!(h.silences.len(), 2);
+    }
+
+    #[test]
+    fn of_two_conclusions_of_one_time_the_later_one_counts_and_none_says_what_was_so_already() {
+        let mut h = HostRecord::new(1, Micros(0));
+        h.hear(Micros(0));
+        let seen = |h: &HostRecord| h.silences.iter().map(|e| (e.at.0, e.liveness)).collect::<Vec<_>>();
+        for (liveness, at) in [(Liveness::Late, 15), (Liveness::Silent, 60), (Liveness::Unknown, 60)] {
+            assert!(h.turn(liveness, Micros(at), Micros(0)).is_some());
+        }
+        assert_eq!(seen(&h), [(15, Liveness::Late), (60, Liveness::Unknown)]);
+        assert!(h.turn(Liveness::Late, Micros(60), Micros(0)).is_some());
+        assert_eq!((h.silence, seen(&h)), (Liveness::Late, vec![(15, Liveness::Late)]));
+        assert!(h.turn(Liveness::Online, Micros(15), Micros(0)).is_some());
+        assert_eq!((h.silence, seen(&h)), (Liveness::Online, vec![]));
+    }
+
+    #[test]
+    fn the_class_is_the_declared_one_else_that_of_the_labels() {
+        let mut state = crate::state::State::new();
+        let mut h = HostRecord::new(1, Micros(0));
+        let [edge, labels, empty, other] = [
+            "edge",
+            r#"{"hub.kalypso.io/class":"laptop","ring":"1"}"#,
+            r#"{"hub.kalypso.io/class":""}"#,
+            r#"{"ring":"1"}"#,
+        ]
+        .map(|text| state.intern(text, 1));
+        assert_eq!(h.class(state.view()), None);
+        for (id, class) in [(labels, Some("laptop")), (empty, None), (other, None), (labels, Some("laptop"))] {
+            h.reported_labels = (Micros(1), id);
+            assert_eq!(h.class(state.view()).as_deref(), class);
+        }
+        h.declared = Some(Box::new(HostDeclared { class: edge, ..HostDeclared::default() }));
+        assert_eq!(h.class(state.view()).as_deref(), Some("edge"));
     }
 }

@@ -4,10 +4,32 @@
 //! of every question that a standing can decide. Commits and not places are kept, so a log may move its places for as long
 //! as their order stays.
 
-use crate::model::Status;
+use crate::model::{Liveness, Status};
 
 use super::tables::{Place, ReconcilerRecord, Tables};
 use super::walk::Walk;
+
+/// Whether a host is heard, as far as the gate asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Heard {
+    /// It is, or it is late at most.
+    #[default]
+    Lately,
+    /// It is silent.
+    Silent,
+    /// It is not, and need not be.
+    Unknown,
+}
+
+impl From<Liveness> for Heard {
+    fn from(liveness: Liveness) -> Heard {
+        match liveness {
+            Liveness::Online | Liveness::Late | Liveness::Retired => Heard::Lately,
+            Liveness::Silent => Heard::Silent,
+            Liveness::Unknown => Heard::Unknown,
+        }
+    }
+}
 
 /// What the bucket of a reconciler depends on; the default is that of a retired one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,15 +46,15 @@ pub struct Standing {
     pub applied_word: Status,
     /// Last word on the attempted commit.
     pub attempted_word: Status,
-    /// Its host is silent.
-    pub silent: bool,
+    /// Whether its host is heard.
+    pub heard: Heard,
     /// It lives.
     pub alive: bool,
 }
 
 impl Standing {
     /// Reads the standing off a walked history. `unplaced` receives the commits whose place, once known, may change it.
-    pub fn read(t: &Tables, r: &ReconcilerRecord, walk: &Walk, silent: bool, unplaced: &mut Vec<u32>) -> Standing {
+    pub fn read(t: &Tables, r: &ReconcilerRecord, walk: &Walk, heard: Heard, unplaced: &mut Vec<u32>) -> Standing {
         let now = &walk.now;
         if !now.alive() {
             return Standing::default();
@@ -47,7 +69,7 @@ impl Standing {
             status: now.status,
             applied_word,
             attempted_word,
-            silent,
+            heard,
             alive: true,
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use koh::model::{Body, CarrierKey, Clock, Fact, Micros, Sighting};
 use koh::rollout::{self, Asked, Clauses, Evaluation, Freeze, Policies, Question, Rules, SilentPolicy};
 use koh::sources::push::{Decoder, Form};
-use koh::state::{Novelty, State};
+use koh::state::{Heartbeat, Heartbeats, Novelty, State};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::{Value, json};
@@ -20,21 +20,62 @@ const ENVIRONMENTS: [&str; 2] = ["dev", "prod"];
 const STATUSES: [&str; 3] = ["in_progress", "failure", "success"];
 const NAMES: [&str; 2] = ["smoke", "load"];
 const RESULTS: [&str; 3] = ["pending", "passed", "failed"];
+const CLASSES: [&str; 3] = ["", "edge", "laptop"];
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Step {
-    Declare { environment: usize, version: usize, commit: usize, ring: usize, moved: bool },
-    Undeclare { environment: usize },
-    Sight { watcher: u128, commit: usize },
-    Report { reconciler: usize, moved: bool, commit: usize, applied: Option<usize>, status: usize, ring: usize },
-    Forget { reconciler: usize },
-    Label { host: usize, ring: usize },
-    Expect { host: usize, environment: usize, selects: bool },
-    Contact { host: usize, contact: usize },
-    Retire { host: usize },
-    Verify { name: usize, subject: usize, result: usize },
-    Listen,
+    Declare {
+        environment: usize,
+        version: usize,
+        commit: usize,
+        ring: usize,
+        moved: bool,
+    },
+    Undeclare {
+        environment: usize,
+    },
+    Sight {
+        watcher: u128,
+        commit: usize,
+    },
+    Report {
+        reconciler: usize,
+        moved: bool,
+        commit: usize,
+        applied: Option<usize>,
+        status: usize,
+        ring: usize,
+    },
+    Forget {
+        reconciler: usize,
+    },
+    Label {
+        host: usize,
+        ring: usize,
+        class: usize,
+    },
+    Expect {
+        host: usize,
+        environment: usize,
+        selects: bool,
+    },
+    Contact {
+        host: usize,
+        contact: usize,
+    },
+    Retire {
+        host: usize,
+    },
+    Verify {
+        name: usize,
+        subject: usize,
+        result: usize,
+    },
+    /// By which of several intervals.
+    Listen {
+        classes: usize,
+    },
 }
 
 /// When it happens: minutes after the one before, and how many minutes late it is told.
@@ -58,14 +99,14 @@ fn steps() -> impl Strategy<Value = Step> {
             }
         ),
         1 => (0..6_usize).prop_map(|reconciler| Step::Forget { reconciler }),
-        2 => (host(), ring()).prop_map(|(host, ring)| Step::Label { host, ring }),
+        2 => (host(), ring(), 0..3_usize).prop_map(|(host, ring, class)| Step::Label { host, ring, class }),
         2 => (host(), environment(), any::<bool>())
             .prop_map(|(host, environment, selects)| Step::Expect { host, environment, selects }),
         1 => (host(), 0..2_usize).prop_map(|(host, contact)| Step::Contact { host, contact }),
         1 => host().prop_map(|host| Step::Retire { host }),
         3 => (0..2_usize, 0..4_usize, 0..3_usize)
             .prop_map(|(name, subject, result)| Step::Verify { name, subject, result }),
-        2 => Just(Step::Listen),
+        2 => (0..3_usize).prop_map(|classes| Step::Listen { classes }),
     ]
 }
 
@@ -120,8 +161,10 @@ fn line(step: &Step, at: &str) -> Option<(Form, Value)> {
             let (host, name) = (format!("h{}", reconciler / 2), format!("r{}", reconciler % 2));
             (Form::Reconcilers, json!({"host": host, "reconciler": name, "deleted": true, "reported_at": at}))
         }
-        Step::Label { host, ring: n } => {
-            (Form::Hosts, json!({"name": format!("h{host}"), "labels": ring(*n), "reported_at": at}))
+        Step::Label { host, ring: n, class } => {
+            let mut labels = ring(*n);
+            labels["hub.kalypso.io/class"] = json!(CLASSES[*class]);
+            (Form::Hosts, json!({"name": format!("h{host}"), "labels": labels, "reported_at": at}))
         }
         Step::Expect { host, environment, selects } => {
             let mut said = json!({"name": format!("h{host}"), "reported_at": at});
@@ -152,8 +195,23 @@ fn line(step: &Step, at: &str) -> Option<(Form, Value)> {
             said[key] = json!(value);
             (Form::Verifications, said)
         }
-        Step::Sight { .. } | Step::Listen => return None,
+        Step::Sight { .. } | Step::Listen { .. } => return None,
     })
+}
+
+/// The intervals there are: those of the hub, short ones, and short ones that mean the other class.
+fn heartbeats(which: usize) -> Heartbeats {
+    let beat = |late: i64, silent: i64, optional| Heartbeat {
+        late_after: late * MINUTE,
+        silent_after: silent * MINUTE,
+        optional,
+    };
+    let classes = |edge, laptop| [("edge".to_owned(), edge), ("laptop".to_owned(), laptop)];
+    match which {
+        0 => Heartbeats::default(),
+        1 => Heartbeats::new(beat(3, 6, false), classes(beat(20, 40, false), beat(4, 8, true))),
+        _ => Heartbeats::new(beat(5, 10, false), classes(beat(4, 8, true), beat(2, 30, false))),
+    }
 }
 
 fn concluded(body: Body, carrier: u128, at: Micros, now: Micros) -> Fact {
@@ -164,8 +222,8 @@ fn concluded(body: Body, carrier: u128, at: Micros, now: Micros) -> Fact {
 fn facts(state: &State, (_, late, step): &Timed, now: Micros) -> Vec<Fact> {
     let at = now.plus(-late * MINUTE);
     match step {
-        Step::Listen => {
-            let turned = state.overdue(now, Micros::MIN);
+        Step::Listen { classes } => {
+            let turned = state.overdue(&mut heartbeats(*classes), now, Micros::MIN);
             if turned.is_empty() { Vec::new() } else { vec![concluded(Body::Liveness(turned), 0, now, now)] }
         }
         Step::Sight { watcher, commit } => {
@@ -251,21 +309,30 @@ fn keeps(history: &[Timed]) {
         questions.iter().map(|(question, rules)| rollout::evaluate(state, question, rules, now)).collect()
     };
     let mut kept = asked(&state, now);
+    let mut journal = Vec::new();
     for (seq, timed) in (1..).zip(history) {
         now = now.plus(timed.0 * MINUTE + 1);
         for mut fact in facts(&state, timed, now) {
             state.resolve(&mut fact);
             match state.novelty(&fact) {
                 Novelty::Known => {}
-                Novelty::Changed => drop(state.apply(seq, &fact)),
+                Novelty::Changed => {
+                    state.apply(seq, &fact);
+                    journal.push((seq, fact));
+                }
                 // It wakes nobody.
                 Novelty::Confirmed => {
                     let before = asked(&state, now);
                     state.apply(seq, &fact);
                     let after = asked(&state, now);
                     assert!(before.iter().map(news).eq(after.iter().map(news)), "{timed:?} is no confirmation");
+                    journal.push((seq, fact));
                 }
             }
+        }
+        if let Step::Listen { classes } = &timed.2 {
+            let again = state.overdue(&mut heartbeats(*classes), now, Micros::MIN);
+            assert_eq!(again, [], "what was to be concluded is concluded");
         }
         for ((question, rules), (kept, fresh)) in questions.iter().zip(kept.iter_mut().zip(asked(&state, now))) {
             if kept.depends.stands(&state, now) {
@@ -275,6 +342,17 @@ fn keeps(history: &[Timed]) {
             }
         }
     }
+    // Intervals are no part of the state: what was concluded by them is, and a journal says the same without them.
+    let mut replayed = State::new();
+    for (seq, fact) in &journal {
+        replayed.apply(*seq, fact);
+    }
+    let hosts = |state: &State| format!("{:?}", state.view().hosts.iter().collect::<Vec<_>>());
+    assert_eq!(hosts(&replayed), hosts(&state));
+    assert!(
+        asked(&replayed, now).iter().map(news).eq(asked(&state, now).iter().map(news)),
+        "a replay answers the same"
+    );
 }
 
 proptest! {

@@ -10,6 +10,7 @@ mod api_ingest;
 mod api_questions;
 mod api_rows;
 mod api_verifications;
+mod classes;
 mod config;
 mod demo;
 mod gate_bad_input;

@@ -127,7 +127,7 @@ pub static VERSIONS_OVER_TIME: TableSchema = TableSchema {
 pub static HOSTS_OVER_TIME: TableSchema = TableSchema {
     name: "hosts_over_time",
     doc: "One row per instant and liveness: how many hosts were so.",
-    columns: &[TIME, text("liveness", "online, late, silent or retired."), count("hosts", "Hosts.")],
+    columns: &[TIME, text("liveness", "online, late, silent, unknown or retired."), count("hosts", "Hosts.")],
 };
 
 /// `GET /api/v1/views/transitions-over-time`

@@ -346,7 +346,7 @@ const HOST_TIMELINE: View = View {
             text_or_null("workload", "Workload."),
             text_or_null("deployment_target", "Deployment target."),
             text_or_null("version", "Version that the attempted commit stands for."),
-            text("status", "success, failure, in_progress or unknown; online, late, silent or retired."),
+            text("status", "success, failure, in_progress or unknown; online, late, silent, unknown or retired."),
             count(
                 "code",
                 "The same as a number: success 1, in_progress 2, failure 3, unknown 4, online 5, late 6, silent 7, retired 8.",
@@ -402,7 +402,7 @@ const LIVENESS_SPANS: View = View {
         name: "liveness_spans",
         doc: "One row per stretch of one liveness of a host, with the labels the host has now.",
         columns: &[
-            text("liveness", "online, late, silent or retired."),
+            text("liveness", "online, late, silent, unknown or retired."),
             HOST,
             CLUSTER_TYPE,
             RING,

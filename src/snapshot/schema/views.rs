@@ -54,7 +54,7 @@ const TARGET_NAME: Column =
     text_or_null("deployment_target", "Deployment target; null when nobody described the endpoint.");
 
 const LABELS: Column = text_or_null("labels", "Labels of the host, as JSON.");
-const LIVENESS: Column = text("liveness", "online, late, silent or retired.");
+const LIVENESS: Column = text("liveness", "online, late, silent, unknown or retired.");
 const RECONCILER_TYPE: Column = text("reconciler_type", "flux, argocd, ansible …");
 const COMMIT: Column = text_or_null("commit", "The commit that runs (applied).");
 pub(super) const COMMIT_URL: Column =

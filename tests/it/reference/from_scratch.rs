@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use koh::model::{Body, CarrierKey, Clock, Fact, Liveness, Micros, Selector};
 use koh::query::{Format, Rows, Statement};
 use koh::snapshot::Generation;
-use koh::state::State;
+use koh::state::{Heartbeat, Heartbeats, State};
 
 use super::in_process::{ENGINE, InProcess, RUNTIME};
 
@@ -51,10 +51,15 @@ impl InProcess {
         let restored = |state: &State| kept(&State::from_tables(state.tables()));
         assert_eq!(kept(&state), restored(&state));
         let later = Micros::now().plus(100 * 60 * 1_000_000);
-        let mut silent = state.overdue(later, Micros::MIN);
+        let mut silent = state.overdue(&mut Heartbeats::default(), later, Micros::MIN);
         silent.retain(|change| change.liveness == Liveness::Silent && change.host != "h2");
         state.apply(1_000_000, &concluded(later, silent.clone()));
         assert_eq!(kept(&state), restored(&state), "{silent:?} are silent");
+        let optional = Heartbeat { optional: true, ..Heartbeat::default() };
+        let mut unknown = state.overdue(&mut Heartbeats::new(optional, []), later, Micros::MIN);
+        unknown.retain(|change| change.host != "h3");
+        state.apply(1_000_001, &concluded(later, unknown.clone()));
+        assert_eq!(kept(&state), restored(&state), "{unknown:?} need not report");
     }
 
     /// The rows of one host are those that SQL gives.
