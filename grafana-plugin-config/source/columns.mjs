@@ -54,6 +54,7 @@ export const WORDS = {
       ["online", "green"],
       ["late", "yellow"],
       ["silent", "red"],
+      ["unknown", "purple"],
       ["retired", "text"],
     ],
     { text: "not heard", color: "text" },

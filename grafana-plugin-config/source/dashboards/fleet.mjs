@@ -29,7 +29,7 @@ export default dashboard({
         labels: ["liveness"],
         value: "hosts",
         name: "${__field.labels.liveness}",
-        colors: { online: "green", late: "yellow", silent: "red", retired: "text" },
+        colors: { online: "green", late: "yellow", silent: "red", unknown: "purple", retired: "text" },
         stack: true,
         width: 12,
         empty: "No cluster was heard in this span of time.",
