@@ -6,6 +6,7 @@
 mod access;
 mod alerts;
 mod answers;
+mod backup;
 mod badges;
 mod changes;
 mod cursor;
@@ -148,6 +149,7 @@ fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenA
     let v1 = OpenApiRouter::new()
         .merge(ingest::routes())
         .merge(changes::routes())
+        .merge(backup::routes())
         .merge(others)
         .merge(health::grafana())
         .merge(rows);

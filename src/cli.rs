@@ -4,12 +4,14 @@
 
 mod allocator;
 mod ask;
+mod backup;
 mod crds;
 mod demo;
 mod foreign;
 mod grafana;
 mod logging;
 mod open_files;
+mod progress;
 mod rollout;
 mod say;
 mod serve;
@@ -39,6 +41,10 @@ enum Command {
     Sql(sql::SqlArgs),
     /// Ask about rollouts: is my commit live everywhere?
     Rollout(rollout::RolloutArgs),
+    /// Copy all that a hub remembers into one file.
+    Backup(backup::BackupArgs),
+    /// Make a data directory from a backup.
+    Restore(backup::RestoreArgs),
     /// Make, list and revoke tokens.
     Token(token::TokenArgs),
     /// Run a simulated fleet against a hub.
@@ -62,6 +68,8 @@ pub fn main() -> ExitCode {
         }
         Command::Sql(args) => args.run(),
         Command::Rollout(args) => args.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
         Command::Token(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Crds => crds::print(),
@@ -96,7 +104,7 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         let command = Cli::command();
-        for name in ["serve", "sql", "rollout", "token", "grafana"] {
+        for name in ["serve", "sql", "rollout", "backup", "restore", "token", "grafana"] {
             check(command.find_subcommand(name).unwrap());
         }
     }

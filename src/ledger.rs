@@ -15,13 +15,16 @@
 
 mod checkpoint;
 mod confirmations;
+mod cut;
 pub mod feed;
 mod former;
 mod group;
 pub mod journal;
 pub mod migrations;
 mod options;
+mod overlay;
 pub mod record;
+mod restore;
 mod stats;
 mod store;
 pub mod tables;
@@ -36,8 +39,10 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
+pub use cut::{Cut, Origin, Piece};
 pub use feed::{Change, FEED_LENGTH, Feed, Since};
 pub use options::Options;
+pub use restore::{Rebuild, RestoreError};
 pub use stats::Stats;
 pub use store::{OpenError, Store};
 
@@ -238,6 +243,14 @@ impl Ledger {
         if self.failure().is_some() { Err(AppendError::Failed) } else { Ok(()) }
     }
 
+    /// All of it at one sequence, for a backup; also when the store failed.
+    pub async fn cut(&self) -> Result<Cut, AppendError> {
+        if self.0.shared.closed.load(Ordering::Acquire) {
+            return Err(AppendError::Closed);
+        }
+        self.send(Message::Cut).await
+    }
+
     fn writable(&self) -> Result<(), AppendError> {
         let shared = &self.0.shared;
         if shared.failure.get().is_some() || shared.closed.load(Ordering::Acquire) {
@@ -260,6 +273,10 @@ impl Ledger {
 
     async fn ask<T>(&self, message: impl FnOnce(writer::Answer<T>) -> Message) -> Result<T, AppendError> {
         self.writable()?;
+        self.send(message).await
+    }
+
+    async fn send<T>(&self, message: impl FnOnce(writer::Answer<T>) -> Message) -> Result<T, AppendError> {
         let (reply, answer) = oneshot::channel();
         // Nobody at the other end, or gone before the answer: the writer has stopped.
         self.0.queue.send(message(reply)).map_err(|_| self.0.shared.refusal())?;

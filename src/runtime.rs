@@ -5,6 +5,7 @@
 //! holds, and a generation that says sequence n holds everything acknowledged up to n.
 
 mod background;
+mod backups;
 mod files;
 mod heard;
 mod hub;
@@ -18,6 +19,7 @@ mod vitals;
 mod waiters;
 mod watched;
 
+pub use backups::{Backup, Backups, NoBackup, Schedule};
 pub use files::{FileAnswer, sql_over_files};
 pub use heard::{SourceKind, Sources, Watch};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};

@@ -41,6 +41,7 @@ async fn start(wanted: Wanted) -> anyhow::Result<demo::Hub> {
         policies: None,
         tokens: None,
         default_contact: String::new(),
+        backups: None,
         max_waiters: runtime::MAX_WAITERS,
         late_after,
         silent_after,

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::checkpoint::Checkpoint;
 use super::confirmations::Confirmations;
+use super::cut::Cut;
 use super::feed::Change;
 use super::group::{Backlog, Queued};
 use super::journal;
@@ -36,6 +37,7 @@ pub(super) enum Message {
     Append { facts: Vec<Fact>, reply: Answer<Receipt>, room: OwnedSemaphorePermit },
     Checkpoint(Answer<()>),
     Sweep(Answer<()>),
+    Cut(Answer<Cut>),
     Stop,
 }
 
@@ -100,10 +102,14 @@ impl Pending {
 impl Writer {
     /// Runs until it is told to stop, or every handle is gone.
     pub(super) fn run(mut self) {
+        let mut whole = true;
         match catch_unwind(AssertUnwindSafe(|| self.work())) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.shared.fail(format!("the store failed: {error}")),
-            Err(_) => self.shared.fail("the writer ran into a bug; its message is in the log".to_owned()),
+            Err(_) => {
+                whole = false;
+                self.shared.fail("the writer ran into a bug; its message is in the log".to_owned());
+            }
         }
         self.pending.backlog.fail();
         for waiting in self.pending.promised.drain(..).chain(self.pending.wanted.drain(..)) {
@@ -115,6 +121,10 @@ impl Writer {
                 Ok(Message::Append { reply, .. }) => drop(reply.send(Err(self.shared.refusal()))),
                 Ok(Message::Checkpoint(reply) | Message::Sweep(reply)) => {
                     let _ = reply.send(Err(self.shared.refusal()));
+                }
+                // A store that failed left the state as it was acknowledged: now is when a copy of it is wanted.
+                Ok(Message::Cut(reply)) => {
+                    let _ = reply.send(if whole { Ok(self.cut()) } else { Err(self.shared.refusal()) });
                 }
                 Ok(Message::Stop) | Err(_) => self.pending.stopping = true,
             }
@@ -166,9 +176,19 @@ impl Writer {
                 self.sweep()?;
                 let _ = reply.send(Ok(()));
             }
+            Message::Cut(reply) => {
+                // What was confirmed is part of the cut, so its sequence has to say so.
+                self.flush()?;
+                let _ = reply.send(Ok(self.cut()));
+            }
             Message::Stop => self.pending.stopping = true,
         }
         Ok(())
+    }
+
+    /// All that is folded; nothing is folded by half between groups.
+    fn cut(&self) -> Cut {
+        Cut::of_state(self.shared.state.read().view(), self.shared.epoch, self.seq)
     }
 
     fn idle_time(&self) -> Duration {

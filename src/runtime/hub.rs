@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::backups::Backups;
 use super::heard::Sources;
 use super::kept::Kept;
 use super::pasts::Pasts;
@@ -92,6 +93,7 @@ pub struct Hub {
     awaited: Mutex<Awaited>,
     pasts: Pasts,
     policies: RwLock<(u64, Arc<Policies>)>,
+    backups: Backups,
     tokens: RwLock<Option<Arc<Tokens>>>,
     stop: CancellationToken,
 }
@@ -121,6 +123,7 @@ impl Hub {
             awaited: Mutex::default(),
             pasts: Pasts::default(),
             policies: RwLock::default(),
+            backups: Backups::default(),
             tokens: RwLock::default(),
             stop,
         }
@@ -202,6 +205,11 @@ impl Hub {
 
     pub(super) fn set_tokens(&self, tokens: Tokens) {
         *self.tokens.write() = Some(Arc::new(tokens));
+    }
+
+    /// Backups in numbers.
+    pub fn backups(&self) -> &Backups {
+        &self.backups
     }
 
     /// The named policies, and how often they changed.

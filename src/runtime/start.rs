@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::background;
+use super::backups::{self, Schedule};
 use super::hub::{Engines, Hub};
 use super::reload::Kind;
 use super::{kubernetes, manifests, waiters};
@@ -38,6 +39,8 @@ pub struct Config {
     pub policies: Option<PathBuf>,
     /// A file of tokens; without one nobody is asked who he is.
     pub tokens: Option<PathBuf>,
+    /// Where backups go by themselves, and how often.
+    pub backups: Option<Schedule>,
     /// Whom alerts name where nobody else is named; may be empty.
     pub default_contact: String,
     /// Waiters for answers of the gate, at once.
@@ -118,6 +121,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         kubernetes,
         policies,
         tokens,
+        backups,
         default_contact,
         max_waiters,
         late_after,
@@ -164,6 +168,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let exports = data.as_deref().map(background::export_directory);
     if let Some(directory) = &exports {
         tasks.spawn(background::export_regularly(Arc::clone(&hub), directory.clone()));
+    }
+    if let Some(schedule) = backups {
+        tasks.spawn(backups::back_up_regularly(Arc::clone(&hub), schedule));
     }
     if let Some(folder) = manifests {
         manifests::watch(&hub, folder, &tasks);
