@@ -85,12 +85,12 @@ pub struct Whole {
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The file system, or whoever reads, said no.
-    #[error("{what}: {source}")]
+    #[error("{what}: {error}")]
     Io {
         /// The file, and what was done with it.
         what: String,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// It does not begin like one.
     #[error("this is not a backup of koh: it begins with other bytes")]
@@ -124,7 +124,7 @@ pub enum BackupError {
         what: String,
     },
     /// The ledger that is copied cannot be read.
-    #[error("the ledger cannot be copied: {0}")]
+    #[error(transparent)]
     Ledger(#[from] OpenError),
     /// The ledger cannot be made of it.
     #[error(transparent)]
@@ -153,6 +153,3 @@ pub fn restore(from: impl std::io::Read, data: &Path, progress: Progress<'_>) ->
 pub fn ledger_of(data: &Path) -> PathBuf {
     data.join("hub.redb")
 }
-
-#[cfg(test)]
-mod tests;

@@ -101,7 +101,7 @@ fn name(at: Micros) -> String {
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> BackupError + '_ {
-    move |source| BackupError::Io { what: path.display().to_string(), source }
+    move |error| BackupError::Io { what: path.display().to_string(), error }
 }
 
 #[cfg(test)]

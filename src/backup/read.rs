@@ -43,7 +43,7 @@ pub fn verify(from: impl Read, progress: Progress<'_>) -> Result<Whole, BackupEr
 
 /// The same for a file.
 pub fn verify_file(path: &Path) -> Result<Whole, BackupError> {
-    let io = |source| BackupError::Io { what: format!("cannot read {}", path.display()), source };
+    let io = |error| BackupError::Io { what: format!("cannot read {}", path.display()), error };
     verify(BufReader::with_capacity(1 << 18, File::open(path).map_err(io)?), &mut |_, _| {})
 }
 
@@ -172,6 +172,6 @@ fn damaged(frame: u64, at: u64, what: impl Into<String>) -> BackupError {
     BackupError::Damaged { frame, at, what: what.into() }
 }
 
-fn failed(source: std::io::Error) -> BackupError {
-    BackupError::Io { what: "the backup could not be read".to_owned(), source }
+fn failed(error: std::io::Error) -> BackupError {
+    BackupError::Io { what: "the backup could not be read".to_owned(), error }
 }

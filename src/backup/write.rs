@@ -59,7 +59,7 @@ pub fn write_file<E: From<BackupError>>(
 ) -> Result<Whole, E> {
     let io = |path: &Path| {
         let what = format!("cannot write {}", path.display());
-        move |source| BackupError::Io { what, source }
+        move |error| BackupError::Io { what, error }
     };
     if path.exists() {
         let there =
@@ -131,8 +131,8 @@ impl<W: Write> Frames<W> {
     }
 }
 
-fn failed(source: std::io::Error) -> BackupError {
-    BackupError::Io { what: "the backup could not be written".to_owned(), source }
+fn failed(error: std::io::Error) -> BackupError {
+    BackupError::Io { what: "the backup could not be written".to_owned(), error }
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {

@@ -10,6 +10,8 @@ mod api_ingest;
 mod api_questions;
 mod api_rows;
 mod api_verifications;
+mod backup_hub;
+mod backup_ledger;
 mod demo;
 mod gate_bad_input;
 mod gate_histories;
