@@ -9,6 +9,7 @@ mod answers;
 mod backup;
 mod badges;
 mod changes;
+mod check;
 mod cursor;
 mod deployment_state;
 mod edge;
@@ -150,6 +151,7 @@ fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenA
         .merge(ingest::routes())
         .merge(changes::routes())
         .merge(backup::routes())
+        .merge(check::routes())
         .merge(others)
         .merge(health::grafana())
         .merge(rows);

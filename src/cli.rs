@@ -5,6 +5,7 @@
 mod allocator;
 mod ask;
 mod backup;
+mod check;
 mod crds;
 mod demo;
 mod foreign;
@@ -45,6 +46,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Make a data directory from a backup.
     Restore(backup::RestoreArgs),
+    /// See whether all that is kept is sound: the store, what is counted, the exports; or a backup.
+    Check(check::CheckArgs),
     /// Make, list and revoke tokens.
     Token(token::TokenArgs),
     /// Run a simulated fleet against a hub.
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Rollout(args) => args.run(),
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
+        Command::Check(args) => args.run(),
         Command::Token(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Crds => crds::print(),
@@ -104,7 +108,7 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         let command = Cli::command();
-        for name in ["serve", "sql", "rollout", "backup", "restore", "token", "grafana"] {
+        for name in ["serve", "sql", "rollout", "backup", "restore", "check", "token", "grafana"] {
             check(command.find_subcommand(name).unwrap());
         }
     }

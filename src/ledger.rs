@@ -19,6 +19,7 @@ mod cut;
 pub mod feed;
 mod former;
 mod group;
+mod inspect;
 pub mod journal;
 pub mod migrations;
 mod options;
@@ -41,6 +42,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 
 pub use cut::{Cut, Origin, Piece};
 pub use feed::{Change, FEED_LENGTH, Feed, Since};
+pub use inspect::{Inspected, inspect};
 pub use options::Options;
 pub use restore::{Rebuild, RestoreError};
 pub use stats::Stats;
@@ -249,6 +251,13 @@ impl Ledger {
             return Err(AppendError::Closed);
         }
         self.send(Message::Cut).await
+    }
+
+    /// Reads every block and every entry of the file, as a restart would; gives how many there are. The hub goes on meanwhile.
+    pub async fn examine(&self) -> Result<Result<(u64, u64), OpenError>, AppendError> {
+        let (txn, checkpoint) = self.ask(Message::Read).await?;
+        let read = tokio::task::spawn_blocking(move || inspect::examine(&txn, checkpoint));
+        Ok(read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
     }
 
     fn writable(&self) -> Result<(), AppendError> {

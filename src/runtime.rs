@@ -6,6 +6,7 @@
 
 mod background;
 mod backups;
+mod check;
 mod files;
 mod heard;
 mod hub;
@@ -20,6 +21,7 @@ mod waiters;
 mod watched;
 
 pub use backups::{Backup, Backups, NoBackup, Schedule};
+pub use check::{Finding, check_directory, check_hub};
 pub use files::{FileAnswer, sql_over_files};
 pub use heard::{SourceKind, Sources, Watch};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};

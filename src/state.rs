@@ -14,6 +14,7 @@ mod labels;
 pub mod names;
 mod packed;
 mod rank;
+pub mod recount;
 pub mod standing;
 pub mod subscribers;
 pub mod tables;

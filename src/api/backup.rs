@@ -36,7 +36,7 @@ Needs the scope admin: it holds all that any token may see.",
     responses(
         (status = 200, description = "The file. `X-Kalypso-Seq`: everything up to this sequence is in it.", body = Vec<u8>,
             content_type = "application/octet-stream"),
-        (status = 429, description = "Another backup is under way.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Another backup or check is under way.", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", description = "The hub cannot answer now.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -62,12 +62,13 @@ async fn backup(State(app): State<App>) -> Result<Response, Problem> {
     Ok(response)
 }
 
-fn refusal(why: NoBackup) -> Problem {
+/// What it means to an HTTP client that no backup or check begins.
+pub(super) fn refusal(why: NoBackup) -> Problem {
     match why {
         NoBackup::Busy => Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "backup-under-way",
-            "another backup is under way",
+            "another backup or check is under way",
             "One is made at a time; ask again when it is done.",
         )
         .retry_after(10),

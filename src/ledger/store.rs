@@ -128,6 +128,21 @@ pub enum OpenError {
     Database(#[source] Box<redb::Error>),
 }
 
+impl OpenError {
+    /// Whether the file itself is at fault, so that a backup helps, rather than who asks or what asks.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            OpenError::Damaged { .. } | OpenError::Foreign { .. } => true,
+            OpenError::Database(error) => matches!(**error, redb::Error::Corrupted(_)),
+            // How redb says that the first bytes are not its own, or that the file ends too early.
+            OpenError::Io { source, .. } => {
+                matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// redb has one error type per family of operations; each of them ends an opening in the same way.
 macro_rules! ends_an_opening {
     ($($error:ty),*) => {

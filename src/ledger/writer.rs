@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLockWriteGuard;
-use redb::Database;
+use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::checkpoint::Checkpoint;
@@ -38,6 +38,7 @@ pub(super) enum Message {
     Checkpoint(Answer<()>),
     Sweep(Answer<()>),
     Cut(Answer<Cut>),
+    Read(Answer<(ReadTransaction, u64)>),
     Stop,
 }
 
@@ -118,6 +119,7 @@ impl Writer {
         // After a failure the thread stays to answer, so that nobody waits for ever.
         while !self.pending.stopping {
             match self.messages.recv() {
+                Ok(Message::Read(reply)) => drop(reply.send(Err(self.shared.refusal()))),
                 Ok(Message::Append { reply, .. }) => drop(reply.send(Err(self.shared.refusal()))),
                 Ok(Message::Checkpoint(reply) | Message::Sweep(reply)) => {
                     let _ = reply.send(Err(self.shared.refusal()));
@@ -180,6 +182,9 @@ impl Writer {
                 // What was confirmed is part of the cut, so its sequence has to say so.
                 self.flush()?;
                 let _ = reply.send(Ok(self.cut()));
+            }
+            Message::Read(reply) => {
+                let _ = reply.send(Ok((self.db.begin_read()?, self.checkpointed)));
             }
             Message::Stop => self.pending.stopping = true,
         }

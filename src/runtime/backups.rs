@@ -1,6 +1,6 @@
 //! Backups of the running hub: asked for by a client, or by the clock.
 //!
-//! Invariant: one at a time, so that at most one more copy of the state is held; and none that goes on for ever, for as long as it
+//! Invariant: one at a time (checks included), so that at most one more copy of the state is held; and none that goes on for ever, for as long as it
 //! runs it holds up the next one.
 
 use std::io::{self, Write};
@@ -66,8 +66,8 @@ impl Backups {
 /// Why no backup begins.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum NoBackup {
-    /// Another one is under way.
-    #[error("another backup is under way")]
+    /// Another one, or a check, is under way.
+    #[error("another backup or check is under way")]
     Busy,
     /// The ledger gives none.
     #[error("the ledger is closed")]
@@ -118,8 +118,12 @@ impl<W: Write> Write for Hurried<W> {
 impl Hub {
     /// Begins a backup, if none is under way.
     pub async fn begin_backup(&self) -> Result<Backup, NoBackup> {
-        let place = Arc::clone(&self.backups().place).try_acquire_owned().map_err(|_| NoBackup::Busy)?;
-        self.cut_for(place).await
+        self.cut_for(self.place_to_read()?).await
+    }
+
+    /// The place of those who read all that is kept, if it is free.
+    pub(super) fn place_to_read(&self) -> Result<OwnedSemaphorePermit, NoBackup> {
+        Arc::clone(&self.backups().place).try_acquire_owned().map_err(|_| NoBackup::Busy)
     }
 
     async fn cut_for(&self, place: OwnedSemaphorePermit) -> Result<Backup, NoBackup> {

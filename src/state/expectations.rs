@@ -80,6 +80,16 @@ impl Expectations {
         }
     }
 
+    /// Whether a host counts as missing by name.
+    pub(super) fn is_set(&self, target: u32, host: u32) -> bool {
+        self.missing.get(&target).is_some_and(|hosts| hosts.contains(&host))
+    }
+
+    /// How many hosts are missing by name, on all targets.
+    pub(super) fn missing_by_name(&self) -> usize {
+        self.missing.values().map(BTreeSet::len).sum()
+    }
+
     /// The selector of the group a host is in.
     pub(super) fn selector_of(&self, host: u32) -> Option<u32> {
         self.selecting.get(&host).copied()

@@ -149,7 +149,7 @@ fn a_client_that_stops_reading_holds_up_the_next_backup_until_it_goes_and_nothin
     reading.read_exact(&mut begin).unwrap();
     assert_eq!(&begin, b"HTTP/1.1 200");
     let refused = hub.get("/api/v1/backup");
-    assert_eq!(refused.problem(429), "another backup is under way");
+    assert_eq!(refused.problem(429), "another backup or check is under way");
     assert!(refused.header("retry-after").is_some());
     assert_eq!(hub.push(&descriptor("dev", "1.0", &commit('a')))["accepted"], 1);
     drop(reading);

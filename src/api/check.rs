@@ -1,0 +1,34 @@
+//! `GET /api/v1/check`: whether all that the running hub keeps is sound.
+//!
+//! Invariant: what is found is the answer, also when it is bad; a status other than 200 means that nothing was looked at.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::App;
+use super::backup::refusal;
+use super::problem::{Problem, ProblemBody};
+use crate::runtime::{Finding, check_hub};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(check))
+}
+
+/// Reads the store as a restart would, counts again what the state counts, and holds the export against it.
+#[utoipa::path(
+    get, path = "/check", tag = "operations", operation_id = "check",
+    description = "What `koh check` asks. The hub goes on meanwhile; it takes seconds to minutes, by the size of the fleet. Needs the scope admin.",
+    responses(
+        (status = 200, description = "One row per check.", body = Vec<Finding>),
+        (status = 429, description = "Another backup or check is under way.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = "5XX", description = "The hub cannot answer now.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn check(State(app): State<App>) -> Result<Response, Problem> {
+    let found = check_hub(&app.hub).await.map_err(refusal)?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response())
+}
