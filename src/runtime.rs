@@ -21,7 +21,7 @@ mod waiters;
 mod watched;
 
 pub use backups::{Backup, Backups, NoBackup, Schedule};
-pub use check::{Finding, check_directory, check_hub};
+pub use check::{Check, Finding, check_directory};
 pub use files::{FileAnswer, sql_over_files};
 pub use heard::{SourceKind, Sources, Watch};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};

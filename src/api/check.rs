@@ -2,17 +2,19 @@
 //!
 //! Invariant: what is found is the answer, also when it is bad; a status other than 200 means that nothing was looked at.
 
-use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use tokio::sync::mpsc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
 use super::backup::refusal;
 use super::problem::{Problem, ProblemBody};
-use crate::runtime::{Finding, check_hub};
+use crate::runtime::Finding;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(check))
@@ -29,6 +31,17 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     )
 )]
 async fn check(State(app): State<App>) -> Result<Response, Problem> {
-    let found = check_hub(&app.hub).await.map_err(refusal)?;
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response())
+    let check = app.hub.begin_check().map_err(refusal)?;
+    let (tell, mut found) = mpsc::channel(1);
+    tokio::spawn(check.run(tell));
+    // Every row is sent when it is known, for an answer has to begin in time; one that broke off lacks the last bracket.
+    let rows = futures::stream::poll_fn(move |cx| found.poll_recv(cx));
+    let rows = rows.enumerate().map(|(nth, row)| {
+        let row = serde_json::to_string(&row)?;
+        Ok::<_, serde_json::Error>(format!("{}{row}", if nth == 0 { "" } else { ",\n" }))
+    });
+    let edge = |text: &str| futures::stream::iter([Ok(text.to_owned())]);
+    let body = Body::from_stream(edge("[").chain(rows).chain(edge("]\n")));
+    let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    Ok((head, body).into_response())
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::ToSchema;
 
 use super::background::export_directory;
@@ -65,38 +66,61 @@ pub fn check_directory(data: &Path, backups: Option<&Path>) -> Result<Vec<Findin
     ])
 }
 
-/// Checks a running hub.
-pub async fn check_hub(hub: &Arc<Hub>) -> Result<Vec<Finding>, NoBackup> {
-    let _place = hub.place_to_read()?;
-    let ledger = match hub.ledger().examine().await {
-        Ok(Ok((blocks, entries))) => {
-            Ok(format!("{blocks} blocks and {entries} journal entries read, as a restart would"))
-        }
-        Ok(Err(error)) => Err(format!(
-            "{}. The state in memory is whole: take a backup now (koh backup), and restore it elsewhere",
-            in_full(&error)
-        )),
-        Err(error) => Err(error.to_string()),
-    };
-    let mut found = vec![finding("ledger", ledger)];
-    let recounting = Arc::clone(hub);
-    let recounted = tokio::task::spawn_blocking(move || {
-        let mut recount = Recount::default();
-        while !recounting.read(|state| recount.step(state)) {}
-        recount.finish()
-    });
-    found.push(finding("counters", recounted.await.map_err(|e| e.to_string()).and_then(counters)));
-    if let Some(directory) = hub.kept().directory() {
-        let (hub, directory) = (Arc::clone(hub), directory.to_owned());
-        let compared = tokio::task::spawn_blocking(move || {
-            compare(&directory, hub.epoch(), |export| {
-                let (seq, tables) = hub.ledger().tables();
-                of_export(export, seq, || tables)
-            })
-        });
-        found.push(finding("export", compared.await.map_err(|e| e.to_string()).and_then(export)));
+/// A check of a running hub, which has its place.
+#[derive(Debug)]
+pub struct Check {
+    hub: Arc<Hub>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Hub {
+    /// Begins a check, if no other and no backup is under way.
+    pub fn begin_check(self: &Arc<Self>) -> Result<Check, NoBackup> {
+        Ok(Check { hub: Arc::clone(self), _place: self.place_to_read()? })
     }
-    Ok(found)
+}
+
+impl Check {
+    /// Checks one thing after the other, and tells what it finds; ends early when nobody listens.
+    pub async fn run(self, tell: mpsc::Sender<Finding>) {
+        if tell.send(finding("ledger", self.ledger().await)).await.is_err() {
+            return;
+        }
+        let hub = Arc::clone(&self.hub);
+        let recounted = tokio::task::spawn_blocking(move || {
+            let mut recount = Recount::default();
+            while !hub.read(|state| recount.step(state)) {}
+            counters(recount.finish())
+        });
+        if tell.send(finding("counters", done(recounted).await)).await.is_err() {
+            return;
+        }
+        let Some(directory) = self.hub.kept().directory().map(Path::to_owned) else { return };
+        let hub = Arc::clone(&self.hub);
+        let compared = tokio::task::spawn_blocking(move || {
+            let (seq, tables) = hub.ledger().tables();
+            export(compare(&directory, hub.epoch(), |export| of_export(export, seq, || tables)))
+        });
+        // Whoever asked may have gone; there is nothing left to do.
+        let _ = tell.send(finding("export", done(compared).await)).await;
+    }
+
+    async fn ledger(&self) -> Result<String, String> {
+        match self.hub.ledger().examine().await {
+            Ok(Ok((blocks, entries))) => {
+                Ok(format!("{blocks} blocks and {entries} journal entries read, as a restart would"))
+            }
+            Ok(Err(error)) => Err(format!(
+                "{}. The state in memory is whole: take a backup now (koh backup), and restore it elsewhere",
+                in_full(&error)
+            )),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+async fn done(work: tokio::task::JoinHandle<Result<String, String>>) -> Result<String, String> {
+    work.await.unwrap_or_else(|error| Err(format!("the check itself failed: {error}")))
 }
 
 /// The tables as of an export's own instant, if they are at its sequence.

@@ -85,11 +85,6 @@ impl Expectations {
         self.missing.get(&target).is_some_and(|hosts| hosts.contains(&host))
     }
 
-    /// How many hosts are missing by name, on all targets.
-    pub(super) fn missing_by_name(&self) -> usize {
-        self.missing.values().map(BTreeSet::len).sum()
-    }
-
     /// The selector of the group a host is in.
     pub(super) fn selector_of(&self, host: u32) -> Option<u32> {
         self.selecting.get(&host).copied()

@@ -171,3 +171,106 @@ fn endpoint(state: &State, id: u32) -> Option<String> {
     }
     (!again.counts_as(kept)).then(|| format!("the counts at the endpoint {}", state.tables.endpoint_text(id)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::record::Derived;
+    use crate::model::{Fact, Micros};
+    use crate::sources::resource;
+
+    const COMMIT: &str = "dev@sha1:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn facts(lines: &str) -> Vec<Fact> {
+        let now = Micros::parse("2026-02-01T00:00:00Z").unwrap();
+        let observed = resource::decode(lines.as_bytes(), "test").unwrap();
+        observed.into_iter().map(|o| crate::normalize::fact(o.unwrap(), now).unwrap()).collect()
+    }
+
+    /// Three clusters of which two report; the third is expected by name.
+    fn state() -> State {
+        let head = |kind: &str, name: &str| {
+            serde_json::json!({"apiVersion": "hub.kalypso.io/v1alpha1", "kind": kind, "metadata": {"name": name,
+                "annotations": {"hub.kalypso.io/observed-at": "2026-01-02T00:00:00Z", "hub.kalypso.io/gitops-revision": COMMIT}}})
+        };
+        let document = |kind: &str, name: &str, spec: serde_json::Value| {
+            let mut document = head(kind, name);
+            document["spec"] = spec;
+            document.to_string()
+        };
+        let mut lines = vec![
+            document(
+                "DeploymentDescriptor",
+                "web",
+                serde_json::json!({
+                    "workload": {"name": "web", "application": {"name": "store", "workspace": {"name": "shop"}},
+                        "source": {"repo": "https://git.example/shop/web", "branch": "main", "path": "."}},
+                    "deploymentTarget": {"name": "edge", "environment": "dev", "manifests": {
+                        "repo": "https://git.example/shop/gitops", "branch": "dev", "path": "web"}},
+                    "workloadVersion": {"version": "1.0", "build": "1", "commit": "c", "buildTime": "2026-01-01T00:00:00Z"},
+                }),
+            ),
+            document(
+                "Cluster",
+                "h9",
+                serde_json::json!({
+                    "expects": [{"workload": "web", "environment": "dev", "deploymentTarget": "edge"}],
+                }),
+            ),
+        ];
+        for (host, status) in [("h1", "success"), ("h2", "failure")] {
+            lines.push(document(
+                "Reconciler",
+                host,
+                serde_json::json!({
+                    "hostName": host, "reconcilerName": "flux", "reconcilerType": "flux", "manifestsStorageType": "git",
+                    "manifestsEndpoint": "https://git.example/shop/gitops/dev/web",
+                    "deployment": {"gitOpsCommitId": COMMIT, "status": status, "statusMessage": "said so"},
+                }),
+            ));
+        }
+        let mut state = State::new();
+        for (seq, fact) in (1..).zip(lines.iter().flat_map(|line| facts(line))) {
+            state.apply(seq, &fact);
+        }
+        state
+    }
+
+    #[test]
+    fn what_the_fold_counted_is_what_a_recount_counts() {
+        let recounted = state().recount();
+        assert_eq!(recounted, Recounted { counted: recounted.counted, different: 0, told: Vec::new() });
+        assert!(recounted.counted >= 8, "{recounted:?}");
+    }
+
+    #[test]
+    fn whatever_was_counted_otherwise_is_told_by_name() {
+        type Tamper = fn(&mut State);
+        let tampers: [(Tamper, &str); 6] = [
+            (
+                |s| s.tables.hosts.get_mut(0, 0).unwrap().retired_at = Derived(Micros(7)),
+                "the retirement of the host h9",
+            ),
+            (
+                |s| s.tables.reconcilers.get_mut(0, 0).unwrap().now.since = Micros(7),
+                "the current state of the reconciler",
+            ),
+            (|s| s.tables.reconcilers.get_mut(1, 0).unwrap().standing.silent = true, "the standing of the reconciler"),
+            (|s| s.index.current.clear(), "the group of the reconciler"),
+            (|s| assert!(s.index.expectations.set(0, 0, false)), "the missing hosts of the deployment target edge"),
+            (
+                |s| {
+                    let r = s.tables.reconcilers.get(0).unwrap();
+                    s.index.current[r.now.endpoint as usize].heard(r.now.reported_at, Micros(7));
+                },
+                "the counts at the endpoint",
+            ),
+        ];
+        for (tamper, what) in tampers {
+            let mut state = state();
+            tamper(&mut state);
+            let recounted = state.recount();
+            assert!(recounted.told.iter().any(|told| told.contains(what)), "{what}: {recounted:?}");
+        }
+    }
+}

@@ -275,6 +275,8 @@ fn keeps(history: &[Timed]) {
             }
         }
     }
+    let recounted = state.recount();
+    assert_eq!((recounted.different, recounted.told), (0, Vec::new()), "counted otherwise than by the fold");
 }
 
 proptest! {

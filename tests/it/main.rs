@@ -10,6 +10,7 @@ mod api_ingest;
 mod api_questions;
 mod api_rows;
 mod api_verifications;
+mod backup_check;
 mod backup_hub;
 mod backup_ledger;
 mod demo;
