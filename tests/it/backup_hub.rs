@@ -155,3 +155,64 @@ fn a_client_that_stops_reading_holds_up_the_next_backup_until_it_goes_and_nothin
     drop(reading);
     while hub.get("/api/v1/backup").status == 429 {}
 }
+
+/// Backups in a folder, oldest first.
+fn backups(folder: &Path) -> Vec<std::path::PathBuf> {
+    koh::backup::Folder::open(folder).unwrap().all().unwrap()
+}
+
+fn metric(hub: &TestHub, name: &str) -> Option<f64> {
+    let text = hub.get("/metrics").text();
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn backups_go_into_a_folder_by_themselves_and_the_newest_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("backups");
+    std::fs::create_dir(&folder).unwrap();
+    let left = folder.join("koh-20260101T000000.000Z.backup.partial");
+    std::fs::write(&left, "half").unwrap();
+    std::fs::write(folder.join("notes.txt"), "mine").unwrap();
+    let name = folder.to_str().unwrap();
+    let hub = TestHubBuilder::new()
+        .with_arg("--backup-dir", name)
+        .with_arg("--backup-every", "1ms")
+        .with_arg("--backup-keep", "2")
+        .spawn();
+    let seq = hub.push(&descriptor("dev", "1.0", &commit('a')))["seq"].as_u64().unwrap();
+    // The newest is replaced by newer ones for ever; whatever is seen under its name is whole.
+    let newest = loop {
+        let newest = backups(&folder).pop().and_then(|path| koh::backup::verify_file(&path).ok());
+        if let Some(whole) = newest.filter(|whole| whole.head.seq >= seq) {
+            break whole;
+        }
+    };
+    assert!(newest.end.blocks > 0);
+    assert!(!left.exists(), "what a killed hub left is cleared away");
+    while metric(&hub, "koh_backup_duration_seconds_count").unwrap() < 4.0 {}
+    assert!(metric(&hub, "koh_backup_timestamp_seconds").unwrap() > 1.7e9);
+    assert!(metric(&hub, "koh_backup_size_bytes").unwrap() > 100.0);
+    assert_eq!(metric(&hub, "koh_backup_failures_total"), Some(0.0));
+    assert!(hub.stop().success());
+    let kept = backups(&folder);
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(folder.join("notes.txt").exists());
+
+    // The interval goes on over a restart, and its measure is known at once.
+    let hub = TestHubBuilder::new().with_arg("--backup-dir", name).spawn();
+    while metric(&hub, "koh_backup_timestamp_seconds").is_none() {}
+    assert_eq!(metric(&hub, "koh_backup_duration_seconds_count"), Some(0.0));
+    assert_eq!(backups(&folder), kept);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_told_and_counted_and_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("not-a-folder");
+    std::fs::write(&folder, "a file").unwrap();
+    let hub = TestHubBuilder::new().with_arg("--backup-dir", folder.to_str().unwrap()).spawn();
+    while metric(&hub, "koh_backup_failures_total") == Some(0.0) {}
+    assert_eq!(metric(&hub, "koh_backup_timestamp_seconds"), None);
+    assert_eq!(hub.push(&descriptor("dev", "1.0", &commit('a')))["accepted"], 1);
+}
