@@ -10,6 +10,7 @@ mod crds;
 mod demo;
 mod foreign;
 mod grafana;
+mod import;
 mod logging;
 mod open_files;
 mod progress;
@@ -48,6 +49,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// See whether all that is kept is sound: the store, what is counted, the exports; or a backup.
     Check(check::CheckArgs),
+    /// Take over what another hub remembers.
+    Import(import::ImportArgs),
     /// Make, list and revoke tokens.
     Token(token::TokenArgs),
     /// Run a simulated fleet against a hub.
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
         Command::Check(args) => args.run(),
+        Command::Import(args) => args.run(),
         Command::Token(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Crds => crds::print(),
@@ -108,7 +112,7 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         let command = Cli::command();
-        for name in ["serve", "sql", "rollout", "backup", "restore", "check", "token", "grafana"] {
+        for name in ["serve", "sql", "rollout", "backup", "restore", "check", "import", "token", "grafana"] {
             check(command.find_subcommand(name).unwrap());
         }
     }

@@ -20,8 +20,9 @@ fn said(output: &Output) -> String {
 fn fleet(hub: &TestHub) {
     for (version, digit) in [("1.0", 'a'), ("1.1", 'b')] {
         hub.push(&descriptor("dev", version, &commit(digit)));
-        let said =
-            |i: usize| report(&format!("h{i}"), "dev", &commit(digit), if i.is_multiple_of(7) { "failure" } else { "success" });
+        let said = |i: usize| {
+            report(&format!("h{i}"), "dev", &commit(digit), if i.is_multiple_of(7) { "failure" } else { "success" })
+        };
         let reports: Vec<String> = (0..50).map(said).collect();
         assert_eq!(hub.post("/api/v1/ingest/reconcilers", "application/x-ndjson", reports.join("\n")).status, 200);
     }

@@ -23,6 +23,7 @@ mod grafana_alerts;
 mod grafana_rows;
 mod histories;
 mod hub;
+mod import_upstream;
 mod ledger_disk;
 mod ledger_facts;
 mod ledger_store;
