@@ -57,9 +57,12 @@ use table::file;
 fn said(dir: &Path) -> (Vec<Value>, Vec<Value>, Tally) {
     let mut export = Export::open(dir).unwrap();
     let (mut descriptors, mut reports) = (Vec::new(), Vec::new());
-    let read = |line: String| serde_json::from_str(&line).unwrap();
-    export.descriptors(|line, _| Ok(descriptors.push(read(line)))).unwrap();
-    export.reports(|line, _| Ok(reports.push(read(line)))).unwrap();
+    let keep = |line: String, lines: &mut Vec<Value>| {
+        lines.push(serde_json::from_str(&line).unwrap());
+        Ok(())
+    };
+    export.descriptors(|line, _| keep(line, &mut descriptors)).unwrap();
+    export.reports(|line, _| keep(line, &mut reports)).unwrap();
     (descriptors, reports, export.tally())
 }
 
