@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::hub::{TestHub, TestHubBuilder, commit, descriptor, report};
 
@@ -216,4 +217,51 @@ fn a_folder_that_cannot_be_written_to_is_told_and_counted_and_stops_nothing() {
     while metric(&hub, "koh_backup_failures_total") == Some(0.0) {}
     assert_eq!(metric(&hub, "koh_backup_timestamp_seconds"), None);
     assert_eq!(hub.push(&descriptor("dev", "1.0", &commit('a')))["accepted"], 1);
+}
+
+#[test]
+fn a_backup_under_ingest_restores_to_a_hub_with_all_that_was_answered_before_it_and_no_gap_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = TestHub::spawn();
+    hub.push(&descriptor("dev", "1.0", &commit('a')));
+    let (stop, pushed) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let push = || {
+        while !stop.load(Ordering::Acquire) {
+            let n = pushed.load(Ordering::Acquire);
+            let reports: Vec<String> =
+                (0..50).map(|i| report(&format!("h{}", n * 50 + i), "dev", &commit('a'), "success")).collect();
+            let answer = hub.post("/api/v1/ingest/reconcilers", "application/x-ndjson", reports.join("\n"));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            pushed.fetch_add(1, Ordering::AcqRel);
+        }
+    };
+    let counts = std::thread::scope(|scope| {
+        let pushing = scope.spawn(push);
+        let mut counts = Vec::new();
+        for nth in 0..4 {
+            while pushed.load(Ordering::Acquire) < (nth + 1) * 3 {}
+            let before = pushed.load(Ordering::Acquire);
+            let file = dir.path().join(format!("{nth}.backup"));
+            let made = koh(&["backup", file.to_str().unwrap(), "--url", &format!("http://{}", hub.address)]);
+            assert!(made.status.success(), "{}", said(&made));
+            // One push may be stored and not yet answered, and one more may have begun.
+            counts.push((file, before, pushed.load(Ordering::Acquire) + 1));
+        }
+        stop.store(true, Ordering::Release);
+        pushing.join().unwrap();
+        counts
+    });
+    for (nth, (file, before, after)) in counts.into_iter().enumerate() {
+        let to = dir.path().join(format!("to-{nth}"));
+        assert!(koh(&["restore", file.to_str().unwrap(), "--data", to.to_str().unwrap()]).status.success());
+        let checked = koh(&["check", "--data", to.to_str().unwrap()]);
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+        let other = serve(&to);
+        let answer = other.get("/api/v1/hosts?limit=10000&fresh=true").json();
+        let mut hosts: Vec<usize> =
+            answer.as_array().unwrap().iter().map(|h| h["host"].as_str().unwrap()[1..].parse().unwrap()).collect();
+        hosts.sort_unstable();
+        assert!(hosts.iter().copied().eq(0..hosts.len()), "what came later is there only with all that came before it");
+        assert!((before * 50..=after * 50).contains(&hosts.len()), "{} of {before} to {after} batches", hosts.len());
+    }
 }
