@@ -20,9 +20,14 @@ test *ARGS:
 lint:
     .ci/run fmt text clippy
 
-# Rewrite what is generated and committed: schema/openapi.json, schema/tables.md, schema/metrics.md, alert rules.
+# Rewrite what is generated and committed: schema/openapi.json, schema/tables.md, schema/metrics.md, alert rules, tables of values.
 generate:
     KOH_BLESS=1 cargo test --release --locked --lib
+    python3 tests/install/values_table.py
+
+# The charts: lint, golden renders (KOH_BLESS=1 writes them), strict schemas.
+charts:
+    .ci/run charts
 
 # A hub with a simulated fleet, on a temporary directory.
 demo *ARGS:

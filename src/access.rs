@@ -1,10 +1,16 @@
-//! Who may do what: tokens, their scopes, and the file they are in.
+//! Who may do what: tokens, their scopes, and the file they are in; [`reviews`] asks a cluster about its own accounts.
 //!
-//! Pure: text and "now" in, an answer out. Invariants: a token's own text is nowhere, only its SHA-256; a slow hash would protect
+//! Pure but for these: text and "now" in, an answer out. Invariants: a token's own text is nowhere, only its SHA-256; a slow hash would protect
 //! guessable passwords, but a token is 256 random bits that nobody guesses, and one that is checked with every request must be
 //! cheap. A file that is not sound is refused as a whole.
 
+mod restriction;
+pub mod reviews;
+
+pub use restriction::Restriction;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -86,6 +92,9 @@ pub struct Token {
     /// From then on it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+    /// The part of the fleet that it sees; all of it when not given.
+    #[serde(default, skip_serializing_if = "Restriction::is_none")]
+    pub sees: Arc<Restriction>,
 }
 
 impl Token {
@@ -94,12 +103,13 @@ impl Token {
         name: &str,
         scopes: BTreeSet<Scope>,
         expires: Option<Micros>,
+        sees: Restriction,
     ) -> Result<(String, Token), getrandom::Error> {
         let mut secret = [0; SECRET];
         getrandom::fill(&mut secret)?;
         let text = secret.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}"));
         let expires = expires.map(|at| at.to_string());
-        let token = Token { name: name.to_owned(), scopes, sha256: Digest::of(&text), expires };
+        let token = Token { name: name.to_owned(), scopes, sha256: Digest::of(&text), expires, sees: Arc::new(sees) };
         Ok((text, token))
     }
 
@@ -127,11 +137,16 @@ impl File {
     pub fn parse(text: &str) -> Result<File, String> {
         let file: Option<File> = serde_saphyr::from_str(text).map_err(|e| without_quotes(&e.to_string()))?;
         let file = file.unwrap_or_default();
+        file.fault().map_or(Ok(file), Err)
+    }
+
+    /// What is not sound in it, if anything.
+    pub fn fault(&self) -> Option<String> {
         let mut known = HashSet::new();
-        for token in &file.tokens {
-            let wrong = |what: &str| Err(format!("token '{}': {what}", token.name));
+        self.tokens.iter().find_map(|token| {
+            let wrong = |what: &str| Some(format!("token '{}': {what}", token.name));
             if token.name.trim().is_empty() {
-                return Err("a token has no name".to_owned());
+                return Some("a token has no name".to_owned());
             }
             if !known.insert(&token.name) {
                 return wrong("the name is there twice");
@@ -142,8 +157,14 @@ impl File {
             if token.expires.as_deref().is_some_and(|at| Micros::parse(at).is_err()) {
                 return wrong("'expires' is a time as 2027-01-31T00:00:00Z");
             }
-        }
-        Ok(file)
+            if let Some(fault) = token.sees.fault() {
+                return wrong(&format!("sees: {fault}"));
+            }
+            if !token.sees.is_none() && token.scopes.iter().any(|scope| *scope != Scope::Read) {
+                return wrong("a token that sees a part of the fleet can only read; make another one for reports");
+            }
+            None
+        })
     }
 }
 
@@ -200,8 +221,8 @@ mod tests {
 
     #[test]
     fn a_token_is_known_by_its_hash_and_allows_what_its_scopes_say() {
-        let (text, token) = Token::create("grafana", all(&[Scope::Read]), None).unwrap();
-        let (root, admin) = Token::create("root", all(&[Scope::Admin]), None).unwrap();
+        let (text, token) = Token::create("grafana", all(&[Scope::Read]), None, Restriction::default()).unwrap();
+        let (root, admin) = Token::create("root", all(&[Scope::Admin]), None, Restriction::default()).unwrap();
         assert!(text.starts_with(PREFIX) && text.len() == PREFIX.len() + 64);
         let file = File { tokens: vec![token, admin] };
         let written = serde_saphyr::to_string(&file).unwrap();
@@ -216,7 +237,7 @@ mod tests {
     #[test]
     fn a_token_is_refused_from_the_time_on_at_which_it_expires() {
         let end = Micros::parse("2026-06-01T00:00:00Z").unwrap();
-        let (text, token) = Token::create("ci", all(&[Scope::Report]), Some(end)).unwrap();
+        let (text, token) = Token::create("ci", all(&[Scope::Report]), Some(end), Restriction::default()).unwrap();
         let tokens = Tokens::from(File { tokens: vec![token] });
         assert!(tokens.find(&text, end.plus(-1)).is_ok());
         assert_eq!(tokens.find(&text, end), Err(Refusal::Expired));
@@ -234,6 +255,11 @@ mod tests {
         assert!(said(&twice).contains("twice"), "{twice}");
         let mistaken = said("tokens: [{name: a, scopes: [read], sha256: koh_secretsecret}]");
         assert!(mistaken.contains("64 hexadecimal") && !mistaken.contains("secretsecret"), "{mistaken}");
+        let sees = ", sees: {workspaces: [shop], hosts: {region: [eu]}}";
+        assert!(!File::parse(&entry(sees)).unwrap().tokens[0].sees.is_none());
+        assert!(said(&entry(sees).replace("[read]", "[read, report]")).contains("can only read"));
+        assert!(said(&entry(", sees: {workspaces: ['*']}")).contains("names of workspaces"));
+        assert!(said(&entry(", sees: {workspace: [shop]}")).contains("workspace"));
         assert!(File::parse("").unwrap().tokens.is_empty());
     }
 }

@@ -30,6 +30,7 @@ mod series;
 mod sql;
 mod summary;
 mod variables;
+mod waits;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ mod allocator;
 mod ask;
 mod backup;
 mod check;
+mod config;
 mod crds;
 mod demo;
 mod foreign;
@@ -23,7 +24,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Deployment observability hub: what should run where, what does run where, and is my commit live.
 #[derive(Debug, Parser)]
@@ -39,6 +40,8 @@ struct Cli {
 enum Command {
     /// Run the hub.
     Serve(Box<serve::ServeArgs>),
+    /// Show the options of koh serve as they are in force, and where each comes from.
+    Config(Box<config::ConfigArgs>),
     /// Run one read-only SQL statement, against a hub or straight from a data directory.
     Sql(sql::SqlArgs),
     /// Ask about rollouts: is my commit live everywhere?
@@ -65,13 +68,23 @@ enum Command {
 
 /// Parses the command line and runs it.
 pub fn main() -> ExitCode {
-    let Cli { logging, command } = Cli::parse();
-    logging.init(matches!(command, Command::Serve(_)));
+    let (args, taken) = match config::arguments(std::env::args_os().collect()) {
+        Ok(read) => read,
+        Err(error) => return failed(&error),
+    };
+    let read = Cli::command().try_get_matches_from(args);
+    let matches = read.unwrap_or_else(|refused| refuse(&refused, &taken));
+    let Cli { logging, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|refused| refuse(&refused, &taken));
+    let level = match logging.init(matches!(command, Command::Serve(_))) {
+        Ok(level) => level,
+        Err(error) => return failed(&error),
+    };
     let outcome = match command {
         Command::Serve(args) => {
             allocator::settle();
-            args.run()
+            args.run(taken, level)
         }
+        Command::Config(args) => args.run(&taken, matches.subcommand_matches("config").unwrap_or(&matches)),
         Command::Sql(args) => args.run(),
         Command::Rollout(args) => args.run(),
         Command::Backup(args) => args.run(),
@@ -84,16 +97,25 @@ pub fn main() -> ExitCode {
         Command::Grafana(args) => args.run(),
         Command::Openapi => say::out(crate::api::document()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
     };
-    outcome.unwrap_or_else(|error| {
-        say::note(format_args!("koh: {error:#}"));
-        ExitCode::FAILURE
-    })
+    outcome.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    say::note(format_args!("koh: {error:#}"));
+    ExitCode::FAILURE
+}
+
+/// Says what is wrong with the command line, or with the file that is a part of it.
+fn refuse(refused: &clap::Error, taken: &config::Taken) -> ! {
+    if let Some(where_from) = taken.blame(refused) {
+        say::note(where_from);
+    }
+    refused.exit()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {
@@ -112,7 +134,7 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         let command = Cli::command();
-        for name in ["serve", "sql", "rollout", "backup", "restore", "check", "import", "token", "grafana"] {
+        for name in ["serve", "config", "sql", "rollout", "backup", "restore", "check", "import", "token", "grafana"] {
             check(command.find_subcommand(name).unwrap());
         }
     }

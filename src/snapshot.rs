@@ -17,6 +17,7 @@ mod reconcilers;
 mod rollouts;
 mod scan;
 pub mod schema;
+mod seen;
 mod system;
 mod verifications;
 

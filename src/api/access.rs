@@ -3,6 +3,8 @@
 //! Invariant: a route that no rule names needs `admin`, and a test that walks the OpenAPI document fails until it has a rule. What
 //! is refused learns nothing about what there is.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -10,7 +12,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::problem::Problem;
-use crate::access::{Refusal, Scope};
+use super::resource::LISTS;
+use crate::access::reviews::{self, Reviews, Verdict};
+use crate::access::{Refusal, Restriction, Scope};
 use crate::model::Micros;
 
 /// What a route needs.
@@ -25,6 +29,32 @@ pub(super) enum Need {
 const GET: &[&str] = &["GET", "HEAD"];
 const TELL: &[&str] = &["POST", "PUT"];
 const POST: &[&str] = &["POST"];
+
+/// Who asks, and what part of the fleet he sees; every request has one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Viewer(pub(super) Arc<Restriction>);
+
+/// The begins of paths whose answers hold nothing that a restricted token does not see: they are made from generations, by the
+/// gate, or say nothing of the fleet. Whatever is not named here is closed to such tokens.
+const RESTRICTED: &[&str] = &[
+    "/deployment_state",
+    "/api/v1/sql",
+    "/api/v1/rollouts",
+    "/api/v1/views/",
+    "/api/v1/variables/",
+    "/api/v1/alerts/",
+    "/api/v1/badges/",
+    "/api/v1/annotations",
+    "/api/v1/promotions",
+    "/api/v1/health/grafana",
+];
+
+/// Whether a restricted token may ask at a path. Lists are made from generations.
+fn holds(path: &str) -> bool {
+    let list = |name: &str| LISTS.iter().any(|list| list.name == name);
+    let under = path.strip_prefix("/api/v1/").is_some_and(|rest| list(rest.split('/').next().unwrap_or_default()));
+    under || (RESTRICTED.iter().any(|begin| path.starts_with(begin)) && path != "/api/v1/alerts/hub")
+}
 
 /// Methods, the begin of a path, and what it needs; the first that fits.
 const RULES: &[(&[&str], &str, Need)] = &[
@@ -53,9 +83,13 @@ pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
 }
 
 /// Lets a request pass that may.
-pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
-    match permit(&app, &request) {
-        Ok(()) => next.run(request).await,
+pub(super) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let presented = bearer(request.headers()).map(str::to_owned);
+    match permit(&app, request.method(), request.uri().path(), presented.as_deref()).await {
+        Ok(viewer) => {
+            request.extensions_mut().insert(viewer);
+            next.run(request).await
+        }
         Err(problem) => {
             let unknown = problem.status() == StatusCode::UNAUTHORIZED;
             let mut response = problem.into_response();
@@ -69,36 +103,88 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
     }
 }
 
-fn permit(app: &App, request: &Request) -> Result<(), Problem> {
-    let Some(tokens) = app.hub.tokens() else { return Ok(()) };
-    let scope = match need(request.method(), request.uri().path()) {
-        Some(Need::Nothing) => return Ok(()),
+async fn permit(app: &App, method: &Method, path: &str, presented: Option<&str>) -> Result<Viewer, Problem> {
+    let (tokens, reviews) = (app.hub.tokens(), app.hub.reviews());
+    if tokens.is_none() && reviews.is_none() {
+        return Ok(Viewer::default());
+    }
+    let scope = match need(method, path) {
+        Some(Need::Nothing) => return Ok(Viewer::default()),
         Some(Need::Token(scope)) => scope,
         None => Scope::Admin,
     };
-    let refused = |title: &str, detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", title, detail);
-    let Some(presented) = bearer(request.headers()) else {
+    let Some(presented) = presented else {
         return Err(refused(
             "a token is needed",
             "Send Authorization: Bearer TOKEN; koh token create makes one, and koh takes it from KOH_TOKEN or --token-file.",
         ));
     };
-    let token = tokens.find(presented, Micros::now()).map_err(|refusal| match refusal {
-        Refusal::Unknown => {
-            refused("the token is not known", "It is not in the hub's file of tokens, or not any more.")
+    let found = tokens.as_ref().map_or(Err(Refusal::Unknown), |tokens| tokens.find(presented, Micros::now()));
+    match (found, reviews) {
+        (Ok(token), _) => {
+            tracing::debug!(target: "koh::access", token = token.name, "a token was presented");
+            if !token.allows(scope) {
+                return Err(lacks(scope));
+            }
+            if !token.sees.is_none() && !holds(path) {
+                return Err(Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "forbidden",
+                    "the token sees only a part of the fleet",
+                    format!("It sees {}; what is answered here is about all of it.", token.sees),
+                ));
+            }
+            Ok(Viewer(Arc::clone(&token.sees)))
         }
-        Refusal::Expired => refused("the token has expired", "Ask for a new one: koh token create."),
-    })?;
-    tracing::debug!(target: "koh::access", token = token.name, "a token was presented");
-    if token.allows(scope) {
-        return Ok(());
+        (Err(Refusal::Expired), _) => Err(refused("the token has expired", "Ask for a new one: koh token create.")),
+        (Err(Refusal::Unknown), Some(reviews)) if Reviews::concerns(presented) => {
+            match reviews.verdict(presented, scope).await {
+                Ok(Verdict::Allowed(account)) => {
+                    tracing::debug!(target: "koh::access", account, "the token of an account was presented");
+                    Ok(Viewer::default())
+                }
+                Ok(Verdict::Denied(account)) => Err(Problem::new(
+                    StatusCode::FORBIDDEN,
+                    "forbidden",
+                    format!("{account} may not {} here", scope.as_str()),
+                    format!(
+                        "Bind it to a role with apiGroups [{}], resources [{}], verbs [{}] in the namespace of the hub.",
+                        reviews::GROUP,
+                        reviews::RESOURCE,
+                        scope.as_str()
+                    ),
+                )),
+                Ok(Verdict::Unknown) => Err(refused(
+                    "the token is not known",
+                    "It is neither in the hub's file of tokens nor a ServiceAccount's, made for the hub's audience (kubectl \
+                     create token NAME --audience koh).",
+                )),
+                Err(unavailable) => Err(Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "no-review",
+                    "the API server cannot be asked about the token",
+                    unavailable.to_string(),
+                )
+                .retry_after(5)),
+            }
+        }
+        (Err(Refusal::Unknown), _) => {
+            Err(refused("the token is not known", "It is not in the hub's file of tokens, or not any more."))
+        }
     }
-    Err(Problem::new(
+}
+
+fn refused(title: &str, detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", title, detail)
+}
+
+fn lacks(scope: Scope) -> Problem {
+    Problem::new(
         StatusCode::FORBIDDEN,
         "forbidden",
         format!("the token lacks the scope '{}'", scope.as_str()),
         "read is for questions, report for pushes and verifications, admin for everything.",
-    ))
+    )
 }
 
 /// The token of a request. The scheme is spelled in any case.

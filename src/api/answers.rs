@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::App;
+use super::access::Viewer;
 use super::params::Params;
 use super::problem::Problem;
 use super::resource::{self, Span};
@@ -110,9 +111,10 @@ pub(super) fn freshness(params: &Params, epoch: u64) -> Result<Freshness, Proble
 }
 
 /// The generation an answer must come from.
-pub(super) async fn generation(app: &App, params: &Params) -> Result<Arc<Published>, Problem> {
+pub(super) async fn generation(app: &App, params: &Params, viewer: &Viewer) -> Result<Arc<Published>, Problem> {
     let freshness = freshness(params, app.hub.epoch())?;
-    app.hub.generation(freshness).await.map_err(stale)
+    let published = app.hub.generation(freshness).await.map_err(stale)?;
+    Ok(published.seen_by(&viewer.0))
 }
 
 /// Waits until the state holds what the parameters ask for; for answers that come from the state and not from a generation.
@@ -144,14 +146,19 @@ pub(super) async fn from_generation(State(app): State<App>, mut request: Request
         Ok(params) => params,
         Err(problem) => return problem.into_response(),
     };
-    let published = match generation(&app, &params).await {
+    let Some(viewer) = request.extensions().get::<Viewer>().cloned() else {
+        return Problem::internal(&"nobody said who asks").into_response();
+    };
+    let published = match generation(&app, &params, &viewer).await {
         Ok(published) => published,
         Err(problem) => return problem.into_response(),
     };
     let id = published.generation.id.clone();
-    let tag = format!("W/\"{id}-{}\"", env!("CARGO_PKG_VERSION"));
+    // Who sees another part of the fleet has other answers, and other tags.
+    let part = if viewer.0.is_none() { String::new() } else { format!("-{}", viewer.0.key()) };
+    let tag = format!("W/\"{id}-{}{part}\"", env!("CARGO_PKG_VERSION"));
     let known = knows(request.headers(), &tag);
-    let place = app.shelf.place(&id, key(&request, &params));
+    let place = app.shelf.place(&id, key(&request, &params) + &part);
     // The body of a HEAD is dropped further out; up to there it is the GET it asks about.
     *request.method_mut() = Method::GET;
     request.extensions_mut().insert(published);
@@ -240,7 +247,7 @@ fn label(headers: &mut HeaderMap, tag: &str) {
     if let Ok(tag) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, tag);
     }
-    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding, authorization"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
 }
 

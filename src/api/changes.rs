@@ -8,10 +8,9 @@ mod object;
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -19,11 +18,9 @@ use super::App;
 use super::answers::sequence;
 use super::params::Params;
 use super::problem::{Problem, ProblemBody};
+use super::waits::{WAIT_MAX, streamed};
 use follow::{Follower, Form, Until};
 use object::{Filter, KINDS, NAMES};
-
-/// The longest that a question may wait.
-const WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// A position of another store: no sequence ever gets there, so it is answered like one that was never given.
 const ELSEWHERE: u64 = u64::MAX;
@@ -83,12 +80,7 @@ async fn changes(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result
         _ => Some(app.hub.place_to_wait().map_err(Problem::crowded)?),
     };
     let follower = Follower::new(app.hub, (form, until), from, limit, filter, place);
-    let mut response = Body::from_stream(follower.stream()).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // What some proxies would otherwise hold back until there is more of it.
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    Ok(streamed(form.content_type(), "no-store", follower.stream()))
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {

@@ -2,13 +2,14 @@
 //!
 //! Invariant: the counters come from [`crate::rollout::deployment_state`]; errors have that hub's shape, `{"error": …}`.
 
-use axum::Json;
 use axum::extract::{Request, State};
+use axum::{Extension, Json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
+use super::access::Viewer;
 use super::problem::Problem;
 use super::rollouts::place;
 use super::sql::whole;
@@ -44,7 +45,11 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         (status = 400, description = "The request is not readable.", body = DeploymentStateError),
     )
 )]
-async fn deployment_state(State(app): State<App>, request: Request) -> Result<Json<DeploymentState>, Problem> {
+async fn deployment_state(
+    State(app): State<App>,
+    Extension(Viewer(sees)): Extension<Viewer>,
+    request: Request,
+) -> Result<Json<DeploymentState>, Problem> {
     let body = whole(request).await?;
     let Object(asked) = serde_json::from_slice::<Object<DeploymentStateRequest>>(&body).map_err(|e| {
         Problem::body("the body is not an object with 'manifests_endpoint' and 'commit_id'", e.to_string())
@@ -55,5 +60,6 @@ async fn deployment_state(State(app): State<App>, request: Request) -> Result<Js
         }
     }
     place(&asked.manifests_endpoint)?;
-    Ok(Json(app.hub.evaluate(|state| rollout::deployment_state(state, &asked.manifests_endpoint, &asked.commit_id))))
+    let (endpoint, commit) = (&asked.manifests_endpoint, &asked.commit_id);
+    Ok(Json(app.hub.evaluate(|state| rollout::deployment_state(state, endpoint, commit, &sees))))
 }

@@ -76,10 +76,20 @@ pub(super) fn unreadable(status: StatusCode) -> Vec<u8> {
             "unreadable-request",
             "this is no readable HTTP/1.1 request",
             "The request line, a header or a length is malformed: blanks and non-ASCII characters in an address are \
-             percent-encoded, and TLS is not spoken here.",
+             percent-encoded, and https is spoken only with --tls-cert.",
         ),
     };
     on_the_wire(&problem)
+}
+
+/// The answer, as bytes, to a peer that speaks no TLS where nothing else is spoken.
+pub(super) fn not_tls() -> Vec<u8> {
+    on_the_wire(&Problem::new(
+        StatusCode::BAD_REQUEST,
+        "https-only",
+        "this port speaks TLS: use https://",
+        "Write the address with https://; koh takes the CA of a private certificate from --ca-file or KOH_CA_FILE.",
+    ))
 }
 
 /// The answer, as bytes, to a peer that holds its share of connections and wants one more.

@@ -4,6 +4,7 @@
 //! a limit of their own; the number of connections is bounded, and when all are taken an idle one makes room. HTTP/2 is not spoken: reason phrases exist only in HTTP/1.1.
 
 mod table;
+pub mod tls;
 mod wire;
 
 use std::convert::Infallible;
@@ -14,6 +15,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +23,7 @@ use tower::{Service, ServiceExt};
 
 use super::edge;
 use table::{Seat, Table};
+use tls::Tls;
 use wire::Wire;
 
 /// How patient the hub is with its clients.
@@ -56,7 +59,7 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 const HEAD_MAX: usize = 128 * 1024;
 
 /// Serves until `stop` is cancelled, then stops accepting and lets requests in flight finish.
-pub async fn serve<S>(listener: TcpListener, service: S, patience: Patience, stop: CancellationToken)
+pub async fn serve<S>(listener: TcpListener, tls: Option<Tls>, service: S, patience: Patience, stop: CancellationToken)
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
@@ -84,11 +87,13 @@ where
         };
         let Some(seat) = admitted else {
             tracing::warn!(peer = %peer.ip(), limit = patience.per_peer, "refused a connection: its address has too many at work");
-            // Whether the peer gets to read it is its own affair: nothing waits for that.
-            let _ = stream.try_write(&edge::too_many_connections(patience.per_peer));
+            // Whether the peer gets to read it is its own affair: nothing waits for that, and no handshake is made for it.
+            if tls.is_none() {
+                let _ = stream.try_write(&edge::too_many_connections(patience.per_peer));
+            }
             continue;
         };
-        let connection = connection(stream, seat, service.clone(), patience, stop.clone());
+        let connection = greet(stream, tls.clone(), seat, service.clone(), patience, stop.clone());
         let abort = abort.clone();
         tasks.spawn(async move {
             tokio::select! {
@@ -106,14 +111,46 @@ where
     }
 }
 
-async fn connection<S>(stream: TcpStream, seat: Arc<Seat>, service: S, patience: Patience, stop: CancellationToken)
-where
+/// Makes a connection of what was accepted; a handshake is given as much time as the head of a request.
+async fn greet<S>(
+    stream: TcpStream,
+    tls: Option<Tls>,
+    seat: Arc<Seat>,
+    service: S,
+    patience: Patience,
+    stop: CancellationToken,
+) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not turn Nagle's algorithm off");
     }
+    let Some(tls) = tls else { return connection(stream, seat, service, patience, stop).await };
+    let place = seat.place();
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(patience.head, tls.accept(stream)) => shaken,
+        () = stop.cancelled() => return,
+        () = place.given_up.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(Some(stream))) => connection(stream, seat, service, patience, stop).await,
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+async fn connection<S>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    seat: Arc<Seat>,
+    service: S,
+    patience: Patience,
+    stop: CancellationToken,
+) where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
     let seated = Arc::clone(&seat);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let at_work = seated.begin();

@@ -7,16 +7,17 @@
 mod ask;
 mod wait;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
+use super::access::Viewer;
 use super::answers;
 use super::params::Params;
 use super::problem::{Problem, ProblemBody};
@@ -74,9 +75,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         (status = "5XX", description = "The hub cannot answer now; one that shuts down says so to those who wait, who ask again.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn status(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {
+async fn status(State(app): State<App>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Result<Response, Problem> {
     let params = Params::of(&uri)?;
-    let ask = Ask::of(&app, &params, &["wait", "unknown_grace"])?;
+    let ask = Ask::of(&app, &viewer, &params, &["wait", "unknown_grace"])?;
     let patience = wait::patience(&params)?;
     answers::reach(&app, &params).await?;
     if let Some(patience) = patience {
@@ -107,9 +108,9 @@ fn links(ask: &Ask) -> Links {
         (status = 400, description = "The question is malformed.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn hosts(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {
+async fn hosts(State(app): State<App>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Result<Response, Problem> {
     let params = Params::of(&uri)?;
-    let ask = Ask::of(&app, &params, &["bucket", "limit", "cursor"])?;
+    let ask = Ask::of(&app, &viewer, &params, &["bucket", "limit", "cursor"])?;
     let bucket = match params.one("bucket")? {
         None => None,
         Some("failure") => Some(Bucket::Failure),
@@ -157,11 +158,17 @@ struct PolicyRow {
     get, path = "/rollouts/policies", tag = "rollouts", operation_id = "rollout_policies",
     responses((status = 200, description = "In the order of the file; the default comes last unless the file has one.", body = Vec<PolicyRow>))
 )]
-async fn policies(State(app): State<App>, uri: Uri) -> Result<Json<Vec<PolicyRow>>, Problem> {
+async fn policies(
+    State(app): State<App>,
+    Extension(Viewer(sees)): Extension<Viewer>,
+    uri: Uri,
+) -> Result<Json<Vec<PolicyRow>>, Problem> {
     Params::of(&uri)?.only([])?;
     let (_, policies) = app.hub.policies();
+    let theirs = |scope: &Scope| scope.workspace.is_empty() || scope.workspace.iter().any(|w| sees.sees_workspace(w));
+    let seen = policies.iter().filter(|p| p.scope.as_ref().is_none_or(theirs));
     let mut rows: Vec<PolicyRow> =
-        policies.iter().map(|p| PolicyRow { scope: p.scope.clone(), policy: p.policy.clone() }).collect();
+        seen.map(|p| PolicyRow { scope: p.scope.clone(), policy: p.policy.clone() }).collect();
     if !rows.iter().any(|r| r.policy.name == "default") {
         rows.push(PolicyRow { scope: Some(Scope::default()), policy: Policy::default() });
     }

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -19,6 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
+use super::access::Viewer;
 use super::answers::{self, FRESHNESS};
 use super::params::{self, Params};
 use super::problem::{Problem, ProblemBody};
@@ -68,14 +70,19 @@ struct SqlBody {
         (status = "5XX", description = "The statement took too long, or the hub cannot run it now.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn get_sql(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+async fn get_sql(
+    State(app): State<App>,
+    Extension(viewer): Extension<Viewer>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let params = Params::of(&uri)?;
     params.only(["q", "format"].into_iter().chain(FRESHNESS))?;
     let sql = params.one("q")?.ok_or_else(|| {
         Problem::parameter("the parameter 'q' is missing", "Ask as /api/v1/sql?q=SELECT%201, or POST the statement.")
     })?;
     let statement = Statement { sql: sql.to_owned(), params: Bound::None };
-    run(&app, &params, &headers, statement).await
+    run(&app, &viewer, &params, &headers, statement).await
 }
 
 /// Run one read-only SQL statement: as text, as JSON with parameters, or as a form whose other fields are named parameters.
@@ -99,12 +106,16 @@ async fn get_sql(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result
         (status = "5XX", description = "The statement took too long, or the hub cannot run it now.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn post_sql(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+async fn post_sql(
+    State(app): State<App>,
+    Extension(viewer): Extension<Viewer>,
+    request: Request,
+) -> Result<Response, Problem> {
     let params = Params::of(request.uri())?;
     params.only(["format"].into_iter().chain(FRESHNESS))?;
     let headers = request.headers().clone();
     let statement = statement(request).await?;
-    run(&app, &params, &headers, statement).await
+    run(&app, &viewer, &params, &headers, statement).await
 }
 
 /// Reads the statement out of a body, whatever its type.
@@ -238,9 +249,15 @@ pub(super) async fn read_rows<T: DeserializeOwned>(
     serde_json::from_slice(&body).map_err(|e| Problem::internal(&e))
 }
 
-async fn run(app: &App, params: &Params, headers: &HeaderMap, statement: Statement) -> Result<Response, Problem> {
+async fn run(
+    app: &App,
+    viewer: &Viewer,
+    params: &Params,
+    headers: &HeaderMap,
+    statement: Statement,
+) -> Result<Response, Problem> {
     let format = format(params, headers)?;
-    let published = answers::generation(app, params).await?;
+    let published = answers::generation(app, params, viewer).await?;
     let output =
         app.hub.sql().run(Arc::clone(&published.catalog), statement, format).await.map_err(|e| problem_of(&e))?;
     let mut response = Body::from_stream(output.body.fuse()).into_response();

@@ -23,6 +23,9 @@ pub(super) struct HubArgs {
     /// File that holds the token to present; else the variable KOH_TOKEN is the token itself.
     #[arg(long, env = "KOH_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
+    /// File of certificates (PEM) to trust beside those of the system, for a hub whose certificate is private.
+    #[arg(long, env = "KOH_CA_FILE", value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 /// The token itself. There is no option for it: command lines are for everybody to see.
@@ -50,7 +53,15 @@ impl HubArgs {
 
     /// A client that presents the token, if there is one.
     pub(super) fn builder(&self) -> anyhow::Result<reqwest::ClientBuilder> {
-        let builder = reqwest::Client::builder();
+        let mut builder = reqwest::Client::builder();
+        if let Some(path) = &self.ca_file {
+            let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let trusted = reqwest::Certificate::from_pem_bundle(&pem)
+                .ok()
+                .filter(|certificates| !certificates.is_empty())
+                .with_context(|| format!("{}: there is no certificate (PEM) in it", path.display()))?;
+            builder = builder.tls_certs_merge(trusted);
+        }
         let token = match &self.token_file {
             Some(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?,
             None => std::env::var(TOKEN).unwrap_or_default(),

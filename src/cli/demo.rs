@@ -40,6 +40,8 @@ async fn start(wanted: Wanted) -> anyhow::Result<demo::Hub> {
         kubernetes: None,
         policies: None,
         tokens: None,
+        accounts: None,
+        tls: Vec::new(),
         default_contact: String::new(),
         backups: None,
         max_waiters: runtime::MAX_WAITERS,

@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::config::{self, Taken};
+use super::logging::{LOG, Level};
 use super::open_files;
 use crate::api;
 use crate::runtime::{self, Config, Schedule};
@@ -18,6 +20,9 @@ use crate::runtime::{self, Config, Schedule};
 /// Options of the server.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
+    /// File of options (YAML or JSON): the keys are their names. An option or a variable wins over it.
+    #[arg(long, env = "KOH_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Directory that holds everything the hub remembers; made when absent.
     #[arg(long, env = "KOH_DATA", default_value = "koh-data", value_name = "DIR")]
     data: PathBuf,
@@ -27,6 +32,12 @@ pub(super) struct ServeArgs {
     /// File of tokens (see koh token): whoever asks must present one of them. Read again whenever it changes.
     #[arg(long, env = "KOH_TOKENS", value_name = "FILE")]
     tokens: Option<PathBuf>,
+    /// File of the certificate chain (PEM) to speak TLS with. Read again whenever it changes.
+    #[arg(long, env = "KOH_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// File of its private key (PEM), where it is not in the same file.
+    #[arg(long, env = "KOH_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Listen beyond loopback although nobody has to authenticate.
     #[arg(long, env = "KOH_INSECURE_NO_AUTH")]
     insecure_no_auth: bool,
@@ -60,7 +71,7 @@ struct KubernetesArgs {
     #[arg(long, env = "KOH_KUBERNETES")]
     kubernetes: bool,
     /// Context of the kubeconfig.
-    #[arg(long, env = "KOH_KUBERNETES_CONTEXT", value_name = "NAME", requires = "kubernetes")]
+    #[arg(long, env = "KOH_KUBERNETES_CONTEXT", value_name = "NAME")]
     kubernetes_context: Option<String>,
     /// Watch this namespace only; a Role in it is enough then.
     #[arg(long, env = "KOH_KUBERNETES_NAMESPACE", value_name = "NAME", requires = "kubernetes")]
@@ -74,9 +85,27 @@ struct KubernetesArgs {
     /// Name of that Lease.
     #[arg(long, env = "KOH_LEASE_NAME", value_name = "NAME", default_value = "koh")]
     lease_name: String,
+    /// Take tokens of ServiceAccounts: the API server says whose they are, and its roles what they may (read, report or admin on
+    /// hubs.hub.kalypso.io).
+    #[arg(long, env = "KOH_TOKEN_REVIEW")]
+    token_review: bool,
+    /// Audience that such tokens must be made for.
+    #[arg(long, env = "KOH_TOKEN_AUDIENCE", value_name = "NAME", default_value = "koh")]
+    token_audience: String,
+    /// Namespace of the roles that say what ServiceAccounts may; the pod's own by default.
+    #[arg(long, env = "KOH_TOKEN_NAMESPACE", value_name = "NAME", requires = "token_review")]
+    token_namespace: Option<String>,
 }
 
 impl KubernetesArgs {
+    fn accounts(&self) -> Option<runtime::kubernetes::Accounts> {
+        self.token_review.then(|| runtime::kubernetes::Accounts {
+            context: self.kubernetes_context.clone(),
+            audience: self.token_audience.clone(),
+            namespace: self.token_namespace.clone(),
+        })
+    }
+
     fn options(self) -> Option<runtime::kubernetes::Options> {
         let host = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
         self.kubernetes.then(|| runtime::kubernetes::Options {
@@ -158,24 +187,28 @@ struct LimitArgs {
 }
 
 impl ServeArgs {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, taken: Taken, level: Level) -> anyhow::Result<ExitCode> {
         let announce = self.announce.clone();
+        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         let config = self.config()?;
         let threads = tokio::runtime::Builder::new_multi_thread()
             .thread_name("api")
             .enable_all()
             .build()
             .context("cannot start threads")?;
-        threads.block_on(serve(config, announce))?;
+        threads.block_on(serve(config, scheme, announce, taken, level))?;
         threads.shutdown_timeout(Duration::from_secs(5));
         Ok(ExitCode::SUCCESS)
     }
 
-    fn config(self) -> anyhow::Result<Config> {
+    pub(super) fn config(self) -> anyhow::Result<Config> {
         let ServeArgs {
+            config: _,
             data,
             listen,
             tokens,
+            tls_cert,
+            tls_key,
             insecure_no_auth,
             manifests,
             policies,
@@ -186,10 +219,11 @@ impl ServeArgs {
             backups,
             limits,
         } = self;
-        if !listen.ip().is_loopback() && tokens.is_none() && !insecure_no_auth {
+        if !listen.ip().is_loopback() && tokens.is_none() && !kubernetes.token_review && !insecure_no_auth {
             bail!(
                 "refusing to listen on {listen}: anybody who reaches the address could read everything and report anything. Name a \
-                 file of tokens with --tokens (koh token create makes it), listen on 127.0.0.1, or say --insecure-no-auth if the \
+                 file of tokens with --tokens (koh token create makes it), take those of ServiceAccounts with --token-review, \
+                 listen on 127.0.0.1, or say --insecure-no-auth if the \
                  network itself is trusted"
             );
         }
@@ -214,10 +248,12 @@ impl ServeArgs {
             data: Some(data),
             listen,
             manifests,
+            accounts: kubernetes.accounts(),
             kubernetes: kubernetes.options(),
             policies,
             tokens,
             backups: backups.schedule(),
+            tls: tls_cert.into_iter().chain(tls_key).collect(),
             default_contact,
             max_waiters,
             late_after,
@@ -234,17 +270,47 @@ impl ServeArgs {
     }
 }
 
-async fn serve(config: Config, announce: Option<PathBuf>) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    scheme: &str,
+    announce: Option<PathBuf>,
+    taken: Taken,
+    level: Level,
+) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
     let running = runtime::start(config).await?;
     let address = running.address;
-    println!("listening on http://{address}");
+    println!("listening on {scheme}://{address}");
     std::io::stdout().flush().ok();
     if let Some(file) = announce {
         announce_at(&file, address).with_context(|| format!("cannot write {}", file.display()))?;
     }
+    follow_file(&running, taken, level)?;
     signals.recv().await;
     running.stop().await;
+    Ok(())
+}
+
+/// Puts another log level in force when the file of options names one, and says of the rest what it takes.
+fn follow_file(running: &runtime::Running, taken: Taken, level: Level) -> anyhow::Result<()> {
+    let Some(file) = taken.file.clone() else { return Ok(()) };
+    let loaded = runtime::load("options", vec![file], config::parse).map_err(|why| anyhow::anyhow!(why))?;
+    let said_elsewhere = taken.explicit.contains_key(LOG);
+    let known = parking_lot::Mutex::new(taken.values().clone());
+    running.follow(loaded, move |values: config::Values| {
+        let mut known = known.lock();
+        if !said_elsewhere && known.get(LOG) != values.get(LOG) {
+            match level.set(values.get(LOG).map(String::as_str)) {
+                Ok(()) => tracing::warn!(log = values.get(LOG), "the log level changed"),
+                Err(why) => tracing::error!("the log level stays what it was: {why:#}"),
+            }
+        }
+        let waiting = config::needing_restart(&known, &values, &[LOG]);
+        if !waiting.is_empty() {
+            tracing::warn!(options = ?waiting, "these options changed; they are in force after a restart");
+        }
+        *known = values;
+    });
     Ok(())
 }
 

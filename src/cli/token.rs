@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::access::{File, Scope, Token};
+use crate::access::{File, Restriction, Scope, Token};
 use crate::model::Micros;
 
 /// Options of `koh token`.
@@ -35,6 +35,12 @@ enum TokenCommand {
         /// It expires after this long; never when not given.
         #[arg(long, env = "KOH_TOKEN_EXPIRES_IN", value_name = "SPAN", value_parser = crate::model::span)]
         expires_in: Option<Duration>,
+        /// Only what is wanted in these workspaces, and what runs of it, is seen; several with commas.
+        #[arg(long, env = "KOH_TOKEN_WORKSPACES", value_name = "NAMES", value_delimiter = ',')]
+        workspaces: Vec<String>,
+        /// Only hosts with this label (key=value) are seen; several with commas, and the same key with several values means any.
+        #[arg(long, env = "KOH_TOKEN_HOSTS", value_name = "LABELS", value_delimiter = ',', value_parser = label)]
+        hosts: Vec<(String, String)>,
         /// The file of tokens, made when absent; without it the entry is printed after the token.
         #[arg(long, env = "KOH_TOKENS", value_name = "FILE")]
         tokens: Option<PathBuf>,
@@ -66,8 +72,12 @@ enum ScopeWord {
 impl TokenArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            TokenCommand::Create { name, scopes, expires_in, tokens } => {
-                create(&name, &scopes, expires_in, tokens.as_deref())?
+            TokenCommand::Create { name, scopes, expires_in, workspaces, hosts, tokens } => {
+                let mut sees = Restriction { workspaces: workspaces.into_iter().collect(), ..Restriction::default() };
+                for (key, value) in hosts {
+                    sees.hosts.entry(key).or_default().insert(value);
+                }
+                create(&name, &scopes, expires_in, sees, tokens.as_deref())?
             }
             TokenCommand::List { tokens } => list(&tokens)?,
             TokenCommand::Revoke { name, tokens } => revoke(&name, &tokens)?,
@@ -76,7 +86,18 @@ impl TokenArgs {
     }
 }
 
-fn create(name: &str, scopes: &[ScopeWord], expires_in: Option<Duration>, path: Option<&Path>) -> anyhow::Result<()> {
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write a label as key=value, as in region=eu")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn create(
+    name: &str,
+    scopes: &[ScopeWord],
+    expires_in: Option<Duration>,
+    sees: Restriction,
+    path: Option<&Path>,
+) -> anyhow::Result<()> {
     let scopes: BTreeSet<Scope> = scopes
         .iter()
         .map(|word| match word {
@@ -86,7 +107,8 @@ fn create(name: &str, scopes: &[ScopeWord], expires_in: Option<Duration>, path: 
         })
         .collect();
     let expires = expires_in.map(|span| Micros::now().plus(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)));
-    let (text, token) = Token::create(name, scopes, expires).context("no randomness to be had")?;
+    let (text, token) = Token::create(name, scopes, expires, sees).context("no randomness to be had")?;
+    File { tokens: vec![token.clone()] }.fault().map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))?;
     let Some(path) = path else {
         let entry = serde_saphyr::to_string(&File { tokens: vec![token] })?;
         println!("{text}");
@@ -115,7 +137,9 @@ fn list(path: &Path) -> anyhow::Result<()> {
             Some(at) => format!("expires {at}"),
             None => "does not expire".to_owned(),
         };
-        println!("{}\t{}\t{state}", token.name, scopes.join(","));
+        let sees = token.sees.to_string();
+        let sees = if sees.is_empty() { sees } else { format!("\tsees {sees}") };
+        println!("{}\t{}\t{state}{sees}", token.name, scopes.join(","));
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ pub struct Catalog {
     system: BTreeMap<String, Arc<dyn Table>>,
     views: BTreeMap<String, String>,
     functions: Vec<Arc<ScalarUDF>>,
+    /// Nothing is told of the hub itself.
+    closed: bool,
     planned: Mutex<HashMap<String, Arc<dyn TableProvider>>>,
 }
 
@@ -48,6 +50,12 @@ impl Catalog {
     /// Adds tables to the schema `system`.
     pub fn with_system_tables(mut self, tables: Vec<Arc<dyn Table>>) -> Catalog {
         self.system.extend(by_name(tables));
+        self
+    }
+
+    /// Without the schema `system`, the engine's own tables included.
+    pub fn closed(mut self) -> Catalog {
+        self.closed = true;
         self
     }
 
@@ -153,13 +161,13 @@ impl CatalogProviderList for Visible {
 
 impl CatalogProvider for Visible {
     fn schema_names(&self) -> Vec<String> {
-        vec![PUBLIC.to_string(), SYSTEM.to_string()]
+        if self.catalog.closed { vec![PUBLIC.to_string()] } else { vec![PUBLIC.to_string(), SYSTEM.to_string()] }
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         match name {
             PUBLIC => Some(Arc::new(Schema { system: false, visible: self.clone() })),
-            SYSTEM => Some(Arc::new(Schema { system: true, visible: self.clone() })),
+            SYSTEM if !self.catalog.closed => Some(Arc::new(Schema { system: true, visible: self.clone() })),
             _ => None,
         }
     }

@@ -235,7 +235,7 @@ fn estimate(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let product = || inputs.iter().copied().fold(1u64, u64::saturating_mul);
     let most = inputs.iter().copied().max();
     let rows = if let Some(scan) = plan.downcast_ref::<TableScan>() {
-        scan.rows().map_or(UNKNOWN_ROWS * 100, |rows| rows as u64)
+        scan.most_rows().map_or(UNKNOWN_ROWS * 100, |rows| rows as u64)
     } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
         if aggregate.group_expr().expr().is_empty() { 1 } else { most.unwrap_or(1) }
     } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {

@@ -43,6 +43,10 @@ pub trait Table: Debug + Send + Sync {
     fn scan(&self, partition: usize, projection: &[usize]) -> Batches;
     /// How many rows it has, where that is known exactly.
     fn rows(&self) -> Option<usize>;
+    /// How many rows it has at most, where that is known.
+    fn most_rows(&self) -> Option<usize> {
+        self.rows()
+    }
 }
 
 /// Makes a [`Table`] known to the planner.
@@ -124,6 +128,11 @@ pub(super) struct TableScan {
 }
 
 impl TableScan {
+    /// The most rows it gives, where known.
+    pub(super) fn most_rows(&self) -> Option<usize> {
+        self.table.most_rows().map(|rows| rows.min(self.limit.unwrap_or(usize::MAX)))
+    }
+
     /// Exact number of rows, where known.
     pub(super) fn rows(&self) -> Option<usize> {
         self.table.rows().map(|rows| rows.min(self.limit.unwrap_or(usize::MAX)))

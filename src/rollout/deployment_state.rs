@@ -5,6 +5,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::labelled::Labelled;
+use crate::access::Restriction;
 use crate::model::Status;
 use crate::normalize;
 use crate::state::State;
@@ -43,16 +45,24 @@ pub struct DeploymentState {
 }
 
 /// Who subscribes to the endpoint, and how they fared with the commit.
-pub fn deployment_state(state: &State, endpoint: &str, commit: &str) -> DeploymentState {
+pub fn deployment_state(state: &State, endpoint: &str, commit: &str, sees: &Restriction) -> DeploymentState {
     let t = state.view();
     let mut answer = DeploymentState::default();
     let commit = normalize::commit(commit).and_then(|c| state.index().name(t, &c));
     let mut walk = Walk::default();
+    let theirs = |target: &u32| t.targets.get(*target).is_some_and(|r| sees.sees_workspace(t.text(r.workspace)));
+    let mut labelled = Labelled::default();
     for endpoint in super::question::endpoints(state, endpoint) {
+        if !sees.workspaces.is_empty() && !state.index().targets_at(endpoint).iter().any(theirs) {
+            continue;
+        }
         for &id in state.index().subscribers(endpoint) {
             let Some(r) = t.reconcilers.get(id).filter(|r| r.now.alive() && r.now.endpoint == endpoint) else {
                 continue;
             };
+            if !labelled.has(state, r.host, &sees.hosts) {
+                continue;
+            }
             answer.total_subscribers += 1;
             let Some(commit) = commit else { continue };
             answer.currently_running += u64::from(r.now.applied == commit);

@@ -4,7 +4,7 @@
 //! complete and sound file is taken.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::policy::{Clauses, Policy};
 use super::thresholds::{self, Alerts};
+use crate::access::Restriction;
 use crate::model::nearest;
 use crate::normalize::NAME_LIMIT;
 
@@ -168,6 +169,8 @@ pub struct Rules {
     pub named: Option<String>,
     /// What the question says itself.
     pub clauses: Clauses,
+    /// The part of the fleet that whoever asks sees: of nothing else there is an answer.
+    pub sees: Arc<Restriction>,
 }
 
 impl Rules {
@@ -176,13 +179,19 @@ impl Rules {
         let named = self.named.as_deref().and_then(|name| self.policies.named(name));
         let mut policy = named.unwrap_or_else(|| self.policies.of(target)).into_owned();
         self.clauses.apply(&mut policy);
+        for (key, values) in &self.sees.hosts {
+            // Of hosts that are both meant and seen; where none is, none counts.
+            let seen = |meant: &BTreeSet<String>| meant.intersection(values).cloned().collect();
+            let both = policy.hosts.get(key).map_or_else(|| values.clone(), seen);
+            policy.hosts.insert(key.clone(), both);
+        }
         policy
     }
 
     /// The rules for an environment that must be complete first: its own policies, which then wait for nothing else.
     pub(super) fn upstream(&self) -> Rules {
         let clauses = Clauses { after: Some(Vec::new()), freeze: Some(Vec::new()), ..Clauses::default() };
-        Rules { policies: Arc::clone(&self.policies), named: None, clauses }
+        Rules { policies: Arc::clone(&self.policies), named: None, clauses, sees: Arc::clone(&self.sees) }
     }
 }
 

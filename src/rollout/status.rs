@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 use super::bucket::{Range, Stand};
 use super::depends::Depends;
 use super::held::{Held, Members, NAMED, named};
+use super::labelled::Labelled;
 use super::policy::{Hosts, Policy, SilentPolicy};
 use super::{Answer, Bucket, Buckets, Clause, Freshness, Links, Question, Rules, TargetAnswer, Verdict};
 use crate::model::Micros;
@@ -54,7 +55,7 @@ pub(super) struct Answering<'a> {
     pub(super) due: Micros,
     pub(super) endpoints: Vec<u32>,
     pub(super) depth: u8,
-    labels: HashMap<u32, bool>,
+    labelled: Labelled,
     heard: u64,
     oldest: Micros,
 }
@@ -92,7 +93,7 @@ impl<'a> Answering<'a> {
             due: Micros::MAX,
             endpoints: Vec::new(),
             depth: 0,
-            labels: HashMap::new(),
+            labelled: Labelled::default(),
             heard: 0,
             oldest: Micros::MAX,
         }
@@ -107,7 +108,10 @@ impl<'a> Answering<'a> {
 
     /// The answers of the targets that know what is asked about; an error is the answer where there are none.
     pub(super) fn targets(&mut self, question: &Question) -> Result<Vec<Judged>, (Verdict, String)> {
-        let targets = question.targets(self.state);
+        let mut targets = question.targets(self.state);
+        let t = self.state.view();
+        let sees = |id: &u32| t.targets.get(*id).is_some_and(|r| self.rules.sees.sees_workspace(t.text(r.workspace)));
+        targets.retain(sees);
         if targets.is_empty() {
             let reason = format!("Nothing is described for {}.", question.selectors_in_words());
             return Err((Verdict::NoTargets, reason));
@@ -247,7 +251,8 @@ impl<'a> Answering<'a> {
         let (t, index) = (self.state.view(), self.state.index());
         let mut found = Standings::default();
         let mut one_by_one = Vec::new();
-        self.labels.clear();
+        // Every policy chooses hosts of its own.
+        self.labelled = Labelled::default();
         self.endpoints.push(endpoint);
         if let Some(subscribers) = index.current(endpoint) {
             if hosts.is_empty() {
@@ -276,7 +281,8 @@ impl<'a> Answering<'a> {
             self.sort(id, stand, Members::Listed(ids), &mut found);
         }
         let missing = t.targets.get(id).map(|target| index.expectations().missing(id, target));
-        let missing = missing.into_iter().flatten().filter(|host| self.has_labels(*host, hosts)).collect();
+        let missing =
+            missing.into_iter().flatten().filter(|host| self.labelled.has(self.state, *host, hosts)).collect();
         self.sort(id, (Bucket::NeverReported, None), Members::Listed(missing), &mut found);
         found
     }
@@ -304,7 +310,9 @@ impl<'a> Answering<'a> {
         let t = self.state.view();
         let mut picked = Vec::new();
         for id in ids {
-            let Some(r) = t.reconcilers.get(id).filter(|r| self.has_labels(r.host, hosts)) else { continue };
+            let Some(r) = t.reconcilers.get(id).filter(|r| self.labelled.has(self.state, r.host, hosts)) else {
+                continue;
+            };
             if alive {
                 *changed = (*changed).max(Some(r.now.since));
                 self.heard += u64::from(r.now.reported_at >= self.now.plus(-FRESH));
@@ -313,18 +321,6 @@ impl<'a> Answering<'a> {
             picked.push(id);
         }
         picked
-    }
-
-    fn has_labels(&mut self, host: u32, wanted: &Hosts) -> bool {
-        if wanted.is_empty() {
-            return true;
-        }
-        let t = self.state.view();
-        let Some(labels) = t.hosts.get(host).map(|h| h.labels()) else { return false };
-        *self.labels.entry(labels).or_insert_with(|| {
-            let labels = crate::state::host::Labels::read(t.text(labels));
-            wanted.iter().all(|(key, values)| labels.get(key).is_some_and(|v| values.contains(&*v)))
-        })
     }
 
     /// How many hosts these reconcilers are on; no more than `enough` are counted.

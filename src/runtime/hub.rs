@@ -3,8 +3,8 @@
 //! Invariant: a generation is taken at most once at a time and at most every [`PAUSE`] unless a reader needs a newer one, so
 //! that any number of readers cost one snapshot.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -16,7 +16,8 @@ use super::heard::Sources;
 use super::kept::Kept;
 use super::pasts::Pasts;
 use super::waiters::{Crowded, Topic, Waiter, Waiters};
-use crate::access::Tokens;
+use crate::access::reviews::Reviews;
+use crate::access::{Restriction, Tokens};
 use crate::ledger::{AppendError, Ledger, Receipt, Since};
 use crate::model::{Fact, Micros, Receipts};
 use crate::query::{Catalog, Engine};
@@ -60,8 +61,28 @@ pub struct Published {
     pub generation: Generation,
     /// Its tables and views.
     pub catalog: Arc<Catalog>,
+    /// What is left out of them.
+    pub sees: Arc<Restriction>,
     /// It holds everything that was said before.
     taken: Instant,
+    /// The same for those who see less.
+    parts: Mutex<HashMap<Arc<Restriction>, Arc<Published>>>,
+}
+
+impl Published {
+    /// The part of it that somebody sees.
+    pub fn seen_by(self: &Arc<Published>, sees: &Arc<Restriction>) -> Arc<Published> {
+        if sees.is_none() {
+            return Arc::clone(self);
+        }
+        let part = || {
+            let generation = self.generation.seen_by(sees);
+            let catalog = Arc::new(generation.catalog().closed());
+            let (sees, taken, parts) = (Arc::clone(sees), self.taken, Mutex::default());
+            Arc::new(Published { generation, catalog, sees, taken, parts })
+        };
+        Arc::clone(self.parts.lock().entry(Arc::clone(sees)).or_insert_with(part))
+    }
 }
 
 /// Two engines with threads, memory and slots of their own, so that no statement of a client holds up a list or a view.
@@ -95,6 +116,7 @@ pub struct Hub {
     policies: RwLock<(u64, Arc<Policies>)>,
     backups: Backups,
     tokens: RwLock<Option<Arc<Tokens>>>,
+    reviews: OnceLock<Arc<Reviews>>,
     stop: CancellationToken,
 }
 
@@ -125,6 +147,7 @@ impl Hub {
             policies: RwLock::default(),
             backups: Backups::default(),
             tokens: RwLock::default(),
+            reviews: OnceLock::new(),
             stop,
         }
     }
@@ -198,7 +221,7 @@ impl Hub {
         &self.pasts
     }
 
-    /// The tokens that are taken; `None` when nobody is asked for one.
+    /// The tokens of the file; `None` when there is none.
     pub fn tokens(&self) -> Option<Arc<Tokens>> {
         self.tokens.read().clone()
     }
@@ -210,6 +233,16 @@ impl Hub {
     /// Backups in numbers.
     pub fn backups(&self) -> &Backups {
         &self.backups
+    }
+
+    /// Who asks a cluster about the tokens of its accounts; `None` when these are not taken.
+    pub fn reviews(&self) -> Option<Arc<Reviews>> {
+        self.reviews.get().cloned()
+    }
+
+    pub(super) fn set_reviews(&self, reviews: Reviews) {
+        // Set once, at the start.
+        let _ = self.reviews.set(Arc::new(reviews));
     }
 
     /// The named policies, and how often they changed.
@@ -365,7 +398,7 @@ fn publish(ledger: &Ledger, watched: &Watched) -> Published {
     let generation = Generation::take(ledger.epoch(), seq, tables, Micros::now());
     let catalog = Arc::new(generation.catalog().with_system_tables(about));
     watched.kept.took(&generation, &catalog);
-    Published { generation, catalog, taken }
+    Published { generation, catalog, sees: Arc::default(), taken, parts: Mutex::default() }
 }
 
 #[cfg(test)]

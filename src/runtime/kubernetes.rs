@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::heard::SourceKind;
 use super::hub::Hub;
 use super::watched::{self, retire_absent};
+use crate::access::reviews::Reviews;
 use crate::model::{CarrierKey, Micros, Observation, ResourceKind};
 use crate::normalize::Rejection;
 use crate::sources::kubernetes::{self, Health, Taker, lease};
@@ -45,21 +46,29 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Neither a pod's ServiceAccount nor a kubeconfig.
-    #[error(
-        "--kubernetes: no API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG to a kubeconfig ({0})"
-    )]
+    #[error("no API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG to a kubeconfig ({0})")]
     Infer(#[from] kube::config::InferConfigError),
     /// The kubeconfig is not usable.
-    #[error("--kubernetes: the kubeconfig cannot be used: {0}")]
+    #[error("the kubeconfig cannot be used: {0}")]
     Kubeconfig(#[from] KubeconfigError),
     /// The client cannot be made of it.
-    #[error("--kubernetes: {0}")]
+    #[error("the API server cannot be used: {0}")]
     Client(#[from] kube::Error),
 }
 
-/// Starts watching; the hub is ready when every kind is listed or known to be out of reach.
-pub(super) async fn watch(hub: &Arc<Hub>, options: Options, tasks: &TaskTracker) -> Result<(), ConnectError> {
-    let Options { source, context, namespace, lease_namespace, lease_name, identity } = options;
+/// Which accounts of an API server are taken as clients.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// A context of the kubeconfig; the current one, or the pod's own ServiceAccount, when absent.
+    pub context: Option<String>,
+    /// What their tokens must be made for.
+    pub audience: String,
+    /// Where roles are bound to them; the pod's own namespace, or that of the context, when absent.
+    pub namespace: Option<String>,
+}
+
+/// A client of the API server, and the namespace that is its own.
+async fn connect(context: Option<String>) -> Result<(Client, String), ConnectError> {
     let config = match context {
         Some(context) => {
             let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
@@ -67,8 +76,23 @@ pub(super) async fn watch(hub: &Arc<Hub>, options: Options, tasks: &TaskTracker)
         }
         None => kube::Config::infer().await?,
     };
-    let home = lease_namespace.unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config)?;
+    let home = config.default_namespace.clone();
+    Ok((Client::try_from(config)?, home))
+}
+
+/// Takes the tokens of accounts from now on.
+pub(super) async fn review(hub: &Hub, accounts: Accounts) -> Result<(), ConnectError> {
+    let Accounts { context, audience, namespace } = accounts;
+    let (client, home) = connect(context).await?;
+    hub.set_reviews(Reviews::new(client, audience, namespace.unwrap_or(home)));
+    Ok(())
+}
+
+/// Starts watching; the hub is ready when every kind is listed or known to be out of reach.
+pub(super) async fn watch(hub: &Arc<Hub>, options: Options, tasks: &TaskTracker) -> Result<(), ConnectError> {
+    let Options { source, context, namespace, lease_namespace, lease_name, identity } = options;
+    let (client, home) = connect(context).await?;
+    let home = lease_namespace.unwrap_or(home);
     hub.await_source(&source);
     let options = kubernetes::Options {
         source: source.clone(),

@@ -1,80 +1,94 @@
-//! Files that are read at the start and again whenever they change: named policies, tokens.
+//! Files that are read at the start and again whenever they change: named policies, tokens, the certificate.
 //!
 //! Invariant: a file that is not sound is refused at the start; later it changes nothing, and the log says why once.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-use super::hub::Hub;
 
 /// How often a file is looked at: as often as kubelet renews a ConfigMap or a Secret, and oftener.
 const LOOK: Duration = Duration::from_secs(5);
 /// No such file is larger.
 const FILE_MAX: u64 = 1024 * 1024;
 
-/// What a file holds, and what becomes of it.
-pub(super) struct Kind<T> {
-    /// For the log: `policies`.
-    pub(super) what: &'static str,
-    /// Reads it; the error says what is wrong.
-    pub(super) parse: fn(&str) -> Result<T, String>,
-    /// Puts it in force.
-    pub(super) set: fn(&Hub, T),
-}
-
-/// A file that was read.
+/// What one or several files hold, as it was read.
 #[derive(Debug)]
-pub(super) struct Loaded<T> {
-    path: PathBuf,
+pub struct Loaded<T> {
+    /// For the log: `policies`.
+    what: &'static str,
+    paths: Vec<PathBuf>,
+    parse: fn(&str) -> Result<T, String>,
     text: String,
     content: T,
 }
 
-impl<T: Send + 'static> Kind<T> {
-    /// Reads a file for the first time.
-    pub(super) fn load(&self, path: PathBuf) -> Result<Loaded<T>, String> {
-        let (text, content) = read(&path, self.parse)?;
-        Ok(Loaded { path, text, content })
+/// Reads files for the first time, one after the other as one text; `parse` says what is wrong with it.
+pub fn load<T>(
+    what: &'static str,
+    paths: Vec<PathBuf>,
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<Loaded<T>, String> {
+    let (text, content) = read(&paths, parse)?;
+    Ok(Loaded { what, paths, parse, text, content })
+}
+
+impl<T: Send + 'static> Loaded<T> {
+    /// What was read.
+    pub(super) fn content(&self) -> &T {
+        &self.content
     }
 
-    /// Puts it in force, and follows the file.
-    pub(super) fn follow(self, hub: &Arc<Hub>, loaded: Loaded<T>, tasks: &TaskTracker) {
-        let Loaded { path, text, content } = loaded;
-        (self.set)(hub, content);
-        tasks.spawn(follow(Arc::clone(hub), self, path, text));
+    /// Puts it in force, and what the files say later.
+    pub(super) fn follow(self, set: impl Fn(T) + Send + 'static, stop: &CancellationToken, tasks: &TaskTracker) {
+        let Loaded { what, paths, parse, text, content } = self;
+        set(content);
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = follow(what, paths, parse, text, set) => {}
+            }
+        });
     }
 }
 
-fn read<T>(path: &Path, parse: fn(&str) -> Result<T, String>) -> Result<(String, T), String> {
-    let of_file = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
-    if read.map_err(|e| of_file(&e))? as u64 > FILE_MAX {
-        return Err(of_file(&format_args!("such a file has at most {FILE_MAX} bytes")));
+fn read<T>(paths: &[PathBuf], parse: fn(&str) -> Result<T, String>) -> Result<(String, T), String> {
+    let mut text = String::new();
+    for path in paths {
+        let of_file = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
+        if read.map_err(|e| of_file(&e))? as u64 > FILE_MAX {
+            return Err(of_file(&format_args!("such a file has at most {FILE_MAX} bytes")));
+        }
+        text.push_str(std::str::from_utf8(&bytes).map_err(|e| of_file(&e))?);
+        text.push('\n');
     }
-    let text = String::from_utf8(bytes).map_err(|e| of_file(&e.utf8_error()))?;
-    let content = parse(&text).map_err(|e| of_file(&e))?;
+    let names = || paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+    let content = parse(&text).map_err(|why| format!("{}: {why}", names()))?;
     Ok((text, content))
 }
 
-async fn follow<T: Send + 'static>(hub: Arc<Hub>, kind: Kind<T>, path: PathBuf, mut known: String) {
-    let (what, mut complained) = (kind.what, String::new());
+async fn follow<T: Send + 'static>(
+    what: &'static str,
+    paths: Vec<PathBuf>,
+    parse: fn(&str) -> Result<T, String>,
+    mut known: String,
+    set: impl Fn(T),
+) {
+    let mut complained = String::new();
     loop {
-        tokio::select! {
-            () = hub.stopping().cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
-        }
-        let (from, parse) = (path.clone(), kind.parse);
+        tokio::time::sleep(LOOK).await;
+        let from = paths.clone();
         let Ok(read) = tokio::task::spawn_blocking(move || read(&from, parse)).await else { continue };
         match read {
             Ok((text, _)) if text == known => complained.clear(),
             Ok((text, content)) => {
-                tracing::info!(file = %path.display(), "the {what} changed");
-                (kind.set)(&hub, content);
+                tracing::info!(files = ?paths, "the {what} changed");
+                set(content);
                 known = text;
                 complained.clear();
             }

@@ -15,10 +15,11 @@ use tokio_util::task::TaskTracker;
 use super::background;
 use super::backups::{self, Schedule};
 use super::hub::{Engines, Hub};
-use super::reload::Kind;
+use super::reload::{self, Loaded};
 use super::{check, kubernetes, manifests, waiters};
 use crate::access;
 use crate::api;
+use crate::api::listen::tls::{Identity, Shown, Tls};
 use crate::backup::ledger_of;
 use crate::ledger::{self, Ledger, Store};
 use crate::query::{self, Engine};
@@ -42,6 +43,10 @@ pub struct Config {
     pub tokens: Option<PathBuf>,
     /// Where backups go by themselves, and how often.
     pub backups: Option<Schedule>,
+    /// Accounts of a cluster that are taken as clients.
+    pub accounts: Option<kubernetes::Accounts>,
+    /// The files of a certificate chain and its key, which may be one; without them HTTP is spoken in the clear.
+    pub tls: Vec<PathBuf>,
     /// Whom alerts name where nobody else is named; may be empty.
     pub default_contact: String,
     /// Waiters for answers of the gate, at once.
@@ -93,14 +98,13 @@ pub enum StartError {
     /// The file of tokens is not sound.
     #[error("the tokens cannot be taken: {0}")]
     Tokens(String),
+    /// The certificate or its key is not sound.
+    #[error("TLS cannot be spoken: {0}")]
+    Tls(String),
     /// Threads could not be made.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
 }
-
-const POLICIES: Kind<Policies> = Kind { what: "policies", parse: Policies::parse, set: Hub::set_policies };
-const TOKENS: Kind<access::File> =
-    Kind { what: "tokens", parse: access::File::parse, set: |hub, file| hub.set_tokens(file.into()) };
 
 /// A hub that serves.
 #[derive(Debug)]
@@ -126,6 +130,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         policies,
         tokens,
         backups,
+        accounts,
+        tls,
         default_contact,
         max_waiters,
         late_after,
@@ -133,8 +139,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         limits,
         patience,
     } = config;
-    let policies = policies.map(|path| POLICIES.load(path)).transpose().map_err(StartError::Policies)?;
-    let tokens = tokens.map(|path| TOKENS.load(path)).transpose().map_err(StartError::Tokens)?;
+    let policies = policies.map(|path| reload::load("policies", vec![path], Policies::parse)).transpose();
+    let policies = policies.map_err(StartError::Policies)?;
+    let tokens = tokens.map(|path| reload::load("tokens", vec![path], access::File::parse)).transpose();
+    let tokens = tokens.map_err(StartError::Tokens)?;
+    let identity = (!tls.is_empty()).then(|| reload::load("certificates", tls, Identity::parse)).transpose();
+    let identity = identity.map_err(StartError::Tls)?;
     if let Some(path) = &data {
         std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
     }
@@ -164,11 +174,17 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tasks = TaskTracker::new();
     tasks.spawn(waiters::answer_waiters(Arc::clone(&hub)));
     if let Some(loaded) = policies {
-        POLICIES.follow(&hub, loaded, &tasks);
+        let hub = Arc::clone(&hub);
+        loaded.follow(move |policies| hub.set_policies(policies), &stop, &tasks);
     }
     if let Some(loaded) = tokens {
-        TOKENS.follow(&hub, loaded, &tasks);
+        let hub = Arc::clone(&hub);
+        loaded.follow(move |file| hub.set_tokens(file.into()), &stop, &tasks);
     }
+    if let Some(accounts) = accounts {
+        kubernetes::review(&hub, accounts).await?;
+    }
+    let tls = identity.map(|loaded| speak_tls(loaded, &stop, &tasks)).transpose()?;
     let exports = data.as_deref().map(background::export_directory);
     if let Some(directory) = &exports {
         hub.kept().exports_go_to(directory);
@@ -184,8 +200,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         kubernetes::watch(&hub, options, &tasks).await?;
     }
     let service = api::service(Arc::clone(&hub), limits, &default_contact, ingest.handle().clone());
-    let serving = tokio::spawn(api::listen::serve(listener, service, patience, stop.clone()));
+    let serving = tokio::spawn(api::listen::serve(listener, tls, service, patience, stop.clone()));
     Ok(Running { address, hub, exports, stop, serving, tasks, ingest })
+}
+
+/// TLS with the certificate of these files, now and when they are renewed.
+fn speak_tls(loaded: Loaded<Identity>, stop: &CancellationToken, tasks: &TaskTracker) -> Result<Tls, StartError> {
+    let shown = Shown::new(loaded.content().clone());
+    let tls = Tls::new(Arc::clone(&shown)).map_err(|e| StartError::Tls(e.to_string()))?;
+    loaded.follow(move |identity| shown.renew(identity), stop, tasks);
+    Ok(tls)
 }
 
 /// Statements of clients get most of the memory; those of lists and views are known, many and short.
@@ -223,6 +247,11 @@ async fn open(data: Option<PathBuf>, options: ledger::Options, backups: Option<&
 }
 
 impl Running {
+    /// Follows files until the hub stops.
+    pub fn follow<T: Send + 'static>(&self, loaded: Loaded<T>, set: impl Fn(T) + Send + 'static) {
+        loaded.follow(set, &self.stop, &self.tasks);
+    }
+
     /// Stops: drains requests, then sources, then the ledger.
     pub async fn stop(self) {
         let Running { address, hub, exports, stop, serving, tasks, ingest } = self;

@@ -13,6 +13,7 @@ use super::history::mixed;
 use super::ids::id;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
+use super::seen::Seen;
 use crate::model::Micros;
 use crate::state::Tables;
 use crate::state::commit_log::LogRecord;
@@ -212,7 +213,7 @@ fn running(s: &Shared) -> Vec<Running> {
     let t = &s.tables;
     let assigned = s.assigned();
     let mut seen: HashSet<(u32, u32)> = HashSet::new();
-    for (_, r) in t.reconcilers.iter().filter(|(_, r)| r.now.alive() && r.now.applied != 0) {
+    for (_, r) in t.reconcilers.iter().filter(|(_, r)| r.now.alive() && r.now.applied != 0 && s.counts(r.host)) {
         seen.insert((r.now.endpoint, r.now.applied));
     }
     let mut all = Vec::with_capacity(seen.len());
@@ -279,6 +280,10 @@ impl Rows for Assignments {
 
     fn count(&self) -> Option<usize> {
         Some(self.0.assigned().rows.len())
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.target(row.0)
     }
 
     fn shared(&self) -> &Shared {
@@ -361,6 +366,10 @@ impl Rows for AssignmentCommits {
         self.0.commits.get().map(Vec::len)
     }
 
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.target(row.target)
+    }
+
     fn shared(&self) -> &Shared {
         &self.0
     }
@@ -416,6 +425,10 @@ impl Rows for RunningCommits {
 
     fn count(&self) -> Option<usize> {
         Some(self.rows().len())
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.target(row.target)
     }
 
     fn shared(&self) -> &Shared {

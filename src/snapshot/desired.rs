@@ -8,6 +8,7 @@ use super::generation::Shared;
 use super::ids::id;
 use super::scan::{CHUNK, Cell, Reader, Rows, Scan, chunk_of};
 use super::schema::{self, TableSchema};
+use super::seen::Seen;
 use crate::model::Micros;
 use crate::query::Table;
 use crate::state::tables::VersionRecord;
@@ -61,7 +62,8 @@ enum Level {
 fn groups(s: &Shared) -> Groups {
     [Level::Workspace, Level::Application, Level::Workload, Level::Environment].map(|level| {
         let mut groups: BTreeMap<Vec<u32>, Group> = BTreeMap::new();
-        for (_, t) in s.tables.targets.iter() {
+        let seen = |id: u32| s.seen.as_ref().is_none_or(|seen| seen.target(id));
+        for (_, t) in s.tables.targets.iter().filter(|(id, _)| seen(*id)) {
             let names = match level {
                 Level::Workspace => vec![t.workspace],
                 Level::Application => vec![t.workspace, t.application],
@@ -140,6 +142,11 @@ impl Rows for Named {
         Some(self.rows().len())
     }
 
+    fn shows(&self, _: &Self::Row, _: &Seen) -> bool {
+        // Made of the targets that are seen.
+        true
+    }
+
     fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -209,6 +216,10 @@ impl Rows for DeploymentTargets {
         Some(self.0.tables.targets.len())
     }
 
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.target(*row)
+    }
+
     fn shared(&self) -> &Shared {
         &self.0
     }
@@ -273,6 +284,10 @@ impl Rows for WorkloadVersions {
         Some(self.0.tables.versions.len())
     }
 
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        self.0.tables.versions.get(*row).is_some_and(|v| seen.workspace(v.workspace))
+    }
+
     fn shared(&self) -> &Shared {
         &self.0
     }
@@ -323,6 +338,10 @@ impl Rows for CommitLog {
         Some(self.0.assigned().logs.iter().map(|l| l.commits.len()).sum())
     }
 
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.log(row.0)
+    }
+
     fn shared(&self) -> &Shared {
         &self.0
     }
@@ -368,6 +387,10 @@ impl Rows for ManifestsEndpoints {
         Some(self.0.tables.endpoints.len())
     }
 
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.endpoint(*row)
+    }
+
     fn shared(&self) -> &Shared {
         &self.0
     }
@@ -405,6 +428,11 @@ impl Rows for Sources {
 
     fn count(&self) -> Option<usize> {
         Some(self.0.tables.sources.len())
+    }
+
+    fn shows(&self, _: &Self::Row, _: &Seen) -> bool {
+        // Who speaks to the hub, and how much, is told to those who see all of it.
+        false
     }
 
     fn shared(&self) -> &Shared {

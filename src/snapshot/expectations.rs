@@ -11,6 +11,7 @@ use hashbrown::{HashMap, HashSet};
 use super::generation::Shared;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
+use super::seen::Seen;
 use crate::model::Micros;
 
 /// One expectation of a host and one living target it matches.
@@ -56,7 +57,7 @@ impl All {
         let declared = t.hosts.iter().filter_map(|(id, h)| Some((id, h, h.declared.as_deref()?)));
         let expecting: Vec<_> = declared
             .map(|(id, h, d)| (id, d.expects_at.unwrap_or(d.at), t.expects(id, h), t.selector(id, h)))
-            .filter(|(_, _, named, selector)| !named.is_empty() || *selector != 0)
+            .filter(|(id, _, named, selector)| (!named.is_empty() || *selector != 0) && s.counts(*id))
             .collect();
         let mut all = All::default();
         if expecting.is_empty() {
@@ -138,6 +139,14 @@ pub(super) fn missing(s: &Shared) -> HashMap<u32, u64> {
     missing
 }
 
+/// The hosts that should run one of these targets.
+pub(super) fn hosts(s: &Shared, seen: impl Fn(u32) -> bool) -> HashSet<u32> {
+    let all = All::of(s);
+    let named = all.named.iter().filter(|e| e.target.is_some_and(&seen)).map(|e| e.host);
+    let selected = all.selected.iter().filter(|group| group.targets.iter().any(|(target, _)| seen(*target)));
+    named.chain(selected.flat_map(|group| group.hosts.iter().map(|(host, _)| *host))).collect()
+}
+
 /// The table `expectations`.
 #[derive(Debug)]
 pub(super) struct Expectations {
@@ -186,6 +195,10 @@ impl Rows for Expectations {
 
     fn count(&self) -> Option<usize> {
         Some(self.all().rows)
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.counts(row.host) && seen.maybe_target(row.target)
     }
 
     fn shared(&self) -> &Shared {

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 
 use super::scan::{Cell, Reader, Rows, Scan};
 use super::schema::{self, TableSchema, VIEWS};
+use super::seen::Seen;
 use super::{coverage, desired, expectations, history, hosts, reconcilers, rollouts, verifications};
+use crate::access::Restriction;
 use crate::model::Micros;
 use crate::query::{Catalog, Table};
 use crate::state::Tables;
@@ -34,6 +36,8 @@ pub(super) struct Shared {
     pub(super) seq: u64,
     pub(super) taken_at: Micros,
     pub(super) tables: Tables,
+    /// What the reader sees of them; everything when absent.
+    pub(super) seen: Option<Seen>,
     pub(super) assigned: OnceLock<coverage::Assigned>,
     pub(super) running: OnceLock<Vec<coverage::Running>>,
     pub(super) commits: OnceLock<Vec<coverage::Covered>>,
@@ -41,6 +45,26 @@ pub(super) struct Shared {
     pub(super) rollouts: OnceLock<Vec<rollouts::RolloutState>>,
     pub(super) labels: OnceLock<hosts::LabelSets>,
     pub(super) groups: OnceLock<desired::Groups>,
+}
+
+impl Shared {
+    fn new(id: String, (epoch, seq): (u64, u64), taken_at: Micros, tables: Tables, seen: Option<Seen>) -> Shared {
+        Shared {
+            id,
+            epoch,
+            seq,
+            taken_at,
+            tables,
+            seen,
+            assigned: OnceLock::new(),
+            running: OnceLock::new(),
+            commits: OnceLock::new(),
+            endpoint_commits: OnceLock::new(),
+            rollouts: OnceLock::new(),
+            labels: OnceLock::new(),
+            groups: OnceLock::new(),
+        }
+    }
 }
 
 /// The epoch, sequence and instant that the id of a generation names.
@@ -56,21 +80,16 @@ impl Generation {
     /// Takes a generation of these tables; `seq` and `epoch` are those of the ledger, `now` is the "now" of its views.
     pub fn take(epoch: u64, seq: u64, tables: Tables, now: Micros) -> Generation {
         let id = format!("{epoch:x}-{seq:x}-{:x}", now.0);
-        let shared = Arc::new(Shared {
-            id: id.clone(),
-            epoch,
-            seq,
-            taken_at: now,
-            tables,
-            assigned: OnceLock::new(),
-            running: OnceLock::new(),
-            commits: OnceLock::new(),
-            endpoint_commits: OnceLock::new(),
-            rollouts: OnceLock::new(),
-            labels: OnceLock::new(),
-            groups: OnceLock::new(),
-        });
+        let shared = Arc::new(Shared::new(id.clone(), (epoch, seq), now, tables, None));
         Generation { id, seq, taken_at: now, shared }
+    }
+
+    /// The same instant as a restricted reader sees it.
+    pub fn seen_by(&self, restriction: &Restriction) -> Generation {
+        let Shared { id, epoch, seq, taken_at, tables, .. } = &*self.shared;
+        let seen = Seen::by(restriction, tables);
+        let shared = Shared::new(id.clone(), (*epoch, *seq), *taken_at, tables.clone(), Some(seen));
+        Generation { shared: Arc::new(shared), ..self.clone() }
     }
 
     /// The epoch of the store it was taken from.
@@ -144,6 +163,10 @@ impl Rows for Itself {
 
     fn count(&self) -> Option<usize> {
         Some(1)
+    }
+
+    fn shows(&self, _: &Self::Row, _: &Seen) -> bool {
+        true
     }
 
     fn shared(&self) -> &Shared {

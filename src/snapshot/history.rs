@@ -12,6 +12,7 @@ use super::generation::Shared;
 use super::ids;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
+use super::seen::Seen;
 use crate::model::{Micros, Status};
 use crate::state::walk::{Deployment, Transition, Walk};
 
@@ -21,8 +22,11 @@ pub(super) const STEP: usize = 512;
 fn walk(s: &Shared, chunk: usize, mut each: impl FnMut(u32, &Walk)) {
     let mut walk = Walk::default();
     for i in (chunk * STEP..(chunk + 1) * STEP).take_while(|i| *i < s.tables.reconcilers.len()) {
-        s.tables.walk(i as u32, &mut walk);
-        each(i as u32, &walk);
+        let id = i as u32;
+        if s.counts(s.reconciler(id).host) {
+            s.tables.walk(id, &mut walk);
+            each(id, &walk);
+        }
     }
 }
 
@@ -80,6 +84,10 @@ impl Rows for Deployments {
 
     fn count(&self) -> Option<usize> {
         None
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.word(self.0.reconciler(row.0).host, row.2.endpoint)
     }
 
     fn shared(&self) -> &Shared {
@@ -181,6 +189,10 @@ impl Rows for Transitions {
 
     fn count(&self) -> Option<usize> {
         None
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.word(self.0.reconciler(row.0).host, row.1.endpoint)
     }
 
     fn shared(&self) -> &Shared {
@@ -346,6 +358,10 @@ impl Rows for EndpointCommits {
 
     fn count(&self) -> Option<usize> {
         self.0.endpoint_commits.get().map(Vec::len)
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.endpoint(row.endpoint)
     }
 
     fn shared(&self) -> &Shared {

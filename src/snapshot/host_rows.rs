@@ -14,6 +14,7 @@ use super::hosts::{Hosts, known_labels};
 use super::reconcilers::Reconcilers;
 use super::scan::{Builder, Cell, Reader, Rows};
 use super::schema::{self, TableSchema};
+use super::seen::Seen;
 use crate::model::{Liveness, Micros, Status};
 use crate::rollout::Range;
 use crate::state::State;
@@ -51,6 +52,10 @@ impl Generation {
 
     /// The rows of a table or view that are about these hosts, in no order; `None` where they are not at hand.
     pub fn rows_of_hosts(&self, table: &str, found: &HostRows) -> Option<Result<RecordBatch, DataFusionError>> {
+        if self.shared.seen.is_some() {
+            // What a restricted reader sees is left to the scans, which look at every row.
+            return None;
+        }
         let s = || Arc::clone(&self.shared);
         let reconcilers = || found.reconcilers.iter().map(|(id, _)| *id).collect::<Vec<_>>();
         Some(match table {
@@ -220,6 +225,11 @@ impl Rows for HostState {
 
     fn count(&self) -> Option<usize> {
         None
+    }
+
+    fn shows(&self, row: &Subscription, seen: &Seen) -> bool {
+        let r = self.record(row);
+        seen.word(r.host, r.now.endpoint) && seen.maybe_target(row.target)
     }
 
     fn shared(&self) -> &Shared {

@@ -9,6 +9,7 @@ use super::generation::Shared;
 use super::ids::id;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
+use super::seen::Seen;
 use crate::model::{Liveness, Micros};
 use crate::state::ObjectKind;
 use crate::state::host::{HostDeclared, HostRecord, Labels};
@@ -98,6 +99,10 @@ impl Rows for Hosts {
 
     fn count(&self) -> Option<usize> {
         Some(self.0.tables.hosts.len())
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        self.0.shows_host(seen, *row)
     }
 
     fn shared(&self) -> &Shared {
@@ -193,6 +198,10 @@ impl Rows for HostTransitions {
 
     fn count(&self) -> Option<usize> {
         None
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        self.shared.shows_host(seen, row.0)
     }
 
     fn shared(&self) -> &Shared {

@@ -6,6 +6,7 @@ use super::generation::Shared;
 use super::ids::id;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
+use super::seen::Seen;
 use crate::state::tables::{ReconcilerRecord, SourceWord};
 
 impl Shared {
@@ -75,6 +76,11 @@ impl Rows for Reconcilers {
         Some(self.0.tables.reconcilers.len())
     }
 
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        let r = self.0.reconciler(*row);
+        seen.word(r.host, r.now.endpoint)
+    }
+
     fn shared(&self) -> &Shared {
         &self.0
     }
@@ -135,6 +141,11 @@ impl Rows for ReconcilerSources {
 
     fn count(&self) -> Option<usize> {
         None
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        let r = self.0.reconciler(row.0);
+        seen.word(r.host, r.now.endpoint) && seen.endpoint(row.1.endpoint)
     }
 
     fn shared(&self) -> &Shared {

@@ -13,6 +13,7 @@ use super::expectations;
 use super::generation::Shared;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
+use super::seen::Seen;
 use crate::model::Micros;
 use crate::rollout::{Bucket, Buckets, Policy, Range, Verdict, subscribed};
 use crate::state::standing::Standing;
@@ -39,7 +40,7 @@ struct Subscribers {
 
 fn rollouts(s: &Shared) -> Vec<RolloutState> {
     let mut subscribers: HashMap<u32, Subscribers> = HashMap::new();
-    for (id, r) in s.tables.reconcilers.iter() {
+    for (id, r) in s.tables.reconcilers.iter().filter(|(_, r)| s.counts(r.host)) {
         let here = subscribers.entry(r.now.endpoint).or_default();
         here.groups.entry(*r.standing).or_default().push(id);
         if r.standing.alive {
@@ -165,6 +166,10 @@ impl Rows for RolloutStates {
 
     fn count(&self) -> Option<usize> {
         self.0.rollouts.get().map(Vec::len)
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        seen.target(row.target)
     }
 
     fn shared(&self) -> &Shared {

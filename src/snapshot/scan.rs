@@ -14,6 +14,7 @@ use datafusion::common::DataFusionError;
 
 use super::generation::Shared;
 use super::schema::{Kind, TableSchema};
+use super::seen::Seen;
 use crate::model::Micros;
 use crate::query::{Batches, Table};
 use crate::state::tables::ReconcilerRecord;
@@ -79,6 +80,8 @@ pub(super) trait Rows: Debug + Send + Sync + 'static {
         Self: Sized;
     /// Number of rows, where it is known without reading them.
     fn count(&self) -> Option<usize>;
+    /// Whether a restricted reader sees a row; said for every table, so that none is forgotten.
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool;
     /// Where the names are.
     fn shared(&self) -> &Shared;
     /// The deployment target a row speaks of: gives it its natural names.
@@ -154,13 +157,27 @@ impl<R: Rows> Table for Scan<R> {
         let (chunks, partitions) = (self.rows.chunks(), self.partitions());
         let range = chunks * partition / partitions..chunks * (partition + 1) / partitions;
         let rows = Arc::clone(&self.rows);
-        let batches = range.map(move |chunk| builder.build(&rows, &rows.chunk(chunk)));
+        let batches = range.map(move |chunk| builder.build(&rows, &shown(&*rows, chunk)));
         Box::new(batches.filter(|b| !b.as_ref().is_ok_and(|b| b.num_rows() == 0)))
     }
 
     fn rows(&self) -> Option<usize> {
+        // How many there are of what is not seen is nobody's business.
+        if self.rows.shared().seen.is_some() { None } else { self.rows.count() }
+    }
+
+    fn most_rows(&self) -> Option<usize> {
         self.rows.count()
     }
+}
+
+/// The rows of a chunk that the reader sees.
+fn shown<R: Rows>(rows: &R, chunk: usize) -> Vec<R::Row> {
+    let mut all = rows.chunk(chunk);
+    if let Some(seen) = &rows.shared().seen {
+        all.retain(|row| rows.shows(row, seen));
+    }
+    all
 }
 
 /// Builds batches of some columns.

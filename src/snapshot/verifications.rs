@@ -6,6 +6,7 @@ use super::generation::Shared;
 use super::ids::id;
 use super::scan::{CHUNK, Cell, Reader, Rows, chunk_of};
 use super::schema::{self, TableSchema};
+use super::seen::Seen;
 use crate::state::verification::{Judgement, Key};
 
 /// The table.
@@ -96,6 +97,11 @@ impl Rows for Verifications {
 
     fn count(&self) -> Option<usize> {
         Some(self.0.tables.verifications.iter().map(|(_, record)| record.said.len()).sum())
+    }
+
+    fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
+        // What is limited to no workspace is about all of them.
+        seen.workspace(row.key.selectors[0])
     }
 
     fn shared(&self) -> &Shared {

@@ -141,7 +141,7 @@ pub fn start<T: Taker>(
             namespace: options.namespace.clone(),
             events,
             health: tell,
-            again: again.clone(),
+            again: kind.has_our_status().then(|| again.clone()),
             taker: Arc::clone(&taker),
         };
         tasks.spawn(watch::run(pump, after, cancel.clone()));

@@ -4,6 +4,7 @@
 //! all statements, whatever their order of arrival.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ledger::record::{Decode, Derived, Encode};
 
@@ -218,6 +219,11 @@ impl Labels {
     /// Reads the JSON object in which they are kept; the empty text is none.
     pub fn read(json: &str) -> Labels {
         Labels(serde_json::from_str(json).unwrap_or_default())
+    }
+
+    /// Whether there is, for each key that is asked for, any of its values.
+    pub fn any_of(&self, wanted: &BTreeMap<String, BTreeSet<String>>) -> bool {
+        wanted.iter().all(|(key, values)| self.get(key).is_some_and(|v| values.contains(&*v)))
     }
 
     /// A label's value. The cluster type has a name in two spellings.

@@ -88,8 +88,8 @@ impl TestHub {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address =
-            line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("no ready line: {line:?}"));
+        let address = line.trim().strip_prefix("listening on ").and_then(|url| url.split_once("://"));
+        let Some((_, address)) = address else { panic!("no ready line: {line:?}") };
         TestHub { address: address.to_owned(), child, data: Some(data), args }
     }
 

@@ -244,14 +244,21 @@ impl Cluster {
             subjects: Some(vec![subject]),
         };
         Api::namespaced(client, namespace).create(&PostParams::default(), &binding).await.unwrap();
+        let file = self.home().join(format!("{namespace}.kubeconfig"));
+        fs::write(&file, self.kubeconfig(json!({"token": self.token(namespace, "koh", None).await}))).unwrap();
+        file
+    }
+
+    /// A token of a ServiceAccount, for the API server or for another audience.
+    pub async fn token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await, namespace);
+        let audiences = audience.iter().map(|name| (*name).to_owned()).collect();
         let request = TokenRequest {
-            spec: TokenRequestSpec { expiration_seconds: Some(7200), ..TokenRequestSpec::default() },
+            spec: TokenRequestSpec { audiences, expiration_seconds: Some(7200), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
         };
-        let token = accounts.create_token_request("koh", &PostParams::default(), &request).await.unwrap();
-        let file = self.home().join(format!("{namespace}.kubeconfig"));
-        fs::write(&file, self.kubeconfig(json!({"token": token.status.unwrap().token}))).unwrap();
-        file
+        let token = accounts.create_token_request(account, &PostParams::default(), &request).await.unwrap();
+        token.status.unwrap().token
     }
 
     /// Has etcd forget every state of every object but the present one.
@@ -321,7 +328,8 @@ fn named(name: &str) -> kube::core::ObjectMeta {
     kube::core::ObjectMeta { name: Some(name.into()), ..Default::default() }
 }
 
-fn free_port() -> u16 {
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 

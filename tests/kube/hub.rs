@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use kube::Client;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -50,12 +51,20 @@ impl Hub {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let Some(address) = line.trim().strip_prefix("listening on ") else {
-            panic!("no ready line: {line:?}\n{}", fs::read_to_string(data.path().join("log")).unwrap_or_default())
-        };
-        Hub { address: address.to_owned(), child, data: Some(data), kubeconfig, args, http: reqwest::Client::new() }
+        let address = listening(&mut child, &data.path().join("log"));
+        Hub { address, child, data: Some(data), kubeconfig, args, http: reqwest::Client::new() }
+    }
+
+    /// A hub that somebody else started, with its log in that folder; asked with that token, by who trusts that authority.
+    pub fn of_process(mut child: Child, log: TempDir, token: &str, authority: &[u8]) -> Hub {
+        // Who listens at every address is reached at this one.
+        let address = listening(&mut child, &log.path().join("log")).replace("0.0.0.0", "127.0.0.1");
+        let mut bearer = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+        bearer.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+        let authority = reqwest::Certificate::from_pem(authority).unwrap();
+        let http = reqwest::Client::builder().tls_certs_only([authority]).default_headers(headers).build().unwrap();
+        Hub { address, child, data: Some(log), kubeconfig: PathBuf::new(), args: Vec::new(), http }
     }
 
     /// Starts a hub and waits until everything is listed.
@@ -76,6 +85,11 @@ impl Hub {
     /// Waits until every source has been heard once.
     pub async fn until_ready(&self) {
         self.wait("the hub is ready", || async { self.is_ready().await.then_some(()) }).await;
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Whether every source has been heard once.
@@ -114,6 +128,14 @@ impl Hub {
     /// The process, for whoever measures it.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// An answer, as text.
+    pub async fn get(&self, path: &str) -> String {
+        let answer = self.http.get(format!("{}{path}", self.address)).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        text
     }
 
     /// The rows of a statement, as of now.
@@ -174,6 +196,16 @@ impl Drop for Hub {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits for the line that says where the hub listens.
+fn listening(child: &mut Child, log: &Path) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    match line.trim().strip_prefix("listening on ") {
+        Some(address) => address.to_owned(),
+        None => panic!("no ready line: {line:?}\n{}", fs::read_to_string(log).unwrap_or_default()),
     }
 }
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::super::waits::KEEP_ALIVE;
 use super::object::{self, Filter, Line};
 use crate::ledger::{Change, Since};
 use crate::runtime::Hub;
@@ -22,8 +23,6 @@ use crate::runtime::Hub;
 const PIECE: usize = 128;
 /// The least time from one round to the next.
 const ROUND: Duration = Duration::from_millis(250);
-/// Something is said so often where nothing happens, lest somebody between takes the connection for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How it is spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::api::edge;
@@ -22,8 +21,8 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_MAX: usize = 1024 * 1024;
 
 /// A stream whose writes fail when the peer takes nothing for a while.
-pub(super) struct Wire {
-    stream: TcpStream,
+pub(super) struct Wire<S> {
+    stream: S,
     patience: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     instead: Option<Instead>,
@@ -41,8 +40,8 @@ struct Linger {
     read: usize,
 }
 
-impl Wire {
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
         Wire { stream, patience, waiting: None, instead: None, linger: None }
     }
 
@@ -92,13 +91,13 @@ fn bare(bytes: &[u8]) -> Option<StatusCode> {
         .then_some(status)
 }
 
-impl AsyncRead for Wire {
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(outcome) = self.instead(cx, buf) {
             return outcome;

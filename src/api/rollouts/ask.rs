@@ -2,7 +2,10 @@
 //!
 //! Invariant: what is malformed is a 400 that says how to ask; what is merely unknown is not looked at here.
 
+use std::sync::Arc;
+
 use super::super::App;
+use super::super::access::Viewer;
 use super::super::answers::FRESHNESS;
 use super::super::params::Params;
 use super::super::problem::Problem;
@@ -52,7 +55,7 @@ pub(super) struct Ask {
 
 impl Ask {
     /// Reads it; `more` are the parameters the path knows besides.
-    pub(super) fn of(app: &App, params: &Params, more: &[&str]) -> Result<Ask, Problem> {
+    pub(super) fn of(app: &App, viewer: &Viewer, params: &Params, more: &[&str]) -> Result<Ask, Problem> {
         params.only(KNOWN.into_iter().chain(FRESHNESS).chain(more.iter().copied()))?;
         let question = question(params)?;
         let (_, policies) = app.hub.policies();
@@ -66,7 +69,11 @@ impl Ask {
                 format!("There are {}. The file that koh serve --policies names defines them.", names.join(", ")),
             ));
         }
-        Ok(Ask { question, rules: Rules { policies, named, clauses: clauses(params)? }, text: text(params) })
+        Ok(Ask {
+            question,
+            rules: Rules { policies, named, clauses: clauses(params)?, sees: Arc::clone(&viewer.0) },
+            text: text(params),
+        })
     }
 }
 

@@ -6,25 +6,23 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::Extension;
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream};
 
 use super::super::App;
+use super::super::access::Viewer;
 use super::super::answers;
 use super::super::params::Params;
 use super::super::problem::{Problem, ProblemBody};
 use super::super::rows::json;
+use super::super::waits::{KEEP_ALIVE, WAIT_MAX, streamed};
 use super::Ask;
 use crate::rollout::Verdict;
 use crate::runtime::{Topic, Waiter};
-
-/// The longest wait.
-const WAIT_MAX: Duration = Duration::from_secs(600);
-/// How often a stream on which nothing happens shows that it lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// How long somebody waits.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +55,10 @@ pub(super) fn patience(params: &Params) -> Result<Option<Patience>, Problem> {
 
 fn topic(ask: Ask) -> Topic {
     let links = super::links(&ask);
-    Topic { text: ask.text, question: ask.question, rules: ask.rules, links }
+    let sees = &ask.rules.sees;
+    // Who sees another part of the fleet does not ask the same.
+    let text = if sees.is_none() { ask.text } else { format!("{} ({sees})", ask.text) };
+    Topic { text, question: ask.question, rules: ask.rules, links }
 }
 
 /// Answers once the answer is final, or when patience ends.
@@ -102,9 +103,14 @@ pub(super) async fn until_final(app: &App, ask: Ask, patience: Patience) -> Resu
         (status = 429, description = "Too many are waiting.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn events(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn events(
+    State(app): State<App>,
+    Extension(viewer): Extension<Viewer>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let params = Params::of(&uri)?;
-    let ask = Ask::of(&app, &params, &[])?;
+    let ask = Ask::of(&app, &viewer, &params, &[])?;
     answers::reach(&app, &params).await?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let waiter = app.hub.wait_for(topic(ask)).await.map_err(Problem::crowded)?;
@@ -113,13 +119,7 @@ pub(super) async fn events(State(app): State<App>, uri: Uri, headers: HeaderMap)
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let stream = follow(waiter, seen, app.hub.stopping().clone());
-    let headers = [
-        (header::CONTENT_TYPE.as_str(), "text/event-stream"),
-        (header::CACHE_CONTROL.as_str(), "no-cache"),
-        // What some proxies would otherwise hold back until there is more of it.
-        ("x-accel-buffering", "no"),
-    ];
-    Ok((headers, Body::from_stream(stream)).into_response())
+    Ok(streamed("text/event-stream", "no-cache", stream))
 }
 
 fn follow(

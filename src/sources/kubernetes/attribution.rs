@@ -12,7 +12,7 @@ use super::ObjectName;
 use super::flux::{Kustomization, Revision};
 use crate::model::{DescriptorSaid, Micros};
 
-/// The most settled revisions of one Kustomization that wait for the stream of descriptors.
+/// The most revisions of one Kustomization that wait for the stream of descriptors, or for that of sources.
 const MAX_WAITING: usize = 64;
 
 /// A descriptor as the API server showed it.
@@ -94,8 +94,10 @@ struct Owner {
     state: Kustomization,
     /// What it settled on last, also while it is at work again, and the resource version of that state.
     settled: Option<(Revision, u64)>,
-    /// The revision filed last.
+    /// The revision seen last.
     sighted: Option<String>,
+    /// Revisions seen before anybody told which branch its source follows: that kind comes on a stream of its own too.
+    unfiled: VecDeque<Revision>,
     waiting: VecDeque<Settled>,
     probing: bool,
     /// It is there no more, but for what waits.
@@ -129,7 +131,8 @@ pub(super) struct Attribution {
     owners: HashMap<ObjectName, Owner>,
     /// Owners with settled revisions that wait.
     open: BTreeSet<ObjectName>,
-    branches: HashMap<ObjectName, (String, String)>,
+    /// Of each source the repository and branch it follows; `None` for one that follows no branch.
+    branches: HashMap<ObjectName, Option<(String, String)>>,
     /// The stream of descriptors has shown everything up to this resource version.
     progress: u64,
     /// What the progress will be when the list under way is complete; nothing is decided before that.
@@ -233,6 +236,9 @@ impl Attribution {
             // A retry of what failed is neither recovery nor change.
             state.waiting_for.clone_from(&owner.state.waiting_for);
         }
+        if owner.state.source != state.source {
+            owner.unfiled.clear();
+        }
         owner.state = state;
         owner.gone = false;
         let mut steps = Vec::new();
@@ -266,21 +272,28 @@ impl Attribution {
 
     /// A GitRepository follows a branch, or none.
     pub(super) fn branch(&mut self, name: &ObjectName, branch: Option<(String, String)>) -> Vec<Step> {
-        match branch {
-            Some(branch) if self.branches.get(name) == Some(&branch) => return Vec::new(),
-            Some(branch) => self.branches.insert(name.clone(), branch),
-            None => self.branches.remove(name),
-        };
+        if self.branches.get(name) == Some(&branch) {
+            return Vec::new();
+        }
+        self.branches.insert(name.clone(), branch);
         let readers: Vec<ObjectName> =
             self.owners.iter().filter(|(_, o)| o.state.source.as_ref() == Some(name)).map(|(n, _)| n.clone()).collect();
         let mut steps = Vec::new();
         for reader in readers {
-            if let Some(owner) = self.owners.get_mut(&reader) {
+            if let Some(owner) = self.owners.get_mut(&reader)
+                && owner.unfiled.is_empty()
+            {
+                // On another branch than before: what it is on is filed there too.
                 owner.sighted = None;
             }
             self.sight(&reader, &mut steps);
         }
         steps
+    }
+
+    /// A GitRepository is gone: which branch its readers are on is unknown until it is back.
+    pub(super) fn branch_gone(&mut self, name: &ObjectName) {
+        self.branches.remove(name);
     }
 
     /// The API server's answer to a probe: the descriptors of the owner and their resource versions.
@@ -369,19 +382,23 @@ impl Attribution {
         }
     }
 
-    /// Files what a Kustomization is on under the branch its source follows.
+    /// Files what a Kustomization is on under the branch its source follows, once that is known.
     fn sight(&mut self, name: &ObjectName, steps: &mut Vec<Step>) {
         let Some(owner) = self.owners.get_mut(name) else { return };
-        let Some((repo, branch)) = owner.state.source.as_ref().and_then(|source| self.branches.get(source)) else {
-            return;
-        };
+        let Some(source) = &owner.state.source else { return };
         let tried = owner.state.settled.as_ref().or(owner.state.attempted.as_ref());
-        let Some(Revision { revision, at }) = tried.filter(|r| owner.sighted.as_ref() != Some(&r.revision)).cloned()
-        else {
-            return;
-        };
-        owner.sighted = Some(revision.clone());
-        steps.push(Step::Sight { owner: name.clone(), repo: repo.clone(), branch: branch.clone(), revision, at });
+        if let Some(tried) = tried.filter(|r| owner.sighted.as_ref() != Some(&r.revision)) {
+            owner.sighted = Some(tried.revision.clone());
+            if owner.unfiled.len() == MAX_WAITING {
+                owner.unfiled.pop_front();
+            }
+            owner.unfiled.push_back(tried.clone());
+        }
+        let Some(branch) = self.branches.get(source) else { return };
+        for Revision { revision, at } in owner.unfiled.drain(..) {
+            let Some((repo, branch)) = branch.clone() else { continue };
+            steps.push(Step::Sight { owner: name.clone(), repo, branch, revision, at });
+        }
     }
 
     fn resolve_all(&mut self) -> Vec<Step> {

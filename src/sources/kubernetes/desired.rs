@@ -107,7 +107,10 @@ impl<T: Taker> Desired<T> {
                 Event::Apply(object) | Event::InitApply(object) => {
                     self.attribution.branch(&ObjectName::of(&object.metadata), flux::branch(&object))
                 }
-                Event::Delete(object) => self.attribution.branch(&ObjectName::of(&object.metadata), None),
+                Event::Delete(object) => {
+                    self.attribution.branch_gone(&ObjectName::of(&object.metadata));
+                    Vec::new()
+                }
                 Event::Init | Event::InitDone => Vec::new(),
             };
             self.follow(steps, turn);

@@ -46,6 +46,11 @@ impl Kind {
         }
     }
 
+    /// The hub writes statuses of it.
+    pub(super) fn has_our_status(self) -> bool {
+        !matches!(self, Kind::Kustomization | Kind::GitRepository)
+    }
+
     /// Group and versions, the preferred one first.
     fn served_as(self) -> (&'static str, &'static [&'static str]) {
         match self {
@@ -73,8 +78,9 @@ pub(super) struct Pump<T> {
     pub(super) namespace: Option<String>,
     pub(super) events: mpsc::Sender<Vec<Event<DynamicObject>>>,
     pub(super) health: watch::Sender<Health>,
-    /// Asks for a new list: the writer of statuses passed some objects over.
-    pub(super) again: watch::Receiver<u64>,
+    /// Asks for a new list: the writer of statuses passed some objects over. A list shows nothing of what was between two states,
+    /// so a kind whose statuses the hub only reads is never asked for one.
+    pub(super) again: Option<watch::Receiver<u64>>,
 }
 
 /// Watches until cancelled; begins once `after` is listed or out of reach.
@@ -125,7 +131,7 @@ impl<T: Taker> Pump<T> {
             let again = loop {
                 let chunk = tokio::select! {
                     chunk = stream.next() => chunk,
-                    () = asked(&mut self.again) => None,
+                    () = asked(self.again.as_mut()) => None,
                     () = recovered(broken) => {
                         broken = None;
                         self.tell(Health::Watching);
@@ -209,9 +215,10 @@ impl<T: Taker> Pump<T> {
 }
 
 /// Ends when a new list is asked for.
-async fn asked(again: &mut watch::Receiver<u64>) {
+async fn asked(again: Option<&mut watch::Receiver<u64>>) {
+    let Some(again) = again else { return std::future::pending().await };
     if again.changed().await.is_err() {
-        std::future::pending::<()>().await;
+        std::future::pending().await
     }
 }
 

@@ -270,25 +270,54 @@ fn without_a_kustomization_the_descriptor_names_its_commit_or_waits() {
     assert_eq!(a.waiting(&name("d")), None);
 }
 
+fn repo(branch: &str) -> Option<(String, String)> {
+    Some(("https://x/r".into(), branch.into()))
+}
+
+/// A Kustomization that reads a source.
+fn reads(source: &str, state: Kustomization) -> Kustomization {
+    Kustomization { source: Some(name(source)), has_descriptors: false, ..state }
+}
+
+fn sighted(steps: Vec<Step>) -> Vec<String> {
+    let show = |s: Step| {
+        if let Step::Sight { revision, branch, .. } = s { Some(format!("{branch}:{revision}")) } else { None }
+    };
+    steps.into_iter().filter_map(show).collect()
+}
+
 #[test]
 fn a_revision_goes_into_the_log_of_the_branch_also_when_it_fails() {
     let mut a = Attribution::default();
-    a.branch(&name("repo"), Some(("https://x/r".into(), "main".into())));
-    let source = Some(name("repo"));
-    let sighted = |steps: Vec<Step>| -> Vec<String> {
-        let show = |s: Step| {
-            if let Step::Sight { revision, branch, .. } = s { Some(format!("{branch}:{revision}")) } else { None }
-        };
-        steps.into_iter().filter_map(show).collect()
-    };
-    let settled = |revision, version| Kustomization {
-        source: source.clone(),
-        has_descriptors: false,
-        ..settled(revision, version)
-    };
-    let failing = Kustomization { source: source.clone(), has_descriptors: false, ..progressing("c2", 20) };
-    assert_eq!(sighted(a.owner(&name(APP), settled("c1", 10))), ["main:c1"]);
-    assert_eq!(sighted(a.owner(&name(APP), failing)), ["main:c2"]);
-    assert_eq!(sighted(a.owner(&name(APP), settled("c2", 30))), Vec::<String>::new());
-    assert_eq!(sighted(a.owner(&name(APP), settled("c1", 40))), ["main:c1"], "a return is seen again");
+    a.branch(&name("repo"), repo("main"));
+    let mut owner = |state| sighted(a.owner(&name(APP), reads("repo", state)));
+    assert_eq!(owner(settled("c1", 10)), ["main:c1"]);
+    assert_eq!(owner(progressing("c2", 20)), ["main:c2"]);
+    assert_eq!(owner(settled("c2", 30)), Vec::<String>::new());
+    assert_eq!(owner(settled("c1", 40)), ["main:c1"], "a return is seen again");
+}
+
+#[test]
+fn revisions_that_came_before_their_source_are_filed_when_it_comes() {
+    let mut a = Attribution::default();
+    for state in [settled("c1", 10), progressing("c2", 20), progressing("c3", 30), settled("c4", 40)] {
+        assert!(sighted(a.owner(&name(APP), reads("repo", state))).is_empty());
+    }
+    assert!(sighted(a.branch(&name("other"), repo("main"))).is_empty());
+    assert_eq!(sighted(a.branch(&name("repo"), repo("main"))), ["main:c1", "main:c2", "main:c3", "main:c4"]);
+    assert!(sighted(a.branch(&name("repo"), repo("main"))).is_empty(), "each is filed once");
+    assert_eq!(sighted(a.branch(&name("repo"), repo("stage"))), ["stage:c4"], "what it is on is on the new branch too");
+}
+
+#[test]
+fn revisions_of_a_source_without_a_branch_or_of_a_former_one_are_not_filed() {
+    let mut a = Attribution::default();
+    a.owner(&name(APP), reads("tags", settled("c1", 10)));
+    assert!(sighted(a.branch(&name("tags"), None)).is_empty());
+    a.owner(&name(APP), reads("tags", settled("c2", 20)));
+    assert_eq!(sighted(a.branch(&name("tags"), repo("main"))), ["main:c2"]);
+    a.branch_gone(&name("tags"));
+    a.owner(&name(APP), reads("tags", settled("c3", 30)));
+    a.owner(&name(APP), reads("repo", settled("c4", 40)));
+    assert_eq!(sighted(a.branch(&name("repo"), repo("main"))), ["main:c4"]);
 }

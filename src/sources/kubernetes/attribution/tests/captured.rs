@@ -36,6 +36,9 @@ const RECORDED: [&str; 14] = [
     "w2 created@b24952",
 ];
 
+/// Of the Kustomization, before it goes.
+const EVENTS: usize = 229;
+
 #[derive(Deserialize)]
 struct WatchEvent {
     #[serde(rename = "type")]
@@ -73,10 +76,6 @@ struct Replay {
 impl Replay {
     fn of(writes: Vec<(Write, ObjectName)>) -> Replay {
         let mut attribution = Attribution::default();
-        for event in events(REPOSITORY) {
-            let metadata = &event.object.metadata;
-            attribution.branch(&ObjectName::of(metadata), flux::branch(&event.object));
-        }
         attribution.listing();
         attribution.listed(&HashSet::new());
         Replay { attribution, writes, told: 0, generations: HashMap::new(), asked: VecDeque::new(), steps: Vec::new() }
@@ -99,6 +98,14 @@ impl Replay {
                 }
                 step => self.steps.push(step),
             }
+        }
+    }
+
+    fn repository(&mut self) {
+        for event in events(REPOSITORY) {
+            let name = ObjectName::of(&event.object.metadata);
+            let steps = self.attribution.branch(&name, flux::branch(&event.object));
+            self.follow(steps);
         }
     }
 
@@ -173,8 +180,9 @@ fn last_words(recorded: Vec<String>) -> Vec<String> {
     all
 }
 
-/// Tells both streams: each object of what was applied so many events of Kustomizations too early or too late.
-fn replay(shifts: &[i64], patience: usize) -> Replay {
+/// Tells all streams: each object of what was applied so many events of Kustomizations too early or too late, and the source after
+/// so many of them.
+fn replay(shifts: &[i64], patience: usize, source: usize) -> Replay {
     let owners = events(KUSTOMIZATION);
     let owner = ObjectName::of(&owners[0].object.metadata);
     let mut replay = Replay::of(applied().into_iter().map(|write| (write, owner.clone())).collect());
@@ -188,6 +196,9 @@ fn replay(shifts: &[i64], patience: usize) -> Replay {
         due.push_back((at, written));
     }
     for (index, event) in owners.iter().enumerate() {
+        if index == source {
+            replay.repository();
+        }
         while let Some((_, written)) = due.pop_front_if(|(at, _)| *at <= index as i64) {
             replay.descriptor(written, &owner);
         }
@@ -207,7 +218,7 @@ fn replay(shifts: &[i64], patience: usize) -> Replay {
 
 #[test]
 fn each_commit_that_was_applied_to_the_end_is_recorded_with_what_it_carried() {
-    let replay = replay(&[0; 15], 0);
+    let replay = replay(&[0; 15], 0, 0);
     assert_eq!(
         replay.recorded(),
         [
@@ -239,8 +250,9 @@ proptest! {
     fn whichever_stream_runs_ahead_the_last_word_on_each_commit_is_the_same(
         shifts in prop::collection::vec(-14i64..15, 15),
         patience in 0usize..6,
+        source in 0usize..EVENTS,
     ) {
-        let replay = replay(&shifts, patience);
+        let replay = replay(&shifts, patience, source);
         prop_assert_eq!(last_words(replay.recorded()), RECORDED);
         prop_assert_eq!(replay.sighted(), BRANCH);
     }

@@ -1,0 +1,100 @@
+//! The file of options, and what `koh config` says of it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn koh(args: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_koh"));
+    command.args(args).env_clear().envs(environment.iter().copied()).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn file(folder: &Path, text: &str) -> String {
+    let file = folder.join("koh.yaml");
+    fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_option_is_shown_with_its_value_and_where_that_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let name =
+        file(folder.path(), "late-after: 1h\nsilent_after: 3h\ndrain: 9s\nmax-waiters: 7\nlisten: 127.0.0.1:0\n");
+    let environment = [("KOH_DRAIN", "7s"), ("KOH_DEFAULT_CONTACT", "https://chat.example/hook?token=s3cr3ts3cr3t")];
+    let shown = koh(&["config", "--config", &name, "--late-after", "5m", "--output", "json"], &environment);
+    assert!(shown.status.success(), "{}", said(&shown));
+    let rows: Vec<Value> = serde_json::from_slice(&shown.stdout).unwrap();
+    let of = |option: &str| {
+        let row = rows.iter().find(|row| row["option"] == option).unwrap_or_else(|| panic!("no {option} in {rows:?}"));
+        (row["value"].clone(), row["from"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(of("late-after"), ("5m".into(), "option --late-after".into()));
+    assert_eq!(of("silent-after"), ("3h".into(), name.clone()));
+    assert_eq!(of("drain"), ("7s".into(), "variable KOH_DRAIN".into()));
+    assert_eq!(of("max-waiters"), ("7".into(), name.clone()));
+    assert_eq!(of("data"), ("koh-data".into(), "default".into()));
+    assert_eq!(of("tokens"), (Value::Null, "default".into()));
+    assert_eq!(of("kubernetes"), (false.into(), "default".into()));
+    assert!(!String::from_utf8_lossy(&shown.stdout).contains("s3cr3t"), "a secret is shown: {rows:?}");
+    let table = koh(&["config", "--config", &name], &[]);
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.contains("silent-after") && table.contains(&name), "{table}");
+}
+
+#[test]
+fn what_is_wrong_with_the_file_is_said_with_its_name_and_nothing_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let serve = |text: &str, command: &str| {
+        let name = file(folder.path(), text);
+        let ended = koh(&[command, "--config", &name, "--data", data.to_str().unwrap()], &[]);
+        assert!(!ended.status.success(), "{text}");
+        assert!(said(&ended).contains("koh.yaml") || command == "config", "{}", said(&ended));
+        said(&ended)
+    };
+    assert!(serve("late-aftr: 1h", "serve").contains("did you mean late-after?"));
+    assert!(serve("late-after: soon", "serve").contains("late-after is set in"));
+    assert!(serve("late-after: [1h]", "serve").contains("one value"));
+    assert!(serve("late-after: 2h\nsilent-after: 1h", "config").contains("must not be shorter"));
+    assert!(serve("listen: 0.0.0.0:0", "config").contains("refusing to listen"));
+    let absent = koh(&["serve", "--config", "/nowhere/koh.yaml"], &[]);
+    assert!(said(&absent).contains("cannot read /nowhere/koh.yaml"), "{}", said(&absent));
+    assert!(!data.exists());
+    let filter = koh(&["serve", "--log", "koh=loud", "--data", data.to_str().unwrap()], &[]);
+    assert!(said(&filter).contains("koh=loud") && !data.exists(), "{}", said(&filter));
+}
+
+#[test]
+fn the_log_level_changes_while_the_hub_runs_and_other_options_are_said_to_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = file(folder.path(), "log: warn\nlisten: 127.0.0.1:0\n");
+    let log = folder.path().join("log");
+    let mut hub = Command::new(env!("CARGO_BIN_EXE_koh"))
+        .args(["serve", "--config", &name, "--data", folder.path().join("data").to_str().unwrap()])
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(hub.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on http://").unwrap().to_owned();
+    let ask = || koh(&["sql", "--url", &format!("http://{address}"), "SELECT 1"], &[]).status.success();
+    let logged = || fs::read_to_string(&log).unwrap();
+    assert!(ask() && !logged().contains("answered"));
+    file(folder.path(), "log: koh::access=info,warn\nlisten: 127.0.0.1:0\ndrain: 3s\n");
+    while !logged().contains("the log level changed") {}
+    assert!(ask());
+    while !logged().contains("answered") {}
+    while !logged().contains("these options changed; they are in force after a restart") {}
+    assert!(logged().contains("drain"), "{}", logged());
+    hub.kill().unwrap();
+    hub.wait().unwrap();
+}
