@@ -6,8 +6,10 @@
 mod access;
 mod alerts;
 mod answers;
+mod backup;
 mod badges;
 mod changes;
+mod check;
 mod cursor;
 mod deployment_state;
 mod edge;
@@ -155,6 +157,8 @@ fn split(rows: OpenApiRouter<App>) -> (axum::Router<App>, utoipa::openapi::OpenA
     let v1 = OpenApiRouter::new()
         .merge(ingest::routes())
         .merge(changes::routes())
+        .merge(backup::routes())
+        .merge(check::routes())
         .merge(others)
         .merge(health::grafana())
         .merge(rows);

@@ -4,13 +4,17 @@
 
 mod allocator;
 mod ask;
+mod backup;
+mod check;
 mod config;
 mod crds;
 mod demo;
 mod foreign;
 mod grafana;
+mod import;
 mod logging;
 mod open_files;
+mod progress;
 mod rollout;
 mod say;
 mod serve;
@@ -43,6 +47,14 @@ enum Command {
     Sql(sql::SqlArgs),
     /// Ask about rollouts: is my commit live everywhere?
     Rollout(rollout::RolloutArgs),
+    /// Copy all that a hub remembers into one file.
+    Backup(backup::BackupArgs),
+    /// Make a data directory from a backup.
+    Restore(backup::RestoreArgs),
+    /// See whether all that is kept is sound: the store, what is counted, the exports; or a backup.
+    Check(check::CheckArgs),
+    /// Take over what another hub remembers.
+    Import(import::ImportArgs),
     /// Make, list and revoke tokens.
     Token(token::TokenArgs),
     /// Run a simulated fleet against a hub.
@@ -76,6 +88,10 @@ pub fn main() -> ExitCode {
         Command::Config(args) => args.run(&taken, matches.subcommand_matches("config").unwrap_or(&matches)),
         Command::Sql(args) => args.run(),
         Command::Rollout(args) => args.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
+        Command::Check(args) => args.run(),
+        Command::Import(args) => args.run(),
         Command::Token(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Crds => crds::print(),
@@ -119,7 +135,7 @@ mod tests {
             command.get_subcommands().for_each(check);
         }
         let command = Cli::command();
-        for name in ["serve", "config", "sql", "rollout", "token", "grafana"] {
+        for name in ["serve", "config", "sql", "rollout", "backup", "restore", "check", "import", "token", "grafana"] {
             check(command.find_subcommand(name).unwrap());
         }
     }

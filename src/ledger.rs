@@ -15,13 +15,17 @@
 
 mod checkpoint;
 mod confirmations;
+mod cut;
 pub mod feed;
 mod former;
 mod group;
+mod inspect;
 pub mod journal;
 pub mod migrations;
 mod options;
+mod overlay;
 pub mod record;
+mod restore;
 mod stats;
 mod store;
 pub mod tables;
@@ -36,8 +40,11 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
+pub use cut::{Cut, Origin, Piece};
 pub use feed::{Change, FEED_LENGTH, Feed, Since};
+pub use inspect::{Inspected, inspect};
 pub use options::Options;
+pub use restore::{Rebuild, RestoreError};
 pub use stats::Stats;
 pub use store::{OpenError, Store};
 
@@ -243,6 +250,21 @@ impl Ledger {
         if self.failure().is_some() { Err(AppendError::Failed) } else { Ok(()) }
     }
 
+    /// All of it at one sequence, for a backup; also when the store failed.
+    pub async fn cut(&self) -> Result<Cut, AppendError> {
+        if self.0.shared.closed.load(Ordering::Acquire) {
+            return Err(AppendError::Closed);
+        }
+        self.send(Message::Cut).await
+    }
+
+    /// Reads every block and every entry of the file, as a restart would; gives how many there are. The hub goes on meanwhile.
+    pub async fn examine(&self) -> Result<Result<(u64, u64), OpenError>, AppendError> {
+        let (txn, checkpoint) = self.ask(Message::Read).await?;
+        let read = tokio::task::spawn_blocking(move || inspect::examine(&txn, checkpoint));
+        Ok(read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
+    }
+
     fn writable(&self) -> Result<(), AppendError> {
         let shared = &self.0.shared;
         if shared.failure.get().is_some() || shared.closed.load(Ordering::Acquire) {
@@ -265,6 +287,10 @@ impl Ledger {
 
     async fn ask<T>(&self, message: impl FnOnce(writer::Answer<T>) -> Message) -> Result<T, AppendError> {
         self.writable()?;
+        self.send(message).await
+    }
+
+    async fn send<T>(&self, message: impl FnOnce(writer::Answer<T>) -> Message) -> Result<T, AppendError> {
         let (reply, answer) = oneshot::channel();
         // Nobody at the other end, or gone before the answer: the writer has stopped.
         self.0.queue.send(message(reply)).map_err(|_| self.0.shared.refusal())?;

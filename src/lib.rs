@@ -15,6 +15,7 @@
 
 pub mod access;
 pub mod api;
+pub mod backup;
 pub mod cli;
 pub mod demo;
 pub mod grafana;

@@ -5,6 +5,8 @@
 //! holds, and a generation that says sequence n holds everything acknowledged up to n.
 
 mod background;
+mod backups;
+mod check;
 mod classes;
 mod files;
 mod heard;
@@ -19,6 +21,8 @@ mod vitals;
 mod waiters;
 mod watched;
 
+pub use backups::{Backup, Backups, NoBackup, Schedule};
+pub use check::{Check, Finding, check_directory};
 pub use files::{FileAnswer, sql_over_files};
 pub use heard::{SourceKind, Sources, Watch};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};

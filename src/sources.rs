@@ -9,3 +9,4 @@ pub mod kubernetes;
 pub mod push;
 pub mod resource;
 mod selector;
+pub mod upstream;

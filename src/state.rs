@@ -15,6 +15,7 @@ mod labels;
 pub mod names;
 mod packed;
 mod rank;
+pub mod recount;
 pub mod standing;
 pub mod subscribers;
 pub mod tables;

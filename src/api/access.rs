@@ -67,6 +67,8 @@ const RULES: &[(&[&str], &str, Need)] = &[
     (POST, "/api/v1/sql", Need::Token(Scope::Read)),
     (TELL, "/api/v1/rollouts/verifications", Need::Token(Scope::Report)),
     (TELL, "/api/v1/ingest", Need::Token(Scope::Report)),
+    (GET, "/api/v1/backup", Need::Token(Scope::Admin)),
+    (GET, "/api/v1/check", Need::Token(Scope::Admin)),
     (GET, "/api/v1/", Need::Token(Scope::Read)),
 ];
 

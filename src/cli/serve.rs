@@ -15,7 +15,7 @@ use super::config::{self, Taken};
 use super::logging::{LOG, Level};
 use super::open_files;
 use crate::api;
-use crate::runtime::{self, Config};
+use crate::runtime::{self, Config, Schedule};
 
 /// Options of the server.
 #[derive(Debug, Args)]
@@ -61,6 +61,8 @@ pub(super) struct ServeArgs {
     kubernetes: KubernetesArgs,
     #[command(flatten)]
     liveness: LivenessArgs,
+    #[command(flatten)]
+    backups: BackupsArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -137,6 +139,28 @@ struct LivenessArgs {
     silent_after: Duration,
 }
 
+/// Backups that nobody has to ask for.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Backups")]
+struct BackupsArgs {
+    /// Put backups into this folder; it should lie on another disk than the data.
+    #[arg(long, env = "KOH_BACKUP_DIR", value_name = "DIR")]
+    backup_dir: Option<PathBuf>,
+    /// How often; after a restart that is counted from the newest one in the folder.
+    #[arg(long, env = "KOH_BACKUP_EVERY", default_value = "24h", value_parser = crate::model::span, value_name = "SPAN")]
+    backup_every: Duration,
+    /// How many are kept.
+    #[arg(long, env = "KOH_BACKUP_KEEP", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
+    backup_keep: u16,
+}
+
+impl BackupsArgs {
+    fn schedule(self) -> Option<Schedule> {
+        let BackupsArgs { backup_dir, backup_every, backup_keep } = self;
+        backup_dir.map(|directory| Schedule { directory, every: backup_every, keep: usize::from(backup_keep) })
+    }
+}
+
 /// How much of the hub one client can take.
 #[derive(Debug, Args)]
 struct LimitArgs {
@@ -197,6 +221,7 @@ impl ServeArgs {
             announce: _,
             kubernetes,
             liveness,
+            backups,
             limits,
         } = self;
         if !listen.ip().is_loopback() && tokens.is_none() && !kubernetes.token_review && !insecure_no_auth {
@@ -233,6 +258,7 @@ impl ServeArgs {
             policies,
             classes,
             tokens,
+            backups: backups.schedule(),
             tls: tls_cert.into_iter().chain(tls_key).collect(),
             default_contact,
             max_waiters,

@@ -3,7 +3,10 @@
 //! Invariant: what [`load`] reads is the state at exactly one sequence, the checkpoint. Slices write new versions of blocks that
 //! nobody reads until the transaction of the last slice moves the checkpoint; only then do old versions and journal go.
 
-use redb::{Database, ReadableDatabase};
+use std::fmt;
+use std::iter::Peekable;
+
+use redb::{Database, Range, ReadTransaction, ReadableDatabase};
 
 use super::journal;
 use super::record::{Packer, Unpacker};
@@ -139,38 +142,82 @@ pub(super) fn load(db: &Database, checkpoint: u64) -> Result<State, OpenError> {
 }
 
 /// The tables at `checkpoint`, and the stored versions that no longer or never belonged to it.
-fn read(db: &Database, checkpoint: u64) -> Result<(Tables, Vec<BlockKey>), OpenError> {
-    let mut unpacker = Unpacker::new().map_err(|source| OpenError::Io { path: "the tables".into(), source })?;
+pub(super) fn read(db: &Database, checkpoint: u64) -> Result<(Tables, Vec<BlockKey>), OpenError> {
     let mut tables = Tables::default();
     let mut stale = Vec::new();
-    let mut expected = (0u8, 0u32);
-    let mut versions = db.begin_read()?.open_table(BLOCKS)?.range::<BlockKey>(..)?.peekable();
-    while let Some(version) = versions.next() {
-        let (key, packed) = version?;
+    for version in Stored::at(&db.begin_read()?, checkpoint)? {
+        match version? {
+            Version::Stale(key) => stale.push(key),
+            Version::Current(table, block, record) => {
+                let what = || format!("block {block} of table {table}");
+                let damaged = |source| OpenError::Damaged { what: what(), source: Some(source) };
+                tables.restore(table, &record).map_err(damaged)?;
+            }
+        }
+    }
+    Ok((tables, stale))
+}
+
+/// The blocks of a file, by table and number: of each the version that a checkpoint names, and the others.
+pub(super) struct Stored {
+    versions: Peekable<Range<'static, BlockKey, &'static [u8]>>,
+    checkpoint: u64,
+    expected: (u8, u32),
+    unpacker: Unpacker,
+}
+
+/// A stored version of a block.
+pub(super) enum Version {
+    /// Table, block and record, as of the checkpoint.
+    Current(u8, u32, Vec<u8>),
+    /// No longer or never part of the checkpoint.
+    Stale(BlockKey),
+}
+
+impl Stored {
+    /// As of a checkpoint.
+    pub(super) fn at(txn: &ReadTransaction, checkpoint: u64) -> Result<Stored, OpenError> {
+        let unpacker = Unpacker::new().map_err(|source| OpenError::Io { path: "the tables".into(), source })?;
+        let versions = txn.open_table(BLOCKS)?.range::<BlockKey>(..)?.peekable();
+        Ok(Stored { versions, checkpoint, expected: (0, 0), unpacker })
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored").field("checkpoint", &self.checkpoint).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Stored {
+    type Item = Result<Version, OpenError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, packed) = match self.versions.next()? {
+            Ok(version) => version,
+            Err(error) => return Some(Err(error.into())),
+        };
         let (table, block, seq) = key.value();
-        let replaced = match versions.peek() {
+        let replaced = match self.versions.peek() {
             Some(Ok((next, _))) => {
                 let next = next.value();
-                (next.0, next.1) == (table, block) && next.2 <= checkpoint
+                (next.0, next.1) == (table, block) && next.2 <= self.checkpoint
             }
             _ => false,
         };
-        if seq > checkpoint || replaced {
-            stale.push((table, block, seq));
-            continue;
+        if seq > self.checkpoint || replaced {
+            return Some(Ok(Version::Stale((table, block, seq))));
         }
-        let what = || format!("block {block} of table {table}");
-        if table != expected.0 {
-            expected = (table, 0);
+        if table != self.expected.0 {
+            self.expected = (table, 0);
         }
-        if (table, block) != expected {
-            let missing = format!("table {table} (no block {})", expected.1);
-            return Err(OpenError::Damaged { what: missing, source: None });
+        if (table, block) != self.expected {
+            let missing = format!("table {table} (no block {})", self.expected.1);
+            return Some(Err(OpenError::Damaged { what: missing, source: None }));
         }
-        expected.1 += 1;
-        let damaged = |source| OpenError::Damaged { what: what(), source: Some(source) };
-        let record = unpacker.unpack(packed.value()).map_err(damaged)?;
-        tables.restore(table, &record).map_err(damaged)?;
+        self.expected.1 += 1;
+        let damaged =
+            |source| OpenError::Damaged { what: format!("block {block} of table {table}"), source: Some(source) };
+        Some(self.unpacker.unpack(packed.value()).map(|record| Version::Current(table, block, record)).map_err(damaged))
     }
-    Ok((tables, stale))
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: entries follow each other without gaps after the checkpoint, and a group is stored whole or not at all.
 
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, Range, ReadTransaction, ReadableDatabase, ReadableTable};
 
 use super::former::FactV1;
 use super::record::{self, Packer, RecordError, Sequence, Unpacker};
@@ -70,22 +70,55 @@ pub(super) fn facts(record: &[u8]) -> Result<Vec<Fact>, RecordError> {
 
 /// Gives every fact after `checkpoint` to `fold`, in order; returns the last sequence.
 pub(super) fn replay(db: &Database, checkpoint: u64, mut fold: impl FnMut(u64, &Fact)) -> Result<u64, OpenError> {
-    let mut unpacker = Unpacker::new().map_err(|source| OpenError::Io { path: "the journal".into(), source })?;
-    let journal = db.begin_read()?.open_table(JOURNAL)?;
     let mut last = checkpoint;
-    for entry in journal.range(checkpoint + 1..)? {
-        let (seq, packed) = entry?;
-        let seq = seq.value();
+    for entry in Entries::after(&db.begin_read()?, checkpoint)? {
+        let (seq, record) = entry?;
         let damaged = |source| OpenError::Damaged { what: format!("journal entry {seq}"), source: Some(source) };
-        if seq != last + 1 {
-            return Err(OpenError::Damaged { what: format!("the journal (no entry {})", last + 1), source: None });
-        }
-        let record = unpacker.unpack(packed.value()).map_err(damaged)?;
-        let facts = facts(&record).map_err(damaged)?;
-        facts.iter().for_each(|fact| fold(seq, fact));
+        facts(&record).map_err(damaged)?.iter().for_each(|fact| fold(seq, fact));
         last = seq;
     }
     Ok(last)
+}
+
+/// The records of the entries after a checkpoint, which follow each other without gaps.
+pub(super) struct Entries {
+    entries: Range<'static, u64, &'static [u8]>,
+    last: u64,
+    unpacker: Unpacker,
+}
+
+impl Entries {
+    /// After a checkpoint.
+    pub(super) fn after(txn: &ReadTransaction, checkpoint: u64) -> Result<Entries, OpenError> {
+        let unpacker = Unpacker::new().map_err(|source| OpenError::Io { path: "the journal".into(), source })?;
+        let entries = txn.open_table(JOURNAL)?.range(checkpoint + 1..)?;
+        Ok(Entries { entries, last: checkpoint, unpacker })
+    }
+}
+
+impl std::fmt::Debug for Entries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entries").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<(u64, Vec<u8>), OpenError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (seq, packed) = match self.entries.next()? {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let seq = seq.value();
+        if seq != self.last + 1 {
+            let what = format!("the journal (no entry {})", self.last + 1);
+            return Some(Err(OpenError::Damaged { what, source: None }));
+        }
+        self.last = seq;
+        let damaged = |source| OpenError::Damaged { what: format!("journal entry {seq}"), source: Some(source) };
+        Some(self.unpacker.unpack(packed.value()).map(|record| (seq, record)).map_err(damaged))
+    }
 }
 
 /// Deletes entries up to `checkpoint`, at most `limit` of them; true when none is left.

@@ -174,7 +174,10 @@ impl std::fmt::Debug for Packer {
 impl Packer {
     /// A packer with its own memory.
     pub fn new() -> std::io::Result<Packer> {
-        zstd::bulk::Compressor::new(ZSTD_LEVEL).map(Packer)
+        let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+        // Four bytes, by which a start notices that a value is not what was written.
+        compressor.include_checksum(true)?;
+        Ok(Packer(compressor))
     }
 
     /// The stored form of a record.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, TableError, WriteTransaction};
 
 use super::migrations::{MIGRATIONS, migrate, newest};
+use super::overlay::Overlay;
 use super::record::RecordError;
 use super::tables::{BLOCKS, CHECKPOINT, EPOCH, FORMAT, JOURNAL, META};
 use crate::model::Micros;
@@ -79,6 +80,23 @@ pub enum OpenError {
         /// The file.
         path: String,
     },
+    /// A restore that did not end.
+    #[error(
+        "a restore into {path} did not finish: run koh restore again with the same backup, or delete {unfinished} to begin with \
+         an empty hub"
+    )]
+    Unfinished {
+        /// The file that is not there.
+        path: String,
+        /// What the restore left.
+        unfinished: String,
+    },
+    /// Nothing there to look at.
+    #[error("there is no ledger at {path}: name the data directory of a hub")]
+    Absent {
+        /// The file.
+        path: String,
+    },
     /// A migration failed.
     #[error("migration {name:?} failed; the file is unchanged since the step before it")]
     Migration {
@@ -108,6 +126,21 @@ pub enum OpenError {
     /// redb said no.
     #[error("cannot open the ledger: {0}")]
     Database(#[source] Box<redb::Error>),
+}
+
+impl OpenError {
+    /// Whether the file itself is at fault, so that a backup helps, rather than who asks or what asks.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            OpenError::Damaged { .. } | OpenError::Foreign { .. } => true,
+            OpenError::Database(error) => matches!(**error, redb::Error::Corrupted(_)),
+            // How redb says that the first bytes are not its own, or that the file ends too early.
+            OpenError::Io { source, .. } => {
+                matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// redb has one error type per family of operations; each of them ends an opening in the same way.
@@ -157,6 +190,10 @@ pub(super) fn open(store: Store, cache_bytes: usize) -> Result<Opened, OpenError
             let name = path.display().to_string();
             let lock = Lock::take(&path)?;
             if !path.exists() {
+                let unfinished = beside(&path, RESTORING);
+                if unfinished.exists() {
+                    return Err(OpenError::Unfinished { path: name, unfinished: unfinished.display().to_string() });
+                }
                 create(&path, &builder)?;
             }
             let db = builder.create(&path).map_err(|error| explain(error, &path))?;
@@ -173,31 +210,91 @@ pub(super) fn open(store: Store, cache_bytes: usize) -> Result<Opened, OpenError
         }
     };
     migrate(&db, format, MIGRATIONS)?;
+    let (epoch, checkpoint) = position(&db, &path)?;
+    Ok(Opened { db, epoch, checkpoint, lock })
+}
+
+/// The epoch and the checkpoint of a file.
+fn position(db: &Database, path: &str) -> Result<(u64, u64), OpenError> {
     let meta = db.begin_read()?.open_table(META)?;
     let number = |key: &str| -> Result<u64, OpenError> {
         let damaged = || OpenError::Damaged { what: format!("the field {key:?} of {path}"), source: None };
         Ok(meta.get(key)?.ok_or_else(damaged)?.value())
     };
-    let (epoch, checkpoint) = (number(EPOCH)?, number(CHECKPOINT)?);
-    drop(meta);
-    Ok(Opened { db, epoch, checkpoint, lock })
+    Ok((number(EPOCH)?, number(CHECKPOINT)?))
+}
+
+/// A file that is only looked at, of this format or an older one.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) db: Database,
+    pub(super) format: u64,
+    pub(super) epoch: u64,
+    pub(super) checkpoint: u64,
+    /// Held as long as the database is.
+    pub(super) lock: Lock,
+}
+
+/// Opens a file that nobody else has open, to read it; nothing in it is changed.
+pub(super) fn look(path: &Path) -> Result<Looked, OpenError> {
+    let name = path.display().to_string();
+    if !path.exists() {
+        return Err(OpenError::Absent { path: name });
+    }
+    let lock = Lock::take(path)?;
+    let overlay = Overlay::over(path).map_err(|source| OpenError::Io { path: name.clone(), source })?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(LOOK_CACHE);
+    let db = builder.create_with_backend(overlay).map_err(|error| explain(error, path))?;
+    let format = match format(&db)? {
+        Format::Known(format) if format > newest(MIGRATIONS) => {
+            return Err(OpenError::Newer { found: format, supported: newest(MIGRATIONS) });
+        }
+        Format::Known(format) => format,
+        Format::Foreign | Format::Blank => return Err(OpenError::Foreign { path: name }),
+    };
+    let (epoch, checkpoint) = position(&db, &name)?;
+    Ok(Looked { db, format, epoch, checkpoint, lock })
+}
+
+/// The page cache for looking: what is read is read once.
+const LOOK_CACHE: usize = 16 << 20;
+
+/// What a restore under way is called, after the name of what it makes.
+pub(super) const RESTORING: &str = ".restoring";
+
+/// The name of a file with something after it.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Removes what an attempt before this one may have left.
+pub(super) fn remove(path: &Path) -> Result<(), OpenError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(OpenError::Io { path: path.display().to_string(), source: error })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Creates the file under another name and renames it, so that a crash leaves a whole file or none.
 fn create(path: &Path, builder: &redb::Builder) -> Result<(), OpenError> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
-    let io = |source| OpenError::Io { path: unfinished.display().to_string(), source };
-    match std::fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
-        _ => {}
-    }
+    let unfinished = beside(path, ".new");
+    remove(&unfinished)?;
     let db = builder.create(&unfinished).map_err(|error| explain(error, &unfinished))?;
     initialise(&db)?;
     drop(db);
-    File::open(&unfinished).and_then(|file| file.sync_all()).map_err(io)?;
-    std::fs::rename(&unfinished, path).map_err(io)?;
+    put_in_place(&unfinished, path)
+}
+
+/// Makes a file durable, and then gives it its name.
+pub(super) fn put_in_place(unfinished: &Path, path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io { path: unfinished.display().to_string(), source };
+    File::open(unfinished).and_then(|file| file.sync_all()).map_err(io)?;
+    std::fs::rename(unfinished, path).map_err(io)?;
     // The name is durable when the directory is; where directories cannot be synced, they need not be.
     if let Some(Ok(directory)) = path.parent().filter(|p| !p.as_os_str().is_empty()).map(File::open) {
         let _ = directory.sync_all();
@@ -205,7 +302,7 @@ fn create(path: &Path, builder: &redb::Builder) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn explain(error: DatabaseError, path: &Path) -> OpenError {
+pub(super) fn explain(error: DatabaseError, path: &Path) -> OpenError {
     let path = path.display().to_string();
     match error {
         DatabaseError::DatabaseAlreadyOpen => {
@@ -255,7 +352,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    fn take(ledger: &Path) -> Result<Lock, OpenError> {
+    pub(super) fn take(ledger: &Path) -> Result<Lock, OpenError> {
         let path = ledger.with_file_name("LOCK");
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
         let mut file =

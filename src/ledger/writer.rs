@@ -9,11 +9,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLockWriteGuard;
-use redb::Database;
+use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::checkpoint::Checkpoint;
 use super::confirmations::Confirmations;
+use super::cut::Cut;
 use super::feed::Change;
 use super::group::{Backlog, Queued};
 use super::journal;
@@ -37,6 +38,8 @@ pub(super) enum Message {
     Checkpoint(Answer<()>),
     Sweep(Answer<()>),
     Heartbeats(Heartbeats),
+    Cut(Answer<Cut>),
+    Read(Answer<(ReadTransaction, u64)>),
     Stop,
 }
 
@@ -101,10 +104,14 @@ impl Pending {
 impl Writer {
     /// Runs until it is told to stop, or every handle is gone.
     pub(super) fn run(mut self) {
+        let mut whole = true;
         match catch_unwind(AssertUnwindSafe(|| self.work())) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.shared.fail(format!("the store failed: {error}")),
-            Err(_) => self.shared.fail("the writer ran into a bug; its message is in the log".to_owned()),
+            Err(_) => {
+                whole = false;
+                self.shared.fail("the writer ran into a bug; its message is in the log".to_owned());
+            }
         }
         self.pending.backlog.fail();
         for waiting in self.pending.promised.drain(..).chain(self.pending.wanted.drain(..)) {
@@ -113,11 +120,16 @@ impl Writer {
         // After a failure the thread stays to answer, so that nobody waits for ever.
         while !self.pending.stopping {
             match self.messages.recv() {
+                Ok(Message::Read(reply)) => drop(reply.send(Err(self.shared.refusal()))),
                 Ok(Message::Append { reply, .. }) => drop(reply.send(Err(self.shared.refusal()))),
                 Ok(Message::Checkpoint(reply) | Message::Sweep(reply)) => {
                     let _ = reply.send(Err(self.shared.refusal()));
                 }
                 Ok(Message::Heartbeats(_)) => {}
+                // A store that failed left the state as it was acknowledged: now is when a copy of it is wanted.
+                Ok(Message::Cut(reply)) => {
+                    let _ = reply.send(if whole { Ok(self.cut()) } else { Err(self.shared.refusal()) });
+                }
                 Ok(Message::Stop) | Err(_) => self.pending.stopping = true,
             }
         }
@@ -172,9 +184,22 @@ impl Writer {
                 self.options.heartbeats = heartbeats.in_force((self.options.clock)());
                 self.pending.next_sweep = Instant::now();
             }
+            Message::Cut(reply) => {
+                // What was confirmed is part of the cut, so its sequence has to say so.
+                self.flush()?;
+                let _ = reply.send(Ok(self.cut()));
+            }
+            Message::Read(reply) => {
+                let _ = reply.send(Ok((self.db.begin_read()?, self.checkpointed)));
+            }
             Message::Stop => self.pending.stopping = true,
         }
         Ok(())
+    }
+
+    /// All that is folded; nothing is folded by half between groups.
+    fn cut(&self) -> Cut {
+        Cut::of_state(self.shared.state.read().view(), self.shared.epoch, self.seq)
     }
 
     fn idle_time(&self) -> Duration {

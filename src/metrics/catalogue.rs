@@ -137,6 +137,22 @@ pub(super) static EXPORTS: Family =
 pub(super) static EXPORT_FAILURES: Family =
     counter("koh_export_failures", &[], "Exports that failed; the ledger is not affected.");
 
+pub(super) static BACKUP_TIME: Family = seconds(
+    Kind::Gauge,
+    "koh_backup_timestamp",
+    &[],
+    "When the newest backup in the folder was begun, also before the start; absent until there is one, and where there is no folder.",
+);
+pub(super) static BACKUP_SIZE: Family = bytes(Kind::Gauge, "koh_backup_size", &[], "Size of that backup.");
+pub(super) static BACKUPS: Family = seconds(
+    Kind::Histogram,
+    "koh_backup_duration",
+    &[],
+    "Time that a backup into the folder took, failed ones included.",
+);
+pub(super) static BACKUP_FAILURES: Family =
+    counter("koh_backup_failures", &[], "Backups into the folder that failed; the hub is not affected.");
+
 pub(super) static QUERIES: Family = counter(
     "koh_query_statements",
     &["engine", "outcome"],
@@ -228,6 +244,7 @@ static SECTIONS: &[(&str, &[&Family])] = &[
         "Generations and exports",
         &[&GENERATION_SEQUENCE, &GENERATION_TIME, &EXPORT_SEQUENCE, &EXPORT_TIME, &EXPORTS, &EXPORT_FAILURES],
     ),
+    ("Backups", &[&BACKUP_TIME, &BACKUP_SIZE, &BACKUPS, &BACKUP_FAILURES]),
     ("Queries", &[&QUERIES, &QUERIES_RUNNING, &QUERIES_WAITING, &QUERY_DURATION, &QUERY_MEMORY, &QUERY_MEMORY_MOST]),
     ("Gate", &[&WAITERS, &QUESTIONS, &EVALUATIONS]),
     ("HTTP", &[&REQUESTS, &REQUEST_DURATION, &REQUESTS_OPEN]),

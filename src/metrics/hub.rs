@@ -17,6 +17,7 @@ pub(super) fn expose(hub: &Hub, vitals: &Vitals, out: &mut Exposition<'_>) -> fm
     sources(vitals, out)?;
     ledger(hub, vitals, out)?;
     snapshots(hub, vitals, out)?;
+    backups(hub, out)?;
     engines(hub, out)?;
     let (waiting, questions, evaluations) = vitals.gate;
     out.one(&WAITERS, number(waiting))?;
@@ -66,6 +67,14 @@ fn snapshots(hub: &Hub, vitals: &Vitals, out: &mut Exposition<'_>) -> fmt::Resul
     out.known(&EXPORT_TIME, vitals.export.map(|(_, at)| seconds(at)))?;
     out.one(&EXPORTS, Value::Histogram(&hub.exports().durations))?;
     out.one(&EXPORT_FAILURES, Value::Count(hub.exports().failures.get()))
+}
+
+fn backups(hub: &Hub, out: &mut Exposition<'_>) -> fmt::Result {
+    let (backups, newest) = (hub.backups(), hub.backups().newest());
+    out.known(&BACKUP_TIME, newest.map(|(at, _)| seconds(at)))?;
+    out.known(&BACKUP_SIZE, newest.map(|(_, bytes)| bytes as f64))?;
+    out.one(&BACKUPS, Value::Histogram(&backups.durations))?;
+    out.one(&BACKUP_FAILURES, Value::Count(backups.failures.get()))
 }
 
 fn engines(hub: &Hub, out: &mut Exposition<'_>) -> fmt::Result {

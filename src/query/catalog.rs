@@ -71,6 +71,11 @@ impl Catalog {
         self.tables.keys().chain(self.views.keys()).cloned().chain(system).collect()
     }
 
+    /// The tables of the default schema.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<dyn Table>> {
+        self.tables.values()
+    }
+
     /// The tables of the default schema, with the number of their rows where it is known without reading them.
     pub fn counts(&self) -> impl Iterator<Item = (&str, Option<usize>)> {
         self.tables.iter().map(|(name, table)| (name.as_str(), table.rows()))

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::backups::Backups;
 use super::heard::Sources;
 use super::kept::Kept;
 use super::pasts::Pasts;
@@ -113,6 +114,7 @@ pub struct Hub {
     awaited: Mutex<Awaited>,
     pasts: Pasts,
     policies: RwLock<(u64, Arc<Policies>)>,
+    backups: Backups,
     tokens: RwLock<Option<Arc<Tokens>>>,
     reviews: OnceLock<Arc<Reviews>>,
     stop: CancellationToken,
@@ -143,6 +145,7 @@ impl Hub {
             awaited: Mutex::default(),
             pasts: Pasts::default(),
             policies: RwLock::default(),
+            backups: Backups::default(),
             tokens: RwLock::default(),
             reviews: OnceLock::new(),
             stop,
@@ -225,6 +228,11 @@ impl Hub {
 
     pub(super) fn set_tokens(&self, tokens: Tokens) {
         *self.tokens.write() = Some(Arc::new(tokens));
+    }
+
+    /// Backups in numbers.
+    pub fn backups(&self) -> &Backups {
+        &self.backups
     }
 
     /// Who asks a cluster about the tokens of its accounts; `None` when these are not taken.

@@ -3,8 +3,9 @@
 //! Invariant: this only looks; a generation that nobody reads any more is gone, whatever is remembered of it here.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +19,7 @@ use crate::snapshot::{Cell, Generation, parts_of};
 /// The generations and exports there are.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
+    directory: OnceLock<PathBuf>,
     generations: Mutex<Vec<Taken>>,
     export: Mutex<Option<Arc<Exported>>>,
     failed_exports: AtomicU64,
@@ -82,6 +84,17 @@ impl Kept {
         let mut all = self.generations.lock();
         all.retain(|g| g.catalog.strong_count() > 0);
         all.push(Taken { id: id.clone(), seq: *seq, taken_at: *taken_at, catalog: Arc::downgrade(catalog) });
+    }
+
+    /// Exports go there, from now on.
+    pub(super) fn exports_go_to(&self, directory: &Path) {
+        // It is told once, at the start.
+        let _ = self.directory.set(directory.to_owned());
+    }
+
+    /// Where exports go, where there are any.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.directory.get().map(PathBuf::as_path)
     }
 
     /// This export is on disk now.

@@ -13,13 +13,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::background;
+use super::backups::{self, Schedule};
 use super::classes::Classes;
 use super::hub::{Engines, Hub};
 use super::reload::{self, Loaded};
-use super::{kubernetes, manifests, waiters};
+use super::{check, kubernetes, manifests, waiters};
 use crate::access;
 use crate::api;
 use crate::api::listen::tls::{Identity, Shown, Tls};
+use crate::backup::ledger_of;
 use crate::ledger::{self, Ledger, Store};
 use crate::query::{self, Engine};
 use crate::rollout::Policies;
@@ -42,6 +44,8 @@ pub struct Config {
     pub classes: Option<PathBuf>,
     /// A file of tokens; without one nobody is asked who he is.
     pub tokens: Option<PathBuf>,
+    /// Where backups go by themselves, and how often.
+    pub backups: Option<Schedule>,
     /// Accounts of a cluster that are taken as clients.
     pub accounts: Option<kubernetes::Accounts>,
     /// The files of a certificate chain and its key, which may be one; without them HTTP is spoken in the clear.
@@ -74,6 +78,9 @@ pub enum StartError {
     /// The ledger does not open.
     #[error(transparent)]
     Ledger(#[from] ledger::OpenError),
+    /// The ledger is damaged.
+    #[error("{0}")]
+    Damaged(String),
     /// The SQL engine does not start.
     #[error(transparent)]
     Engine(#[from] query::QueryError),
@@ -129,6 +136,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         policies,
         classes,
         tokens,
+        backups,
         accounts,
         tls,
         default_contact,
@@ -161,7 +169,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             .collect(),
         ..ledger::Options::default()
     };
-    let ledger = open(data.clone(), options).await?;
+    let ledger = open(data.clone(), options, backups.as_ref().map(|b| b.directory.as_path())).await?;
     let engines = engines(data.as_deref())?;
     let hub = Arc::new(Hub::new(ledger, engines, max_waiters, stop.clone()));
 
@@ -194,7 +202,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tls = identity.map(|loaded| speak_tls(loaded, &stop, &tasks)).transpose()?;
     let exports = data.as_deref().map(background::export_directory);
     if let Some(directory) = &exports {
+        hub.kept().exports_go_to(directory);
         tasks.spawn(background::export_regularly(Arc::clone(&hub), directory.clone()));
+    }
+    if let Some(schedule) = backups {
+        tasks.spawn(backups::back_up_regularly(Arc::clone(&hub), schedule));
     }
     if let Some(folder) = manifests {
         manifests::watch(&hub, folder, &tasks);
@@ -232,18 +244,21 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-async fn open(data: Option<PathBuf>, options: ledger::Options) -> Result<Ledger, StartError> {
-    let opened = tokio::task::spawn_blocking(move || {
-        let store = match data {
-            Some(directory) => Store::file(&directory.join("hub.redb")),
-            None => Store::memory(),
-        };
-        Ledger::open(store, options)
-    });
-    match opened.await {
-        Ok(opened) => Ok(opened?),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    }
+async fn open(data: Option<PathBuf>, options: ledger::Options, backups: Option<&Path>) -> Result<Ledger, StartError> {
+    let store = match &data {
+        Some(directory) => Store::file(&ledger_of(directory)),
+        None => Store::memory(),
+    };
+    let opened = tokio::task::spawn_blocking(move || Ledger::open(store, options)).await;
+    let damage = match opened {
+        Ok(Ok(ledger)) => return Ok(ledger),
+        Ok(Err(error)) if !error.is_damage() => return Err(error.into()),
+        Ok(Err(error)) => check::in_full(&error),
+        Err(panic) if data.is_none() => std::panic::resume_unwind(panic.into_panic()),
+        // The storage engine stumbles over pages that are not its own; what it said is in the log.
+        Err(_) => "the store cannot be read: its pages do not fit together".to_owned(),
+    };
+    Err(StartError::Damaged(check::what_to_do(&damage, &data.unwrap_or_default(), backups)))
 }
 
 impl Running {

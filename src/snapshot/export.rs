@@ -10,6 +10,7 @@
 //! Invariants: a file that a manifest names is complete and fsynced and never changes; a manifest names files of one generation
 //! only; a day is written again only when its rows changed; what a manifest no longer names stays for [`KEEP`].
 
+mod compare;
 mod days;
 mod durable;
 pub mod manifest;
@@ -37,6 +38,7 @@ use super::{coverage, history};
 use crate::model::Micros;
 use crate::query::Table;
 
+pub use compare::{Compared, compare};
 pub(super) use days::Dated;
 pub use opened::{exported_at, open_export};
 

@@ -19,6 +19,7 @@ use super::fold::WHY;
 use super::labels::Labels;
 use super::standing::{Heard, Standing};
 use super::target::{TargetRecord, assignments};
+use super::walk::{Now, Walk};
 use super::{State, Touched};
 
 impl State {
@@ -61,22 +62,28 @@ impl State {
     /// The state of a reconciler, and its place among the subscribers of its endpoint.
     pub(super) fn derive_reconciler(&mut self, seq: u64, id: u32) {
         let mut walk = std::mem::take(&mut self.walk);
-        self.tables.walk(id, &mut walk);
-        let r = self.tables.reconcilers.get(id).expect(WHY);
         let mut unplaced = Vec::new();
-        let standing = Standing::read(&self.tables, r, &walk, self.heard(r.host), &mut unplaced);
+        let (now, standing) = self.reconciler_now(id, &mut walk, &mut unplaced);
+        self.walk = walk;
         for commit in unplaced {
             self.index.unplaced.entry(commit).or_default().insert(id);
         }
         let r = self.tables.reconcilers.get_mut(id, seq).expect(WHY);
+        self.index.at(r.now.endpoint).leave(id, &r.standing, &r.now);
+        (r.now, r.standing) = (Derived(now), Derived(standing));
+        self.index.at(r.now.endpoint).enter(id, &r.standing, &r.now);
+    }
+
+    /// What a reconciler runs now and where it stands, by its records. `unplaced` receives the commits that may change it.
+    pub(super) fn reconciler_now(&self, id: u32, walk: &mut Walk, unplaced: &mut Vec<u32>) -> (Now, Standing) {
+        self.tables.walk(id, walk);
+        let r = self.tables.reconcilers.get(id).expect(WHY);
+        let standing = Standing::read(&self.tables, r, walk, self.heard(r.host), unplaced);
         // A run of equal words names the source of the first one; of several sources the freshest prevails.
         if let Some(freshest) = r.sources.iter().max_by_key(|w| w.at).filter(|w| w.at >= walk.now.reported_at) {
             walk.now.source = freshest.source;
         }
-        self.index.at(r.now.endpoint).leave(id, &r.standing, &r.now);
-        (r.now, r.standing) = (Derived(walk.now), Derived(standing));
-        self.index.at(r.now.endpoint).enter(id, &r.standing, &r.now);
-        self.walk = walk;
+        (walk.now, standing)
     }
 
     fn heard(&self, host: u32) -> Heard {
@@ -160,12 +167,17 @@ impl State {
     }
 
     fn derive_missing(&mut self, id: u32, host: u32) {
+        let missing = self.is_missing(id, host);
+        self.index.desired_moves += u64::from(self.index.expectations.set(id, host, missing));
+    }
+
+    /// Whether a host is expected on a target by name and never reported for its endpoint.
+    pub(super) fn is_missing(&self, id: u32, host: u32) -> bool {
         let target = self.tables.targets.get(id).expect(WHY);
         let expected = (target.workload, target.environment, target.name);
         let expects = self.tables.expects(host, self.tables.hosts.get(host).expect(WHY)).contains(&expected);
         let selected = self.index.expectations.selector_of(host).is_some_and(|s| target.selected.contains(&s));
-        let missing = expects && !selected && target.endpoint().is_some_and(|e| !self.index.ever_reported(host, e));
-        self.index.desired_moves += u64::from(self.index.expectations.set(id, host, missing));
+        expects && !selected && target.endpoint().is_some_and(|e| !self.index.ever_reported(host, e))
     }
 
     /// The hosts that a host selects like, by the selector that stands now.
@@ -225,8 +237,20 @@ impl State {
         }
     }
 
-    /// A host is retired when that was declared after everything else that was said of it, or when all that spoke of it is gone.
     pub(super) fn derive_host(&mut self, seq: u64, id: u32) -> bool {
+        let retired_at = self.host_retired_at(id);
+        let h = self.tables.hosts.get(id).expect(WHY);
+        if *h.retired_at == retired_at {
+            return false;
+        }
+        self.tables.hosts.get_mut(id, seq).expect(WHY).retired_at = Derived(retired_at);
+        self.derive_heard(id);
+        self.derive_expectations(id, &[]);
+        true
+    }
+
+    /// A host is retired when that was declared after everything else that was said of it, or when all that spoke of it is gone.
+    pub(super) fn host_retired_at(&self, id: u32) -> Micros {
         let h = self.tables.hosts.get(id).expect(WHY);
         let carried = |c: &u32| {
             self.tables
@@ -250,14 +274,7 @@ impl State {
             }
             gone = gone.max(now.retired_at);
         }
-        let retired_at = declared.unwrap_or(if lives || gone == Micros::MIN { Micros::MAX } else { gone });
-        if *h.retired_at == retired_at {
-            return false;
-        }
-        self.tables.hosts.get_mut(id, seq).expect(WHY).retired_at = Derived(retired_at);
-        self.derive_heard(id);
-        self.derive_expectations(id, &[]);
-        true
+        declared.unwrap_or(if lives || gone == Micros::MIN { Micros::MAX } else { gone })
     }
 
     /// Recomputes everything derived, after the tables were restored.

@@ -80,6 +80,11 @@ impl Expectations {
         }
     }
 
+    /// Whether a host counts as missing by name.
+    pub(super) fn is_set(&self, target: u32, host: u32) -> bool {
+        self.missing.get(&target).is_some_and(|hosts| hosts.contains(&host))
+    }
+
     /// The selector of the group a host is in.
     pub(super) fn selector_of(&self, host: u32) -> Option<u32> {
         self.selecting.get(&host).copied()

@@ -24,7 +24,7 @@ pub struct Subscribers {
 }
 
 /// Those who stand alike.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
     ids: BTreeSet<u32>,
     /// Time of the last transition to how many have it.
@@ -77,6 +77,11 @@ impl Subscribers {
     /// The oldest last report of a living one, to the second.
     pub fn oldest_report(&self) -> Option<Micros> {
         self.reports.first_key_value().map(|(at, _)| Micros(at.saturating_mul(SECOND)))
+    }
+
+    /// Whether others are counted alike.
+    pub(super) fn counts_as(&self, other: &Subscribers) -> bool {
+        self.groups == other.groups && self.reports == other.reports
     }
 
     /// A reconciler is here now.

@@ -261,6 +261,17 @@ impl Tables {
         Ok(())
     }
 
+    /// Reads a stored block without keeping it; gives how many records it holds.
+    pub fn examine(table: u8, bytes: &[u8]) -> Result<usize, RecordError> {
+        let mut tables = Tables::default();
+        tables.restore(table, bytes)?;
+        let Tables { names, carriers, hosts, reconcilers, endpoints, logs, targets, versions, sources, verifications } =
+            &tables;
+        let counts = [names.len(), carriers.len(), hosts.len(), reconcilers.len(), endpoints.len(), logs.len()];
+        let more = [targets.len(), versions.len(), sources.len(), verifications.len()];
+        Ok(counts.iter().chain(&more).sum())
+    }
+
     /// The text of a name.
     pub fn text(&self, id: u32) -> &str {
         names::text(&self.names, id)

@@ -353,6 +353,8 @@ fn keeps(history: &[Timed]) {
         asked(&replayed, now).iter().map(news).eq(asked(&state, now).iter().map(news)),
         "a replay answers the same"
     );
+    let recounted = state.recount();
+    assert_eq!((recounted.different, recounted.told), (0, Vec::new()), "counted otherwise than by the fold");
 }
 
 proptest! {

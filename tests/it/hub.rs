@@ -13,14 +13,29 @@ use tempfile::TempDir;
 /// Builds a [`TestHub`].
 pub(crate) struct TestHubBuilder {
     args: Vec<String>,
-    data: TempDir,
+    data: Data,
+}
+
+/// A data directory: its own, which dies with the hub, or one that somebody else made.
+enum Data {
+    Own(TempDir),
+    Of(std::path::PathBuf),
+}
+
+impl Data {
+    fn path(&self) -> &std::path::Path {
+        match self {
+            Data::Own(dir) => dir.path(),
+            Data::Of(path) => path,
+        }
+    }
 }
 
 /// A running hub.
 pub(crate) struct TestHub {
     pub(crate) address: String,
     child: Child,
-    data: Option<TempDir>,
+    data: Option<Data>,
     args: Vec<String>,
 }
 
@@ -35,7 +50,12 @@ pub(crate) struct Answer {
 
 impl TestHubBuilder {
     pub(crate) fn new() -> Self {
-        TestHubBuilder { args: Vec::new(), data: tempfile::tempdir().unwrap() }
+        TestHubBuilder { args: Vec::new(), data: Data::Own(tempfile::tempdir().unwrap()) }
+    }
+
+    /// On a data directory that is there already.
+    pub(crate) fn over(data: &std::path::Path) -> Self {
+        TestHubBuilder { args: Vec::new(), data: Data::Of(data.to_owned()) }
     }
 
     pub(crate) fn with_arg(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -57,7 +77,7 @@ impl TestHub {
     }
 
     #[track_caller]
-    fn start(data: TempDir, args: Vec<String>) -> TestHub {
+    fn start(data: Data, args: Vec<String>) -> TestHub {
         let mut child = Command::new(env!("CARGO_BIN_EXE_koh"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path())
@@ -115,7 +135,11 @@ impl TestHub {
         let status = self.stop();
         assert!(status.success(), "{status}");
         let kept = to.join("data");
-        std::fs::rename(data.keep(), &kept).unwrap();
+        let data = match data {
+            Data::Own(dir) => dir.keep(),
+            Data::Of(path) => path,
+        };
+        std::fs::rename(data, &kept).unwrap();
         kept
     }
 

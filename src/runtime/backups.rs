@@ -1,0 +1,186 @@
+//! Backups of the running hub: asked for by a client, or by the clock.
+//!
+//! Invariant: one at a time (checks included), so that at most one more copy of the state is held; and none that goes on for ever, for as long as it
+//! runs it holds up the next one.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::hub::Hub;
+use crate::backup::{BackupError, Folder, Kept, Whole};
+use crate::ledger::Cut;
+use crate::model::Micros;
+
+/// A client that takes longer than this is cut off.
+const WITHIN: Duration = Duration::from_secs(3_600);
+/// After a failure the next attempt comes after this, where the next regular one would be later.
+const AGAIN: Duration = Duration::from_secs(600);
+
+/// When backups are made without being asked for.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Where they go.
+    pub directory: PathBuf,
+    /// How often.
+    pub every: Duration,
+    /// How many are kept.
+    pub keep: usize,
+}
+
+/// The place for a backup, and what became of those that the clock asked for.
+#[derive(Debug)]
+pub struct Backups {
+    place: Arc<Semaphore>,
+    newest: Mutex<Option<(Micros, u64)>>,
+    /// How long each took, in seconds.
+    pub durations: Histogram,
+    /// Those that failed.
+    pub failures: Counter,
+}
+
+impl Default for Backups {
+    fn default() -> Backups {
+        Backups {
+            place: Arc::new(Semaphore::new(1)),
+            newest: Mutex::default(),
+            durations: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
+            failures: Counter::default(),
+        }
+    }
+}
+
+impl Backups {
+    /// When the newest of the folder was begun, and its size.
+    pub fn newest(&self) -> Option<(Micros, u64)> {
+        *self.newest.lock()
+    }
+}
+
+/// Why no backup begins.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum NoBackup {
+    /// Another one, or a check, is under way.
+    #[error("another backup or check is under way")]
+    Busy,
+    /// The ledger gives none.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// A backup that can be written: of all that was acknowledged before it was asked for.
+#[derive(Debug)]
+pub struct Backup {
+    cut: Cut,
+    until: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Backup {
+    /// The sequence up to which everything is in it.
+    pub fn seq(&self) -> u64 {
+        self.cut.origin().seq
+    }
+
+    /// Writes it; ends with an error when whoever takes it is too slow.
+    pub fn write(self, out: impl Write) -> Result<Whole, BackupError> {
+        let Backup { cut, until, _place } = self;
+        crate::backup::write(cut, Hurried { out, until }, &mut |_, _| {})
+    }
+}
+
+/// Takes bytes until its time is over.
+struct Hurried<W> {
+    out: W,
+    until: Instant,
+}
+
+impl<W: Write> Write for Hurried<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if Instant::now() > self.until {
+            let minutes = WITHIN.as_secs() / 60;
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("it was not taken within {minutes} minutes")));
+        }
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Hub {
+    /// Begins a backup, if none is under way.
+    pub async fn begin_backup(&self) -> Result<Backup, NoBackup> {
+        self.cut_for(self.place_to_read()?).await
+    }
+
+    /// The place of those who read all that is kept, if it is free.
+    pub(super) fn place_to_read(&self) -> Result<OwnedSemaphorePermit, NoBackup> {
+        Arc::clone(&self.backups().place).try_acquire_owned().map_err(|_| NoBackup::Busy)
+    }
+
+    async fn cut_for(&self, place: OwnedSemaphorePermit) -> Result<Backup, NoBackup> {
+        let cut = self.ledger().cut().await.map_err(|_| NoBackup::Closed)?;
+        Ok(Backup { cut, until: Instant::now() + WITHIN, _place: place })
+    }
+}
+
+/// Puts backups into a folder until the hub stops.
+pub(super) async fn back_up_regularly(hub: Arc<Hub>, schedule: Schedule) {
+    let Schedule { directory, every, keep } = schedule;
+    let newest = Folder::open(&directory).ok().and_then(|folder| {
+        folder.clear();
+        folder.newest()
+    });
+    *hub.backups().newest.lock() = newest;
+    let since = |at: Micros| Duration::from_micros(Micros::now().since(at).try_into().unwrap_or(0));
+    let mut rest = newest.map_or(Duration::ZERO, |(at, _)| every.saturating_sub(since(at)));
+    loop {
+        tokio::select! {
+            () = hub.stopping().cancelled() => return,
+            () = tokio::time::sleep(rest) => {}
+        }
+        let began = Instant::now();
+        let made = tokio::select! {
+            () = hub.stopping().cancelled() => return,
+            made = back_up(&hub, directory.clone(), keep) => made,
+        };
+        hub.backups().durations.observe(began.elapsed().as_secs_f64());
+        rest = match made {
+            Ok((at, Kept { path, bytes, whole })) => {
+                *hub.backups().newest.lock() = Some((at, bytes));
+                tracing::info!(backup = %path.display(), bytes, seq = whole.head.seq, "made a backup");
+                every
+            }
+            Err(error) => {
+                hub.backups().failures.inc();
+                tracing::error!(error, directory = %directory.display(), "could not make a backup; the hub is not affected");
+                every.min(AGAIN)
+            }
+        };
+    }
+}
+
+/// One backup, after the one that is under way.
+async fn back_up(hub: &Hub, directory: PathBuf, keep: usize) -> Result<(Micros, Kept), String> {
+    let place = Arc::clone(&hub.backups().place).acquire_owned().await.map_err(|error| error.to_string())?;
+    let Backup { cut, _place: place, .. } = hub.cut_for(place).await.map_err(|error| error.to_string())?;
+    let now = Micros::now();
+    let work = move || {
+        let kept = Folder::open(&directory)?.add(cut, now, keep);
+        drop(place);
+        kept
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(kept)) => Ok((now, kept)),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,198 @@
+//! Whether all that is kept is sound: the file, the counters of the state, the export.
+//!
+//! Invariant: a check changes nothing; what is wrong is told with what to do, and what could not be looked at is no success.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use utoipa::ToSchema;
+
+use super::background::export_directory;
+use super::backups::NoBackup;
+use super::hub::Hub;
+use crate::backup::{self, ledger_of};
+use crate::ledger::{Inspected, OpenError, inspect};
+use crate::model::Micros;
+use crate::snapshot::Generation;
+use crate::snapshot::export::{Compared, ExportError, compare};
+use crate::state::recount::{Recount, Recounted};
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Finding {
+    /// `ledger`, `counters` or `export`.
+    pub check: &'static str,
+    /// Whether all is as it should be.
+    pub ok: bool,
+    /// What was looked at, or what is wrong and what to do.
+    pub detail: String,
+}
+
+fn finding(check: &'static str, found: Result<String, String>) -> Finding {
+    let ok = found.is_ok();
+    let (Ok(detail) | Err(detail)) = found;
+    Finding { check, ok, detail }
+}
+
+/// Checks a data directory that no hub has open; `backups` is where backups of it lie.
+///
+/// A directory that cannot be looked at - a hub has it, it is no data directory - is an error.
+pub fn check_directory(data: &Path, backups: Option<&Path>) -> Result<Vec<Finding>, OpenError> {
+    // The storage engine may stumble over pages that are not its own.
+    let inspected = catch_unwind(AssertUnwindSafe(|| inspect(&ledger_of(data))));
+    let inspected = match inspected {
+        Ok(Ok(inspected)) => inspected,
+        Ok(Err(error)) if !error.is_damage() => return Err(error),
+        Ok(Err(error)) => return Ok(vec![finding("ledger", Err(what_to_do(&in_full(&error), data, backups)))]),
+        Err(_) => {
+            let what = "the store cannot be read: its pages do not fit together";
+            return Ok(vec![finding("ledger", Err(what_to_do(what, data, backups)))]);
+        }
+    };
+    let Inspected { origin, state, blocks, entries } = inspected;
+    let read = format!(
+        "everything up to sequence {}: {blocks} blocks and {entries} journal entries read, pages are as their checksums say",
+        origin.seq
+    );
+    let tables = state.tables();
+    let generation = |export: &_| of_export(export, origin.seq, || tables);
+    Ok(vec![
+        finding("ledger", Ok(read)),
+        finding("counters", counters(state.recount())),
+        finding("export", export(compare(&export_directory(data), origin.epoch, generation))),
+    ])
+}
+
+/// A check of a running hub, which has its place.
+#[derive(Debug)]
+pub struct Check {
+    hub: Arc<Hub>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Hub {
+    /// Begins a check, if no other and no backup is under way.
+    pub fn begin_check(self: &Arc<Self>) -> Result<Check, NoBackup> {
+        Ok(Check { hub: Arc::clone(self), _place: self.place_to_read()? })
+    }
+}
+
+impl Check {
+    /// Checks one thing after the other, and tells what it finds; ends early when nobody listens.
+    pub async fn run(self, tell: mpsc::Sender<Finding>) {
+        if tell.send(finding("ledger", self.ledger().await)).await.is_err() {
+            return;
+        }
+        let hub = Arc::clone(&self.hub);
+        let recounted = tokio::task::spawn_blocking(move || {
+            let mut recount = Recount::default();
+            while !hub.read(|state| recount.step(state)) {}
+            counters(recount.finish())
+        });
+        if tell.send(finding("counters", done(recounted).await)).await.is_err() {
+            return;
+        }
+        let Some(directory) = self.hub.kept().directory().map(Path::to_owned) else { return };
+        let hub = Arc::clone(&self.hub);
+        let compared = tokio::task::spawn_blocking(move || {
+            let (seq, tables) = hub.ledger().tables();
+            export(compare(&directory, hub.epoch(), |export| of_export(export, seq, || tables)))
+        });
+        // Whoever asked may have gone; there is nothing left to do.
+        let _ = tell.send(finding("export", done(compared).await)).await;
+    }
+
+    async fn ledger(&self) -> Result<String, String> {
+        match self.hub.ledger().examine().await {
+            Ok(Ok((blocks, entries))) => {
+                Ok(format!("{blocks} blocks and {entries} journal entries read, as a restart would"))
+            }
+            Ok(Err(error)) => Err(format!(
+                "{}. The state in memory is whole: take a backup now (koh backup), and restore it elsewhere",
+                in_full(&error)
+            )),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+async fn done(work: tokio::task::JoinHandle<Result<String, String>>) -> Result<String, String> {
+    work.await.unwrap_or_else(|error| Err(format!("the check itself failed: {error}")))
+}
+
+/// The tables as of an export's own instant, if they are at its sequence.
+fn of_export(
+    export: &crate::snapshot::export::manifest::Exported,
+    seq: u64,
+    tables: impl FnOnce() -> crate::state::Tables,
+) -> Option<Generation> {
+    (export.seq == seq).then(|| Generation::take(export.epoch, seq, tables(), Micros(export.taken_at)))
+}
+
+fn counters(recounted: Recounted) -> Result<String, String> {
+    let Recounted { counted, different, told } = recounted;
+    match different {
+        0 => Ok(format!("{counted} objects counted again, all as they were counted before")),
+        n => Err(format!(
+            "{n} of {counted} objects are counted otherwise: {}. A restart counts anew; please report it, for this is a bug",
+            told.join("; ")
+        )),
+    }
+}
+
+fn export(compared: Result<Compared, ExportError>) -> Result<String, String> {
+    let anew = "Exports are copies: delete the directory, and the hub writes it anew";
+    match compared {
+        Ok(Compared::None) => Ok("there is none yet".to_owned()),
+        Ok(Compared::Same { rows }) => Ok(format!("{rows} rows, the same as those of the ledger")),
+        Ok(Compared::Earlier { seq, same_store: true }) => {
+            Ok(format!("every file reads; it is of sequence {seq}, and the next export catches up"))
+        }
+        Ok(Compared::Earlier { same_store: false, .. }) => {
+            Ok("every file reads; it is of another store, and the next export replaces it".to_owned())
+        }
+        Ok(Compared::Different { tables }) => {
+            let tables: Vec<String> = tables
+                .iter()
+                .map(|(name, kept, told)| format!("{name} ({kept} rows, and {told} in the ledger)"))
+                .collect();
+            Err(format!("other rows than the ledger: {}. {anew}", tables.join(", ")))
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// An error with its causes.
+pub(super) fn in_full(error: &OpenError) -> String {
+    match error {
+        OpenError::Damaged { what, source: Some(source) } => format!("{what} is damaged: {source}"),
+        other => other.to_string(),
+    }
+}
+
+/// What is wrong with a ledger, and which backup to restore.
+pub(super) fn what_to_do(what: &str, data: &Path, backups: Option<&Path>) -> String {
+    let how = |file: &str| {
+        let data = data.display();
+        format!("Move {data} away, and run: koh restore {file} --data {data}")
+    };
+    let Some(folder) = backups else {
+        return format!("{what}. {}; with --backup-dir the newest good backup is looked for", how("BACKUP"));
+    };
+    match backup::newest_good(folder) {
+        Ok((Some((path, whole)), bad)) => {
+            let bad = if bad > 0 { format!(" ({bad} newer ones are damaged)") } else { String::new() };
+            let (seq, at) = (whole.head.seq, whole.head.taken_at);
+            let path = path.display().to_string();
+            format!(
+                "{what}. The newest good backup{bad} is {path}, of {at}, with everything up to sequence {seq}. {}",
+                how(&path)
+            )
+        }
+        Ok((None, bad)) => format!("{what}. In {} there is no good backup ({bad} are damaged)", folder.display()),
+        Err(error) => format!("{what}. Backups cannot be looked for: {error}"),
+    }
+}

@@ -1,0 +1,115 @@
+//! Holds an export against the generation it is of.
+//!
+//! Invariant: every file that the manifest names is read to its end; rows are compared as a whole, whatever their order, and at most
+//! one batch of either side is held.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::common::DataFusionError;
+use twox_hash::XxHash3_128;
+
+use super::manifest::{Exported, Form, Manifest};
+use super::{ExportError, Generation, open_export};
+use crate::query::Table;
+
+/// What a comparison found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// There is no export yet.
+    None,
+    /// Every file reads, but the export is of an earlier moment, or of another store, so that its rows say nothing about this one.
+    Earlier {
+        /// Its sequence.
+        seq: u64,
+        /// Whether it is of this store.
+        same_store: bool,
+    },
+    /// All rows are those of the generation.
+    Same {
+        /// How many there are.
+        rows: u64,
+    },
+    /// A table has other rows than the generation.
+    Different {
+        /// Tables, and how many rows they have in the export and in the ledger.
+        tables: Vec<(String, u64, u64)>,
+    },
+}
+
+/// Compares the newest export of a directory with the ledger; `generation` gives its tables as of the export's own instant, if the
+/// export is of this store and of this sequence.
+pub fn compare(
+    dir: &Path,
+    epoch: u64,
+    generation: impl FnOnce(&Exported) -> Option<Generation>,
+) -> Result<Compared, ExportError> {
+    let Some(export) = Manifest::load(dir)?.map(Manifest::into_current) else { return Ok(Compared::None) };
+    sound(dir, &export)?;
+    let same_store = export.epoch == epoch;
+    let files = open_export(dir)?;
+    let Some(generation) = same_store.then(|| generation(&export)).flatten() else {
+        for table in files.tables() {
+            print_of(table.as_ref(), dir)?;
+        }
+        return Ok(Compared::Earlier { seq: export.seq, same_store });
+    };
+    let (mut rows, mut different) = (0, Vec::new());
+    let ledger = generation.tables();
+    for table in files.tables() {
+        let Some(other) = ledger.iter().find(|t| t.name() == table.name()) else { continue };
+        let (kept, told) = (print_of(table.as_ref(), dir)?, print_of(other.as_ref(), dir)?);
+        rows += kept.rows;
+        if kept != told {
+            different.push((table.name().to_owned(), kept.rows, told.rows));
+        }
+    }
+    Ok(if different.is_empty() { Compared::Same { rows } } else { Compared::Different { tables: different } })
+}
+
+/// Sizes are those of the manifest, and the bytes of Arrow files those that their names are made of.
+fn sound(dir: &Path, export: &Exported) -> Result<(), ExportError> {
+    for file in export.tables.iter().flat_map(|t| &t.files) {
+        let path = dir.join(&file.path);
+        let failed = |error: String| ExportError::Format { path: path.display().to_string(), error };
+        let bytes = fs::read(&path).map_err(|error| ExportError::File { path: path.display().to_string(), error })?;
+        if bytes.len() as u64 != file.bytes {
+            return Err(failed(format!("it has {} bytes, and the manifest says {}", bytes.len(), file.bytes)));
+        }
+        let named = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        if file.form == Form::Arrow && named != format!("{:032x}", XxHash3_128::oneshot(&bytes)) {
+            return Err(failed("its bytes are not those that it is named after".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// How many rows a table has, and the sum of their hashes.
+#[derive(Default, PartialEq, Eq)]
+struct Print {
+    rows: u64,
+    sum: u128,
+}
+
+fn print_of(table: &dyn Table, dir: &Path) -> Result<Print, ExportError> {
+    let failed = |e: DataFusionError| ExportError::Format {
+        path: format!("{}: table {}", dir.display(), table.name()),
+        error: e.to_string(),
+    };
+    let schema = table.schema();
+    let all: Vec<usize> = (0..schema.fields().len()).collect();
+    let fields = schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
+    let converter = RowConverter::new(fields).map_err(|e| failed(e.into()))?;
+    let mut print = Print::default();
+    for batch in (0..table.partitions()).flat_map(|p| table.scan(p, &all)) {
+        let batch = batch.map_err(failed)?;
+        let columns: Vec<_> = batch.columns().iter().map(Arc::clone).collect();
+        for row in &converter.convert_columns(&columns).map_err(|e| failed(e.into()))? {
+            print.rows += 1;
+            print.sum = print.sum.wrapping_add(XxHash3_128::oneshot(row.as_ref()));
+        }
+    }
+    Ok(print)
+}
