@@ -46,10 +46,13 @@ async fn backup(State(app): State<App>) -> Result<Response, Problem> {
     let (pieces, mut taken) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         let out = BufWriter::with_capacity(PIECE, Pipe(pieces.clone()));
-        if let Err(error) = backup.write(out) {
-            tracing::warn!(%error, "a backup broke off");
-            // Nobody reads it any more, or it must not look as if it were whole.
-            let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+        match backup.write(out) {
+            Ok(whole) => tracing::info!(seq, bytes = whole.end.bytes, "gave a backup"),
+            Err(error) => {
+                tracing::warn!(%error, "a backup broke off");
+                // Nobody reads it any more, or it must not look as if it were whole.
+                let _ = pieces.blocking_send(Err(io::Error::other(error.to_string())));
+            }
         }
     });
     let stream = futures::stream::poll_fn(move |cx| taken.poll_recv(cx));

@@ -192,7 +192,7 @@ pub(super) fn open(store: Store, cache_bytes: usize) -> Result<Opened, OpenError
             if !path.exists() {
                 let unfinished = beside(&path, RESTORING);
                 if unfinished.exists() {
-                    return Err(OpenError::Unfinished { path: name, unfinished: unfinished.display().to_string() });
+                    return Err(left_by_a_restore(name, &unfinished));
                 }
                 create(&path, &builder)?;
             }
@@ -239,7 +239,12 @@ pub(super) struct Looked {
 pub(super) fn look(path: &Path) -> Result<Looked, OpenError> {
     let name = path.display().to_string();
     if !path.exists() {
-        return Err(OpenError::Absent { path: name });
+        let unfinished = beside(path, RESTORING);
+        return Err(if unfinished.exists() {
+            left_by_a_restore(name, &unfinished)
+        } else {
+            OpenError::Absent { path: name }
+        });
     }
     let lock = Lock::take(path)?;
     let overlay = Overlay::over(path).map_err(|source| OpenError::Io { path: name.clone(), source })?;
@@ -255,6 +260,10 @@ pub(super) fn look(path: &Path) -> Result<Looked, OpenError> {
     };
     let (epoch, checkpoint) = position(&db, &name)?;
     Ok(Looked { db, format, epoch, checkpoint, lock })
+}
+
+fn left_by_a_restore(path: String, unfinished: &Path) -> OpenError {
+    OpenError::Unfinished { path, unfinished: unfinished.display().to_string() }
 }
 
 /// The page cache for looking: what is read is read once.

@@ -307,6 +307,8 @@ async fn whatever_a_restore_leaves_when_it_is_killed_does_not_open_and_the_next_
         let error = open(&left).unwrap_err();
         assert!(matches!(error, OpenError::Unfinished { .. }), "{when}: {error}");
         assert!(error.to_string().contains("run koh restore again"), "{error}");
+        let looked = open_existing(&left).unwrap_err();
+        assert!(matches!(looked, OpenError::Unfinished { .. }), "{when}: {looked}");
         restore(&bytes, &left).unwrap();
         assert!(dump(&open(&left).unwrap().tables().1) == before);
     };
