@@ -13,7 +13,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::{Api, Client};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Digest, Scope};
 
@@ -30,8 +30,10 @@ const BAD: Duration = Duration::from_secs(5);
 const ANSWERS: Duration = Duration::from_secs(5);
 /// The most tokens that are remembered.
 const KNOWN_MAX: usize = 10_000;
-/// Questions to the API server at once.
-const ASKING: usize = 16;
+/// Questions to the API server at once about tokens that are new …
+const ASKING: usize = 12;
+/// … and about those that were good before: however many try what is none, accounts that are at work are let in.
+const ASKING_AGAIN: usize = 4;
 /// No token of an account is longer.
 const TOKEN_MAX: usize = 16 * 1024;
 
@@ -57,21 +59,32 @@ pub struct Reviews {
     audience: String,
     namespace: String,
     known: Mutex<HashMap<Digest, Known>>,
+    /// Tokens that are nobody's, and until when that is believed; apart, so that many of them push out none that is good.
+    refused: Mutex<HashMap<Digest, Instant>>,
     asking: Semaphore,
+    asking_again: Semaphore,
 }
 
-/// What is remembered of one token.
+/// What is remembered of an account's token.
 #[derive(Clone)]
 struct Known {
     until: Instant,
-    user: Option<UserInfo>,
+    user: UserInfo,
     scopes: HashMap<Scope, (bool, Instant)>,
 }
 
 impl Reviews {
     /// Accounts present tokens made for this audience; roles in this namespace, or cluster roles, say what they may.
     pub fn new(client: Client, audience: String, namespace: String) -> Reviews {
-        Reviews { client, audience, namespace, known: Mutex::default(), asking: Semaphore::new(ASKING) }
+        Reviews {
+            client,
+            audience,
+            namespace,
+            known: Mutex::default(),
+            refused: Mutex::default(),
+            asking: Semaphore::new(ASKING),
+            asking_again: Semaphore::new(ASKING_AGAIN),
+        }
     }
 
     /// Whether a token looks like one that an API server signed.
@@ -93,8 +106,13 @@ impl Reviews {
     }
 
     async fn user(&self, digest: Digest, token: &str) -> Result<Option<UserInfo>, Unavailable> {
-        if let Some(known) = self.known.lock().get(&digest).filter(|k| k.until > Instant::now()) {
-            return Ok(known.user.clone());
+        if let Some(known) = self.known_user(digest) {
+            return Ok(known);
+        }
+        let _slot = self.slot(digest).await?;
+        // Others may have asked about the same token meanwhile.
+        if let Some(known) = self.known_user(digest) {
+            return Ok(known);
         }
         let review = TokenReview {
             spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![self.audience.clone()]) },
@@ -103,15 +121,49 @@ impl Reviews {
         let status = self.ask(review).await?.status.unwrap_or_default();
         let meant = status.audiences.unwrap_or_default().contains(&self.audience);
         let user = status.user.filter(|_| status.authenticated == Some(true) && meant);
-        let until = Instant::now() + if user.is_some() { GOOD } else { BAD };
-        self.remember(digest, Known { until, user: user.clone(), scopes: HashMap::new() });
+        let now = Instant::now();
+        match &user {
+            Some(user) => {
+                self.refused.lock().remove(&digest);
+                let known = Known { until: now + GOOD, user: user.clone(), scopes: HashMap::new() };
+                remember(&mut self.known.lock(), digest, known, |k| k.until > now);
+            }
+            None => {
+                self.known.lock().remove(&digest);
+                remember(&mut self.refused.lock(), digest, now + BAD, |until| *until > now);
+            }
+        }
         Ok(user)
+    }
+
+    /// What is still believed of a token, if anything.
+    fn known_user(&self, digest: Digest) -> Option<Option<UserInfo>> {
+        let now = Instant::now();
+        if let Some(known) = self.known.lock().get(&digest).filter(|k| k.until > now) {
+            return Some(Some(known.user.clone()));
+        }
+        self.refused.lock().get(&digest).is_some_and(|until| *until > now).then_some(None)
+    }
+
+    /// Leave to ask the API server about a token.
+    async fn slot(&self, digest: Digest) -> Result<SemaphorePermit<'_>, Unavailable> {
+        let was_good = self.known.lock().contains_key(&digest);
+        let slots = if was_good { &self.asking_again } else { &self.asking };
+        match tokio::time::timeout(ANSWERS, slots.acquire()).await {
+            Ok(Ok(slot)) => Ok(slot),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => Err(Unavailable("too many tokens wait to be asked about".to_owned())),
+        }
     }
 
     async fn may(&self, digest: Digest, user: &UserInfo, scope: Scope) -> Result<bool, Unavailable> {
         let now = Instant::now();
-        let known = self.known.lock().get(&digest).and_then(|k| k.scopes.get(&scope).copied());
-        if let Some((allowed, _)) = known.filter(|(_, until)| *until > now) {
+        let known = || self.known.lock().get(&digest).and_then(|k| k.scopes.get(&scope).copied()).filter(|k| k.1 > now);
+        if let Some((allowed, _)) = known() {
+            return Ok(allowed);
+        }
+        let _slot = self.slot(digest).await?;
+        if let Some((allowed, _)) = known() {
             return Ok(allowed);
         }
         let review = SubjectAccessReview {
@@ -143,8 +195,6 @@ impl Reviews {
         K: kube::Resource<Scope = k8s_openapi::ClusterResourceScope, DynamicType = ()>,
         K: Clone + Debug + serde::Serialize + serde::de::DeserializeOwned,
     {
-        // The semaphore is never closed.
-        let _slot = self.asking.acquire().await.map_err(|e| Unavailable(e.to_string()))?;
         let api: Api<K> = Api::all(self.client.clone());
         let kind = K::plural(&());
         let why = match tokio::time::timeout(ANSWERS, api.create(&PostParams::default(), &review)).await {
@@ -161,18 +211,17 @@ impl Reviews {
         tracing::warn!("{why}");
         Err(Unavailable(why))
     }
+}
 
-    fn remember(&self, digest: Digest, answer: Known) {
-        let mut known = self.known.lock();
-        if known.len() >= KNOWN_MAX {
-            let now = Instant::now();
-            known.retain(|_, k| k.until > now);
-            if known.len() >= KNOWN_MAX {
-                known.clear();
-            }
+/// Remembers something of a token; of too many, those are forgotten that are not believed any more, or else all.
+fn remember<T>(all: &mut HashMap<Digest, T>, digest: Digest, one: T, believed: impl Fn(&T) -> bool) {
+    if all.len() >= KNOWN_MAX {
+        all.retain(|_, known| believed(known));
+        if all.len() >= KNOWN_MAX {
+            all.clear();
         }
-        known.insert(digest, answer);
     }
+    all.insert(digest, one);
 }
 
 impl Debug for Reviews {
