@@ -235,7 +235,76 @@ impl Debug for Reviews {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
     use super::*;
+
+    const GOOD_TOKEN: &str = "good.to.go";
+
+    /// Reviews by an API server that knows tokens beginning with `good`, lets them read, and counts what it is asked.
+    fn reviews() -> (Reviews, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let server = tower::service_fn(move |request: Request<Body>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async move {
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let mut review: Value = serde_json::from_slice(&body).unwrap();
+                // As one that has more to do than this.
+                tokio::task::yield_now().await;
+                review["status"] = match review["spec"]["token"].as_str() {
+                    Some(token) if token.starts_with("good") => {
+                        json!({"authenticated": true, "audiences": ["koh"], "user": {"username": token}})
+                    }
+                    Some(_) => json!({"authenticated": false}),
+                    None => json!({"allowed": review["spec"]["resourceAttributes"]["verb"] == "read"}),
+                };
+                Ok::<_, Infallible>(Response::new(Body::from(serde_json::to_vec(&review).unwrap())))
+            }
+        });
+        (Reviews::new(Client::new(server, "hub"), "koh".to_owned(), "hub".to_owned()), asked)
+    }
+
+    async fn reads(reviews: &Reviews, token: &str) -> bool {
+        matches!(reviews.verdict(token, Scope::Read).await, Ok(Verdict::Allowed(_)))
+    }
+
+    #[tokio::test]
+    async fn many_tokens_that_are_nobodys_push_out_no_account() {
+        let (reviews, asked) = reviews();
+        assert!(reads(&reviews, GOOD_TOKEN).await);
+        for n in 0..=KNOWN_MAX {
+            assert!(!reads(&reviews, &format!("bad.{n}.x")).await);
+        }
+        let before = asked.load(Ordering::SeqCst);
+        assert!(reads(&reviews, GOOD_TOKEN).await);
+        assert_eq!(asked.load(Ordering::SeqCst), before, "it is known still");
+        assert!(reviews.refused.lock().len() <= KNOWN_MAX);
+    }
+
+    #[tokio::test]
+    async fn an_account_at_work_does_not_stand_behind_tokens_that_are_new() {
+        let (reviews, asked) = reviews();
+        assert!(reads(&reviews, GOOD_TOKEN).await);
+        let _all = reviews.asking.acquire_many(ASKING as u32).await.unwrap();
+        reviews.known.lock().values_mut().for_each(|known| known.until = Instant::now());
+        assert!(reads(&reviews, GOOD_TOKEN).await);
+        assert_eq!(asked.load(Ordering::SeqCst), 4, "both reviews once more");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_many_present_at_once_is_asked_about_a_few_times() {
+        let (reviews, asked) = reviews();
+        let all = futures::future::join_all((0..500).map(|_| reads(&reviews, GOOD_TOKEN))).await;
+        assert!(all.into_iter().all(|read| read));
+        assert!(asked.load(Ordering::SeqCst) <= 2 * ASKING, "{asked:?}");
+    }
 
     #[test]
     fn only_what_looks_like_a_signed_token_is_shown_to_the_api_server() {
