@@ -268,7 +268,8 @@ mod tests {
 
     #[test]
     fn what_would_give_more_than_was_meant_is_refused() {
-        let entry = |name: &str, more: &str| format!("{{name: {name}, scopes: [read], sha256: {}{more}}}", "0".repeat(64));
+        let entry =
+            |name: &str, more: &str| format!("{{name: {name}, scopes: [read], sha256: {}{more}}}", "0".repeat(64));
         let said = |entries: &[String]| File::parse(&format!("tokens: [{}]", entries.join(", "))).unwrap_err();
         for nothing in ["{}", "", "{workspaces: []}", "{hosts: {}}", "{workspaces: [], hosts: {region: [eu]}}"] {
             let why = said(&[entry("a", &format!(", sees: {nothing}"))]);

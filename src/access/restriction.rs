@@ -25,7 +25,9 @@ pub struct Restriction {
 fn some<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default + PartialEq>(d: D) -> Result<T, D::Error> {
     let given = T::deserialize(d)?;
     if given == T::default() {
-        return Err(D::Error::custom("'workspaces' and 'hosts' name what is seen; leave out the one that restricts nothing"));
+        return Err(D::Error::custom(
+            "'workspaces' and 'hosts' name what is seen; leave out the one that restricts nothing",
+        ));
     }
     Ok(given)
 }
@@ -34,7 +36,9 @@ fn some<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default + PartialEq>(d:
 pub(super) fn given<'de, D: Deserializer<'de>>(d: D) -> Result<Arc<Restriction>, D::Error> {
     let sees = Restriction::deserialize(d)?;
     if sees.is_none() {
-        return Err(D::Error::custom("'sees' has 'workspaces', 'hosts' or both; leave it out where all of the fleet is meant"));
+        return Err(D::Error::custom(
+            "'sees' has 'workspaces', 'hosts' or both; leave it out where all of the fleet is meant",
+        ));
     }
     Ok(Arc::new(sees))
 }

@@ -165,7 +165,8 @@ async fn policies(
 ) -> Result<Json<Vec<PolicyRow>>, Problem> {
     Params::of(&uri)?.only([])?;
     let (_, policies) = app.hub.policies();
-    let row = |p: &NamedPolicy| PolicyRow { scope: p.scope.as_ref().map(|s| s.seen_by(&sees)), policy: p.policy.clone() };
+    let row =
+        |p: &NamedPolicy| PolicyRow { scope: p.scope.as_ref().map(|s| s.seen_by(&sees)), policy: p.policy.clone() };
     let mut rows: Vec<PolicyRow> = policies.iter().filter(|p| p.is_seen_by(&sees)).map(row).collect();
     if !rows.iter().any(|r| r.policy.name == "default") {
         rows.push(PolicyRow { scope: Some(Scope::default()), policy: Policy::default() });
