@@ -130,7 +130,7 @@ fn is_of_the_whole_hub(column: &str) -> bool {
 
 fn rows(generation: &Generation, table: &str, without: &[&str]) -> Vec<Row> {
     let body = RUNTIME.block_on(async {
-        let statement = Statement::new(&format!("SELECT * FROM {table}"));
+        let statement = Statement::new(format!("SELECT * FROM {table}"));
         let output = ENGINE.run(Arc::new(generation.catalog()), statement, Format::Json).await.unwrap();
         output.body.try_collect::<Vec<_>>().await.unwrap()
     });
