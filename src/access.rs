@@ -93,7 +93,7 @@ pub struct Token {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
     /// The part of the fleet that it sees; all of it when not given.
-    #[serde(default, skip_serializing_if = "Restriction::is_none")]
+    #[serde(default, skip_serializing_if = "Restriction::is_none", deserialize_with = "restriction::given")]
     pub sees: Arc<Restriction>,
 }
 
@@ -142,7 +142,7 @@ impl File {
 
     /// What is not sound in it, if anything.
     pub fn fault(&self) -> Option<String> {
-        let mut known = HashSet::new();
+        let (mut known, mut digests) = (HashSet::new(), HashSet::new());
         self.tokens.iter().find_map(|token| {
             let wrong = |what: &str| Some(format!("token '{}': {what}", token.name));
             if token.name.trim().is_empty() {
@@ -150,6 +150,9 @@ impl File {
             }
             if !known.insert(&token.name) {
                 return wrong("the name is there twice");
+            }
+            if !digests.insert(token.sha256) {
+                return wrong("the same token is there already, under another name");
             }
             if token.scopes.is_empty() {
                 return wrong("it has no scopes; there are read, report and admin");
@@ -261,5 +264,19 @@ mod tests {
         assert!(said(&entry(", sees: {workspaces: ['*']}")).contains("names of workspaces"));
         assert!(said(&entry(", sees: {workspace: [shop]}")).contains("workspace"));
         assert!(File::parse("").unwrap().tokens.is_empty());
+    }
+
+    #[test]
+    fn what_would_give_more_than_was_meant_is_refused() {
+        let entry =
+            |name: &str, more: &str| format!("{{name: {name}, scopes: [read], sha256: {}{more}}}", "0".repeat(64));
+        let said = |entries: &[String]| File::parse(&format!("tokens: [{}]", entries.join(", "))).unwrap_err();
+        for nothing in ["{}", "", "{workspaces: []}", "{hosts: {}}", "{workspaces: [], hosts: {region: [eu]}}"] {
+            let why = said(&[entry("a", &format!(", sees: {nothing}"))]);
+            assert!(why.contains("leave") || nothing.is_empty(), "{nothing}: {why}");
+        }
+        // Which of the two would be in force?
+        let twice = said(&[entry("a", ", sees: {workspaces: [shop]}"), entry("b", "")]);
+        assert!(twice.contains("token 'b'") && twice.contains("another name"), "{twice}");
     }
 }

@@ -18,6 +18,7 @@ mod graph;
 mod health;
 mod inflate;
 mod ingest;
+mod lease;
 pub mod listen;
 mod metrics;
 mod openapi;

@@ -27,7 +27,7 @@ pub use files::{FileAnswer, sql_over_files};
 pub use heard::{SourceKind, Sources, Watch};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};
 pub use kept::Exports;
-pub use reload::{Loaded, load};
+pub use reload::{Loaded, load, text as text_of};
 pub use start::{Config, Running, StartError, start};
 pub use vitals::{Engine, Vitals};
 pub use waiters::{Crowded, Heard, MAX_WAITERS, Topic, Waiter};

@@ -4,19 +4,43 @@
 //! ([`crate::snapshot`]), targets and hosts out of what the gate judges ([`crate::rollout`]); a route that knows of neither is closed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// The part of the fleet that is seen; what is empty restricts nothing.
+/// The part of the fleet that is seen; what is left out restricts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Restriction {
     /// What is wanted in these workspaces, and what runs of it.
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(skip_serializing_if = "BTreeSet::is_empty", deserialize_with = "some")]
     pub workspaces: BTreeSet<String>,
     /// Hosts with these labels: for each key any of the values.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "some")]
     pub hosts: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// A list that is there and empty means nothing to whoever wrote it, and would mean everything here.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default + PartialEq>(d: D) -> Result<T, D::Error> {
+    let given = T::deserialize(d)?;
+    if given == T::default() {
+        return Err(D::Error::custom(
+            "'workspaces' and 'hosts' name what is seen; leave out the one that restricts nothing",
+        ));
+    }
+    Ok(given)
+}
+
+/// The restriction of a token that says it has one.
+pub(super) fn given<'de, D: Deserializer<'de>>(d: D) -> Result<Arc<Restriction>, D::Error> {
+    let sees = Restriction::deserialize(d)?;
+    if sees.is_none() {
+        return Err(D::Error::custom(
+            "'sees' has 'workspaces', 'hosts' or both; leave it out where all of the fleet is meant",
+        ));
+    }
+    Ok(Arc::new(sees))
 }
 
 impl Restriction {

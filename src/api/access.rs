@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::App;
+use super::lease::Lease;
 use super::problem::Problem;
 use super::resource::LISTS;
 use crate::access::reviews::{self, Reviews, Verdict};
@@ -31,7 +32,7 @@ const TELL: &[&str] = &["POST", "PUT"];
 const POST: &[&str] = &["POST"];
 
 /// Who asks, and what part of the fleet he sees; every request has one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Viewer(pub(super) Arc<Restriction>);
 
 /// The begins of paths whose answers hold nothing that a restricted token does not see: they are made from generations, by the
@@ -85,25 +86,30 @@ pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
 /// Lets a request pass that may.
 pub(super) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let presented = bearer(request.headers()).map(str::to_owned);
-    match permit(&app, request.method(), request.uri().path(), presented.as_deref()).await {
-        Ok(viewer) => {
-            request.extensions_mut().insert(viewer);
-            next.run(request).await
-        }
-        Err(problem) => {
-            let unknown = problem.status() == StatusCode::UNAUTHORIZED;
-            let mut response = problem.into_response();
-            if unknown {
-                response
-                    .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"koh\""));
-            }
-            response
-        }
+    let viewer = match permit(&app, request.method(), request.uri().path(), presented.as_deref()).await {
+        Ok(viewer) => viewer,
+        Err(problem) => return turned_away(problem),
+    };
+    request.extensions_mut().insert(viewer.clone());
+    if app.hub.tokens().is_none() && app.hub.reviews().is_none() {
+        return next.run(request).await;
     }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let lease = Lease { app, method, path, presented, viewer };
+    lease.hold(next.run(request)).await.unwrap_or_else(turned_away)
 }
 
-async fn permit(app: &App, method: &Method, path: &str, presented: Option<&str>) -> Result<Viewer, Problem> {
+fn turned_away(problem: Problem) -> Response {
+    let unknown = problem.status() == StatusCode::UNAUTHORIZED;
+    let mut response = problem.into_response();
+    if unknown {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"koh\""));
+    }
+    response
+}
+
+/// What part of the fleet whoever asks sees, where he may ask.
+pub(super) async fn permit(app: &App, method: &Method, path: &str, presented: Option<&str>) -> Result<Viewer, Problem> {
     let (tokens, reviews) = (app.hub.tokens(), app.hub.reviews());
     if tokens.is_none() && reviews.is_none() {
         return Ok(Viewer::default());

@@ -158,7 +158,7 @@ pub(super) async fn from_generation(State(app): State<App>, mut request: Request
     let part = if viewer.0.is_none() { String::new() } else { format!("-{}", viewer.0.key()) };
     let tag = format!("W/\"{id}-{}{part}\"", env!("CARGO_PKG_VERSION"));
     let known = knows(request.headers(), &tag);
-    let place = app.shelf.place(&id, key(&request, &params) + &part);
+    let place = app.shelf.place(&id, key(&request, &params, &part));
     // The body of a HEAD is dropped further out; up to there it is the GET it asks about.
     *request.method_mut() = Method::GET;
     request.extensions_mut().insert(published);
@@ -208,26 +208,26 @@ async fn run(asked: Option<(Request, Next)>, tag: &str) -> Result<Answer, Respon
     }
 }
 
-/// What makes two requests the same question: the path, the parameters that matter, and what the client can decompress.
-fn key(request: &Request, params: &Params) -> String {
+/// What makes two requests the same question: who sees what, the path, the parameters that matter, and what the client can
+/// decompress. Each with its length: a value may hold whatever else would tell where the next begins.
+fn key(request: &Request, params: &Params, part: &str) -> String {
     let path = request.uri().path();
     let name = path.rsplit('/').next().unwrap_or_default();
     let state = resource::ALL.iter().any(|r| r.name == name && matches!(r.span, Span::Now));
     let now = state || name == "summary" || path.contains("/variables/") || path.contains("/alerts/");
-    let mut key = path.to_owned();
+    let mut key = String::new();
+    let mut add = |text: &str| key.push_str(&format!("{}:{text}", text.len()));
+    add(part);
+    add(path);
     for (name, value) in params.pairs() {
         if FRESHNESS.contains(&name.as_str()) || (now && matches!(name.as_str(), "from" | "to")) {
             continue;
         }
-        key.push('\u{1}');
-        key.push_str(name);
-        key.push('\u{2}');
-        key.push_str(value);
+        add(name);
+        add(value);
     }
-    key.push('\u{3}');
-    if let Some(encodings) = request.headers().get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()) {
-        key.push_str(encodings);
-    }
+    let encodings = request.headers().get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    add(encodings.unwrap_or_default());
     key
 }
 
@@ -271,6 +271,20 @@ mod tests {
         assert_eq!(freshness(&params("min_seq=8-5"), 7).unwrap_err().status(), StatusCode::GONE);
         assert_eq!(freshness(&params("min_seq=-5"), 7).unwrap_err().status(), StatusCode::BAD_REQUEST);
         assert_eq!(freshness(&params("fresh=true"), 7).unwrap(), Freshness::Now);
+    }
+
+    #[test]
+    fn no_value_passes_for_more_parameters_or_for_another_part_of_the_fleet() {
+        let key = |uri: &str, encodings: &str, part: &str| {
+            let request = Request::get(uri).header(header::ACCEPT_ENCODING, encodings).body(Body::empty()).unwrap();
+            key(&request, &Params::of(request.uri()).unwrap(), part)
+        };
+        let two = key("/api/v1/hosts?host=a&limit=5", "", "");
+        for one in ["host=a%01limit%025", "host=a5:limit1:5", "host=a%00limit%005", "host=a%26limit=5"] {
+            assert_ne!(key(&format!("/api/v1/hosts?{one}"), "", ""), two, "{one}");
+        }
+        assert_ne!(key("/api/v1/hosts", "gzip-0f", ""), key("/api/v1/hosts", "gzip", "-0f"));
+        assert_eq!(key("/api/v1/hosts?host=a&fresh=true", "gzip", "-0f"), key("/api/v1/hosts?host=a", "gzip", "-0f"));
     }
 
     #[test]

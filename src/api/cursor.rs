@@ -24,10 +24,10 @@ fn question(resource: &Resource, filters: &[(String, String)]) -> u64 {
     let mut text = resource.name.to_owned();
     for (name, value) in filters.iter().filter(|(n, _)| !matches!(n.as_str(), "cursor" | "limit" | "fresh" | "min_seq"))
     {
-        text.push('\u{1}');
-        text.push_str(name);
-        text.push('\u{2}');
-        text.push_str(value);
+        // With its length, for a value may hold whatever else would tell where the next begins.
+        for part in [name, value] {
+            text.push_str(&format!("{}:{part}", part.len()));
+        }
     }
     twox_hash::XxHash3_128::oneshot(text.as_bytes()) as u64
 }

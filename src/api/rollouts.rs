@@ -23,7 +23,7 @@ use super::params::Params;
 use super::problem::{Problem, ProblemBody};
 use super::rows::{PAGE, PAGE_MAX, leads_on};
 use crate::model::Micros;
-use crate::rollout::{self, Answer, Bucket, HoldsUp, Links, Policy, Scope};
+use crate::rollout::{self, Answer, Bucket, HoldsUp, Links, NamedPolicy, Policy, Scope};
 use ask::Ask;
 pub(super) use ask::place;
 
@@ -85,7 +85,7 @@ async fn status(State(app): State<App>, Extension(viewer): Extension<Viewer>, ur
     }
     let mut answer = app.hub.evaluate(|state| rollout::status(state, &ask.question, &ask.rules, Micros::now()));
     answer.links = links(&ask);
-    Ok(Json(app.hub.recall(answer).await).into_response())
+    Ok(Json(app.hub.recall(answer, &viewer.0).await).into_response())
 }
 
 /// Where to go on from an answer.
@@ -165,10 +165,9 @@ async fn policies(
 ) -> Result<Json<Vec<PolicyRow>>, Problem> {
     Params::of(&uri)?.only([])?;
     let (_, policies) = app.hub.policies();
-    let theirs = |scope: &Scope| scope.workspace.is_empty() || scope.workspace.iter().any(|w| sees.sees_workspace(w));
-    let seen = policies.iter().filter(|p| p.scope.as_ref().is_none_or(theirs));
-    let mut rows: Vec<PolicyRow> =
-        seen.map(|p| PolicyRow { scope: p.scope.clone(), policy: p.policy.clone() }).collect();
+    let row =
+        |p: &NamedPolicy| PolicyRow { scope: p.scope.as_ref().map(|s| s.seen_by(&sees)), policy: p.policy.clone() };
+    let mut rows: Vec<PolicyRow> = policies.iter().filter(|p| p.is_seen_by(&sees)).map(row).collect();
     if !rows.iter().any(|r| r.policy.name == "default") {
         rows.push(PolicyRow { scope: Some(Scope::default()), policy: Policy::default() });
     }

@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::TryStream;
+
+use super::lease::GoesOn;
 
 /// The longest that a question may wait.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -27,5 +30,5 @@ where
         // What some proxies would otherwise hold back until there is more of it.
         ("x-accel-buffering", "no"),
     ];
-    (headers, Body::from_stream(stream)).into_response()
+    (Extension(GoesOn), headers, Body::from_stream(stream)).into_response()
 }

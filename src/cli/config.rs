@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::serve::ServeArgs;
 use super::{Cli, say, table};
 use crate::model::nearest;
-use crate::normalize;
+use crate::{normalize, runtime};
 
 /// The commands that take the file.
 const TAKE_IT: [&str; 2] = ["serve", "config"];
@@ -87,7 +87,7 @@ fn options() -> impl Iterator<Item = Arg> {
 }
 
 fn read(file: &Path) -> anyhow::Result<Values> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = runtime::text_of(file).map_err(|why| anyhow::anyhow!("cannot read {why}"))?;
     parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))
 }
 
@@ -101,8 +101,8 @@ pub(super) fn parse(text: &str) -> Result<Values, String> {
     for (key, value) in written.unwrap_or_default() {
         let name = key.replace('_', "-");
         let Some(arg) = known.iter().find(|arg| arg.get_long() == Some(name.as_str())) else {
-            let hint = nearest(&name, &names).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-            return Err(format!("there is no option '{key}'{hint} koh serve --help lists them"));
+            let hint = nearest(&name, &names).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+            return Err(format!("there is no option '{}'; {hint}koh serve --help lists them", key.escape_debug()));
         };
         let value = match value {
             Value::String(text) => text,
@@ -129,6 +129,10 @@ impl Taken {
     /// Names the file where an option that is refused comes from it.
     pub(super) fn blame(&self, refused: &clap::Error) -> Option<String> {
         let file = self.file.as_ref()?;
+        // Said twice is said elsewhere: no key is there twice in the file.
+        if refused.kind() == clap::error::ErrorKind::ArgumentConflict {
+            return None;
+        }
         let text = refused.to_string();
         let named = |name: &&String| text.contains(&format!("'--{name} ")) || text.contains(&format!("'--{name}'"));
         let name = self.values.keys().filter(|name| !self.explicit.contains_key(*name)).find(named)?;

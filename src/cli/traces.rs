@@ -53,15 +53,16 @@ impl TraceArgs {
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let Some(endpoint) = &self.trace_endpoint else { return Ok(None) };
-        let url = reqwest::Url::parse(endpoint)
+        let mut url = reqwest::Url::parse(endpoint)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"))
             .with_context(|| "--trace-endpoint is not an address; write it as http://collector:4318")?;
-        let traces = format!("{}/v1/traces", url.as_str().trim_end_matches('/'));
+        let traces = format!("{}/v1/traces", url.path().trim_end_matches('/'));
+        url.set_path(&traces);
         let exporter = SpanExporter::builder()
             .with_http()
             .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(traces)
+            .with_endpoint(url)
             .build()
             .context("traces cannot be sent")?;
         let resource = Resource::builder().with_service_name("koh");

@@ -11,7 +11,8 @@ use hashbrown::HashMap;
 
 use super::answer::{Answer, Eta, LastGood};
 use super::bucket::{Range, subscribed};
-use super::{Bucket, Verdict};
+use super::labelled::Labelled;
+use super::{Bucket, Hosts, Verdict};
 use crate::model::Micros;
 use crate::state::State;
 use crate::state::standing::Heard;
@@ -58,15 +59,18 @@ pub struct PastReader {
 }
 
 impl PastReader {
-    /// Begins to read what was before an assignment; `None` when there is no such target any more.
-    pub fn new(state: &State, target: u32, asked: usize) -> Option<PastReader> {
+    /// Begins to read what was before an assignment, on hosts with these labels; `None` when there is no such target any more.
+    pub fn new(state: &State, target: u32, asked: usize, hosts: &Hosts) -> Option<PastReader> {
         let record = state.view().targets.get(target)?;
         let assignments = Arc::clone(&record.assignments);
         assignments.list.get(asked)?;
         let earlier = (0..asked).rev().filter(|i| assignments.list[*i].start < assignments.list[*i].end);
         let earlier: Vec<_> = earlier.take(LOOKED_AT).map(|index| Earlier { index, ..Earlier::default() }).collect();
+        let mut labelled = Labelled::default();
+        let on = |id: &u32| state.view().reconcilers.get(*id).is_some_and(|r| labelled.has(state, r.host, hosts));
         let ids = match state.index().current(subscribed(record, asked)) {
-            Some(subscribers) if !earlier.is_empty() => subscribers.ids().collect(),
+            Some(subscribers) if !earlier.is_empty() && hosts.is_empty() => subscribers.ids().collect(),
+            Some(subscribers) if !earlier.is_empty() => subscribers.ids().filter(on).collect(),
             _ => Vec::new(),
         };
         Some(PastReader { target, asked, assignments, earlier, times: HashMap::new(), ids, walk: Walk::default() })

@@ -43,6 +43,12 @@ impl Scope {
         let lists = [&self.workspace, &self.application, &self.workload, &self.environment, &self.deployment_target];
         lists.iter().zip(target).all(|(list, name)| list.is_empty() || list.iter().any(|n| n == name || n == "*"))
     }
+
+    /// The same without the names of workspaces that are not seen.
+    pub fn seen_by(&self, sees: &Restriction) -> Scope {
+        let workspace = self.workspace.iter().filter(|w| *w == "*" || sees.sees_workspace(w)).cloned().collect();
+        Scope { workspace, ..self.clone() }
+    }
 }
 
 /// A policy of the file.
@@ -52,6 +58,14 @@ pub struct NamedPolicy {
     pub policy: Policy,
     /// The targets it is for without being named; `None` when it must be named.
     pub scope: Option<Scope>,
+}
+
+impl NamedPolicy {
+    /// Whether it is for anything that is seen. The default is for whatever has no other.
+    pub fn is_seen_by(&self, sees: &Restriction) -> bool {
+        let theirs = |scope: &Scope| scope.workspace.is_empty() || !scope.seen_by(sees).workspace.is_empty();
+        self.policy.name == "default" || self.scope.as_ref().is_none_or(theirs)
+    }
 }
 
 /// All named policies, in the order of the file, and the thresholds of alerts.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::hub::Hub;
-use crate::rollout::{Answer, Past, PastReader, subscribed};
+use crate::access::Restriction;
+use crate::rollout::{Answer, Hosts, Past, PastReader, subscribed};
 use crate::state::State;
 use crate::state::target::Assignments;
 
@@ -28,9 +29,9 @@ const KEPT: usize = 16_384;
 /// A target, and the number of the assignment asked about.
 type Key = (u32, usize);
 
-/// The pasts that are known.
+/// The pasts that are known, by the hosts that whoever asks sees: what others did is none of his past.
 #[derive(Debug, Default)]
-pub(super) struct Pasts(Mutex<HashMap<Key, Known>>);
+pub(super) struct Pasts(Mutex<HashMap<(Key, Hosts), Known>>);
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -44,7 +45,7 @@ struct Known {
 
 impl Hub {
     /// An answer with what the past tells: the last good version, the expected end.
-    pub async fn recall(self: &Arc<Hub>, mut answer: Answer) -> Answer {
+    pub async fn recall(self: &Arc<Hub>, mut answer: Answer, sees: &Arc<Restriction>) -> Answer {
         let mut keys = answer.wants_past();
         keys.truncate(TARGETS);
         if keys.is_empty() {
@@ -53,15 +54,17 @@ impl Hub {
         let mut pasts: BTreeMap<Key, Arc<Past>> = BTreeMap::new();
         let missing: Vec<Key> = keys
             .into_iter()
-            .filter(|key| match self.known_past(*key) {
+            .filter(|key| match self.known_past(*key, &sees.hosts) {
                 Some(past) => pasts.insert(*key, past).is_some(),
                 None => true,
             })
             .collect();
         if !missing.is_empty() {
-            let hub = Arc::clone(self);
-            let read =
-                move || missing.into_iter().filter_map(|key| Some((key, hub.read_past(key)?))).collect::<Vec<_>>();
+            let (hub, sees) = (Arc::clone(self), Arc::clone(sees));
+            let read = move || {
+                let of = |key| Some((key, hub.read_past(key, &sees.hosts)?));
+                missing.into_iter().filter_map(of).collect::<Vec<_>>()
+            };
             // A panic is in the log, and leaves the answer without a past.
             pasts.extend(tokio::task::spawn_blocking(read).await.unwrap_or_default());
         }
@@ -69,8 +72,8 @@ impl Hub {
         answer
     }
 
-    fn known_past(&self, key: Key) -> Option<Arc<Past>> {
-        let known = self.pasts().0.lock().get(&key).cloned()?;
+    fn known_past(&self, key: Key, hosts: &Hosts) -> Option<Arc<Past>> {
+        let known = self.pasts().0.lock().get(&(key, hosts.clone())).cloned()?;
         let age = known.read_at.elapsed();
         if age < known.took * REST {
             return Some(known.past);
@@ -80,10 +83,10 @@ impl Hub {
         stands.then_some(known.past)
     }
 
-    fn read_past(&self, key: Key) -> Option<Arc<Past>> {
+    fn read_past(&self, key: Key, hosts: &Hosts) -> Option<Arc<Past>> {
         let begun = Instant::now();
         let (assignments, moves) = self.read(|state| moves(state, key))?;
-        let mut reader = self.read(|state| PastReader::new(state, key.0, key.1))?;
+        let mut reader = self.read(|state| PastReader::new(state, key.0, key.1, hosts))?;
         while self.read(|state| reader.read(state, SLICE)) {}
         let past = Arc::new(self.read(|state| reader.finish(state)));
         let known =
@@ -92,7 +95,7 @@ impl Hub {
         if all.len() >= KEPT {
             all.clear();
         }
-        all.insert(key, known);
+        all.insert((key, hosts.clone()), known);
         Some(past)
     }
 }

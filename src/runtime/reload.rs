@@ -3,7 +3,7 @@
 //! Invariant: a file that is not sound is refused at the start; later it changes nothing, and the log says why once.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -55,16 +55,21 @@ impl<T: Send + 'static> Loaded<T> {
     }
 }
 
+/// The text of one such file.
+pub fn text(path: &Path) -> Result<String, String> {
+    let of_file = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
+    if read.map_err(|e| of_file(&e))? as u64 > FILE_MAX {
+        return Err(of_file(&format_args!("such a file has at most {FILE_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|e| of_file(&e.utf8_error()))
+}
+
 fn read<T>(paths: &[PathBuf], parse: fn(&str) -> Result<T, String>) -> Result<(String, T), String> {
     let mut text = String::new();
     for path in paths {
-        let of_file = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-        let mut bytes = Vec::new();
-        let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
-        if read.map_err(|e| of_file(&e))? as u64 > FILE_MAX {
-            return Err(of_file(&format_args!("such a file has at most {FILE_MAX} bytes")));
-        }
-        text.push_str(std::str::from_utf8(&bytes).map_err(|e| of_file(&e))?);
+        text.push_str(&self::text(path)?);
         text.push('\n');
     }
     let names = || paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");

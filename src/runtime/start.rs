@@ -123,7 +123,20 @@ pub struct Running {
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
     tasks: TaskTracker,
-    ingest: tokio::runtime::Runtime,
+    ingest: Threads,
+}
+
+/// The threads that pushes are read on. A start that fails after they were made leaves them from within another runtime, where
+/// nothing may wait for them.
+#[derive(Debug)]
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Opens the ledger, starts the sources and listens.
@@ -181,6 +194,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .enable_all()
         .build()
         .map_err(StartError::Threads)?;
+    let (threads, ingest) = (ingest.handle().clone(), Threads(Some(ingest)));
 
     let tasks = TaskTracker::new();
     tasks.spawn(waiters::answer_waiters(Arc::clone(&hub)));
@@ -214,7 +228,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(options) = kubernetes {
         kubernetes::watch(&hub, options, &tasks).await?;
     }
-    let service = api::service(Arc::clone(&hub), limits, &default_contact, ingest.handle().clone());
+    let service = api::service(Arc::clone(&hub), limits, &default_contact, threads);
     let serving = tokio::spawn(api::listen::serve(listener, tls, service, patience, stop.clone()));
     Ok(Running { address, hub, exports, stop, serving, tasks, ingest })
 }
@@ -277,7 +291,7 @@ impl Running {
         }
         tasks.close();
         tasks.wait().await;
-        ingest.shutdown_background();
+        drop(ingest);
         if let Some(directory) = exports {
             background::export_once(&hub, &directory).await;
         }

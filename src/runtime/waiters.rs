@@ -173,7 +173,7 @@ impl Waiters {
 
     async fn open(&self, hub: &Arc<Hub>, mut topic: Topic) -> Arc<Desk> {
         let (answer, made) = ask(hub, &mut topic);
-        let heard = Arc::new(heard(hub.recall(answer).await));
+        let heard = Arc::new(heard(hub.recall(answer, &topic.rules.sees).await));
         let mut desks = self.desks.lock();
         // Others may have asked the same meanwhile; theirs is as good.
         if let Some(desk) = desks.get(&topic.text).and_then(Weak::upgrade) {
@@ -252,7 +252,7 @@ impl Desk {
             return;
         }
         let (answer, made) = ask(hub, &mut topic);
-        let heard = Arc::new(heard(hub.recall(answer).await));
+        let heard = Arc::new(heard(hub.recall(answer, &topic.rules.sees).await));
         self.answer.send_if_modified(|known| {
             let news = known.id != heard.id;
             *known = heard;

@@ -388,7 +388,7 @@ impl Rows for ManifestsEndpoints {
     }
 
     fn shows(&self, row: &Self::Row, seen: &Seen) -> bool {
-        seen.endpoint(*row)
+        self.0.shows_endpoint(seen, *row)
     }
 
     fn shared(&self) -> &Shared {

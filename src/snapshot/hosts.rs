@@ -94,7 +94,11 @@ impl Rows for Hosts {
                 declared => declared,
             },
             "contact" => |s, r| s.declared(*r, |d| d.contact),
-            "expects_selector" => |s, r| Cell::some(s.0.tables.text(s.host(*r).selector)),
+            // It names whatever the host takes in, the workspaces of others among it.
+            "expects_selector" => |s, r| match &s.0.seen {
+                Some(seen) if seen.is_by_workspace() => Cell::Null,
+                _ => Cell::some(s.0.tables.text(s.host(*r).selector)),
+            },
             "liveness" => |s, r| Cell::Text(s.0.liveness(*r)),
             "liveness_since" => |s, r| stretches(s.host(*r), &[]).last().map_or(Cell::Null, |t| Cell::time(t.1)),
             "first_heard_at" => |s, r| Cell::time(s.host(*r).first_seen_at),

@@ -21,6 +21,8 @@ pub(super) struct Seen {
     labelled: Option<HashSet<u32>>,
     /// Of these, the hosts that run or should run something that is seen.
     hosts: OnceLock<HashSet<u32>>,
+    /// The endpoints of what is wanted, and those that hosts with the labels ever reported.
+    endpoints: OnceLock<HashSet<u32>>,
 }
 
 /// What belongs to some workspaces.
@@ -38,7 +40,7 @@ impl Seen {
     pub(super) fn by(restriction: &Restriction, tables: &Tables) -> Seen {
         let by_workspace = (!restriction.workspaces.is_empty()).then(|| Theirs::of(restriction, tables));
         let labelled = (!restriction.hosts.is_empty()).then(|| labelled(restriction, tables));
-        Seen { by_workspace, labelled, hosts: OnceLock::new() }
+        Seen { by_workspace, labelled, hosts: OnceLock::new(), endpoints: OnceLock::new() }
     }
 
     fn theirs(&self, holds: impl Fn(&Theirs) -> bool) -> bool {
@@ -65,6 +67,11 @@ impl Seen {
         self.theirs(|t| t.endpoints.contains(&endpoint))
     }
 
+    /// Whether what is seen is less than what is wanted.
+    pub(super) fn is_by_workspace(&self) -> bool {
+        self.by_workspace.is_some()
+    }
+
     /// A commit log that a target of theirs is or was in.
     pub(super) fn log(&self, log: u32) -> bool {
         self.theirs(|t| t.logs.contains(&log))
@@ -85,6 +92,22 @@ impl Shared {
     /// Whether a host counts where hosts are counted.
     pub(super) fn counts(&self, host: u32) -> bool {
         self.seen.as_ref().is_none_or(|seen| seen.counts(host))
+    }
+
+    /// Whether an endpoint is shown by itself. Where nobody wants it, it is known by the hosts that report it.
+    pub(super) fn shows_endpoint(&self, seen: &Seen, endpoint: u32) -> bool {
+        if seen.by_workspace.is_some() || seen.labelled.is_none() {
+            return seen.endpoint(endpoint);
+        }
+        let endpoints = seen.endpoints.get_or_init(|| {
+            let mut endpoints = Theirs::of(&Restriction::default(), &self.tables).endpoints;
+            for (_, r) in self.tables.reconcilers.iter().filter(|(_, r)| seen.counts(r.host)) {
+                let said = r.history.iter().filter(|said| !said.gone).map(|said| said.endpoint);
+                endpoints.extend(said.chain([r.now.endpoint]));
+            }
+            endpoints
+        });
+        endpoints.contains(&endpoint)
     }
 
     /// Whether a host is shown by itself: it counts, and runs or should run something that is seen.

@@ -72,6 +72,36 @@ fn what_is_wrong_with_the_file_is_said_with_its_name_and_nothing_is_started() {
 }
 
 #[test]
+fn a_start_that_fails_late_says_so_and_does_not_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let start =
+        ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--announce", "/nowhere/address"];
+    let ended = koh(&start, &[]);
+    assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
+    assert!(
+        said(&ended).contains("cannot write /nowhere/address") && !said(&ended).contains("panicked"),
+        "{}",
+        said(&ended)
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_options_without_end_is_refused() {
+    let ended = koh(&["config", "--config", "/dev/zero"], &[]);
+    assert!(!ended.status.success() && said(&ended).contains("at most 1048576 bytes"), "{}", said(&ended));
+}
+
+#[test]
+fn an_option_that_is_given_twice_is_not_blamed_on_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = file(folder.path(), "data: here\n");
+    let ended = koh(&["config", "--config", &name, "--data", "a", "--data", "b"], &[]);
+    assert!(said(&ended).contains("multiple times") && !said(&ended).contains("is set in"), "{}", said(&ended));
+}
+
+#[test]
 fn the_log_level_changes_while_the_hub_runs_and_other_options_are_said_to_wait() {
     let folder = tempfile::tempdir().unwrap();
     let name = file(folder.path(), "log: warn\nlisten: 127.0.0.1:0\n");

@@ -36,6 +36,7 @@ mod power_loss;
 mod prometheus;
 mod reference;
 mod restricted;
+mod restricted_fleets;
 mod rollout_wait;
 mod sql_limits;
 mod tls;

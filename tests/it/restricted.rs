@@ -4,6 +4,8 @@
 //! another region `quagga`; neither word may come out where it is not seen, whichever way is tried.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 
@@ -19,8 +21,16 @@ struct Fleet {
     shop: String,
     /// Sees hosts of the region `eu`.
     eu: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
+
+/// Policies of both teams.
+const POLICIES: &str = "
+policies:
+  - {name: zebra-slow, for: {workspace: [zebra]}, soak: 15m}
+  - {name: both, for: {workspace: [shop, zebra], environment: [nowhere]}}
+  - {name: named, soak: 1m}
+";
 
 fn token(file: &Path, name: &str, scopes: &str, more: &[&str]) -> String {
     let made = Command::new(env!("CARGO_BIN_EXE_koh"))
@@ -59,8 +69,13 @@ impl Fleet {
         let admin = token(&file, "admin", "admin", &[]);
         let shop = token(&file, "shop", "read", &["--workspaces", "shop"]);
         let eu = token(&file, "eu", "read", &["--hosts", "region=eu"]);
-        let hub = TestHubBuilder::new().with_arg("--tokens", file.to_str().unwrap()).spawn();
-        let fleet = Fleet { hub, admin, shop, eu, _folder: folder };
+        let policies = folder.path().join("policies.yaml");
+        fs::write(&policies, POLICIES).unwrap();
+        let hub = TestHubBuilder::new()
+            .with_arg("--tokens", file.to_str().unwrap())
+            .with_arg("--policies", policies.to_str().unwrap())
+            .spawn();
+        let fleet = Fleet { hub, admin, shop, eu, folder };
         let push = |kind: &str, objects: &[Value]| {
             let lines: Vec<String> = objects.iter().map(Value::to_string).collect();
             let answer = fleet.send(
@@ -85,6 +100,10 @@ impl Fleet {
                     "expects": [{"workload": "shop-web", "environment": "dev", "deployment_target": "shop-edge"}]}),
             ],
         );
+        // Hosts that select say whose things they run, and hosts report what nobody wants.
+        let selector = json!({"matchExpressions": [{"key": "team", "operator": "In", "values": ["shop", "zebra"]}]});
+        push("hosts", &[json!({"name": "eu-1", "labels": labels("eu"), "expects_selector": selector})]);
+        push("reconcilers", &[report("us-quagga", "us-quagga", "dev", 'a', "success")]);
         for (at, version) in [('a', "1.0"), ('b', "2.0")] {
             push(
                 "descriptors",
@@ -295,6 +314,82 @@ fn the_gate_judges_what_is_seen_and_nothing_else() {
     };
     assert_eq!((subscribers(&fleet.admin, "zebra"), subscribers(&fleet.shop, "zebra")), (2, 0));
     assert_eq!((subscribers(&fleet.shop, "shop"), subscribers(&fleet.eu, "shop")), (2, 1));
+}
+
+#[test]
+fn what_hosts_that_are_not_seen_did_before_is_no_past_of_those_that_are() {
+    let fleet = Fleet::start();
+    let reports = [report("eu-1", "shop", "dev", 'c', "failure"), report("us-quagga", "shop", "dev", 'c', "failure")];
+    for (kind, objects) in [("descriptors", vec![target("shop", "dev", "3.0", 'c')]), ("reconcilers", reports.to_vec())]
+    {
+        let lines: Vec<String> = objects.iter().map(Value::to_string).collect();
+        let path = format!("/api/v1/ingest/{kind}");
+        assert_eq!(fleet.send(&fleet.admin, "POST", &path, "application/x-ndjson", &lines.join("\n")).status, 200);
+    }
+    // Version 2.0 failed on the host of the other region, and was complete on that of this one.
+    for wait in ["", "&wait=1s"] {
+        let question = format!("/api/v1/rollouts/status?environment=dev&workload=shop-web&version=3.0{wait}");
+        for (token, good) in [(&fleet.admin, "1.0"), (&fleet.eu, "2.0"), (&fleet.shop, "1.0"), (&fleet.eu, "2.0")] {
+            let answer = fleet.get(token, &question).json();
+            assert_eq!(
+                (&answer["verdict"], &answer["last_good"]["version"]),
+                (&json!("failed"), &json!(good)),
+                "{answer}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_policies_of_others_are_neither_shown_nor_taken() {
+    let fleet = Fleet::start();
+    let names = |token: &str| {
+        let rows = fleet.get(token, "/api/v1/rollouts/policies").rows();
+        rows.iter().map(|r| r["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&fleet.admin), ["zebra-slow", "both", "named", "default"]);
+    assert_eq!(names(&fleet.shop), ["both", "named", "default"]);
+    let ask = |token: &str, policy: &str| {
+        let question = "environment=dev&workload=shop-web&version=2.0";
+        fleet.get(token, &format!("/api/v1/rollouts/status?{question}&policy={policy}"))
+    };
+    assert_eq!((ask(&fleet.admin, "zebra-slow").status, ask(&fleet.shop, "named").status), (200, 200));
+    let (theirs, none) = (ask(&fleet.shop, "zebra-slow"), ask(&fleet.shop, "nothing"));
+    assert_eq!((theirs.status, none.status), (400, 400));
+    assert_eq!(theirs.json()["detail"], none.json()["detail"], "one that is not seen is none");
+    assert!(!none.text().contains("zebra"), "{}", none.text());
+}
+
+#[test]
+fn a_token_that_is_taken_back_or_made_narrower_ends_what_it_let_in() {
+    let fleet = Fleet::start();
+    let open = |token: &str, path: &str| {
+        let mut stream = fleet.hub.connect();
+        let head =
+            format!("GET {path} HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let question = "environment=dev&workload=shop-web&version=2.0&soak=9h";
+    let mut feed = open(&fleet.admin, "/api/v1/changes?follow=true");
+    let mut events = open(&fleet.shop, &format!("/api/v1/rollouts/events?{question}"));
+    let mut poll = open(&fleet.shop, &format!("/api/v1/rollouts/status?{question}&wait=10m"));
+    let mut first = [0; 64];
+    for stream in [&mut feed, &mut events] {
+        stream.read_exact(&mut first).unwrap();
+        assert!(String::from_utf8_lossy(&first).contains(" 200 "), "{}", String::from_utf8_lossy(&first));
+    }
+    let file = fleet.folder.path().join("tokens.yaml");
+    let entries = fs::read_to_string(&file).unwrap();
+    let revoked = entries.replacen("name: admin", "name: other", 1).replacen("- admin", "- report", 1);
+    fs::write(&file, revoked.replace("- shop", "- bank")).unwrap();
+    // Each ends by itself, long before ten minutes are over: reading to the end is what waits for it.
+    let mut rest = String::new();
+    feed.read_to_string(&mut rest).unwrap();
+    events.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("\r\n0\r\n\r\n"), "both streams end as streams do: {rest}");
+    assert_eq!(Answer::read(&mut poll).problem(401), "the token sees another part of the fleet by now");
+    assert_eq!(fleet.get(&fleet.admin, "/api/v1/hosts").status, 403);
 }
 
 #[test]

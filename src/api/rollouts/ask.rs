@@ -60,10 +60,11 @@ impl Ask {
         let question = question(params)?;
         let (_, policies) = app.hub.policies();
         let named = params.one("policy")?.map(str::to_owned);
+        let seen = || policies.iter().filter(|p| p.is_seen_by(&viewer.0)).map(|p| p.policy.name.as_str());
         if let Some(name) = &named
-            && policies.named(name).is_none()
+            && !seen().chain(["default"]).any(|seen| seen == name)
         {
-            let names: Vec<&str> = policies.iter().map(|p| p.policy.name.as_str()).chain(["default"]).collect();
+            let names: Vec<&str> = seen().chain(["default"]).collect();
             return Err(Problem::parameter(
                 format!("there is no policy '{name}'"),
                 format!("There are {}. The file that koh serve --policies names defines them.", names.join(", ")),

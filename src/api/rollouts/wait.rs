@@ -57,7 +57,7 @@ fn topic(ask: Ask) -> Topic {
     let links = super::links(&ask);
     let sees = &ask.rules.sees;
     // Who sees another part of the fleet does not ask the same.
-    let text = if sees.is_none() { ask.text } else { format!("{} ({sees})", ask.text) };
+    let text = if sees.is_none() { ask.text } else { format!("{} ({sees}, {})", ask.text, sees.key()) };
     Topic { text, question: ask.question, rules: ask.rules, links }
 }
 

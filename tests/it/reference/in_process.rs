@@ -16,8 +16,8 @@ use tokio::runtime::Runtime;
 use super::Row;
 use super::under_test::HubUnderTest;
 
-pub(super) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-pub(super) static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default()).unwrap());
+pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+pub static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Limits::default()).unwrap());
 
 /// A hub on a file of its own.
 pub struct InProcess {
