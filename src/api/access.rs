@@ -14,7 +14,7 @@ use super::App;
 use super::problem::Problem;
 use super::resource::LISTS;
 use crate::access::reviews::{self, Reviews, Verdict};
-use crate::access::{Refusal, Restriction, Scope};
+use crate::access::{Refusal, Restriction, Scope, Token, Tokens};
 use crate::model::Micros;
 
 /// What a route needs.
@@ -34,11 +34,39 @@ const POST: &[&str] = &["POST"];
 #[derive(Clone, Debug, Default)]
 pub(super) struct Viewer(pub(super) Arc<Restriction>);
 
+/// Who tells: the token of the file as it was when the request began; none where nobody is asked, or an account tells.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Teller(pub(super) Option<Token>);
+
+impl Teller {
+    /// Whether what a request goes on to say may still be taken; a stream outlives the token it began with.
+    pub(super) fn check(&self, known: Option<&Tokens>) -> Result<(), Problem> {
+        let Some((token, known)) = self.0.as_ref().zip(known) else { return Ok(()) };
+        let now = known.entry(token.sha256, Micros::now()).map_err(untaken)?;
+        if !now.allows(Scope::Report) {
+            return Err(lacks(Scope::Report));
+        }
+        // Source and part of what was said hang on both.
+        if (&now.name, &now.sees) == (&token.name, &token.sees) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "the token was changed while it told",
+            "Its name or its restriction is another than when the request began. Items counted here are stored; send the rest \
+             in a new request.",
+        ))
+    }
+}
+
 /// The begins of paths whose answers hold nothing that a restricted token does not see: they are made from generations, by the
-/// gate, or say nothing of the fleet. Whatever is not named here is closed to such tokens.
+/// gate, or say nothing of the fleet; and of those that take nothing that is not about its part. Whatever is not named here is
+/// closed to such tokens.
 const RESTRICTED: &[&str] = &[
     "/deployment_state",
     "/api/v1/sql",
+    "/api/v1/ingest",
     "/api/v1/rollouts",
     "/api/v1/views/",
     "/api/v1/variables/",
@@ -83,31 +111,28 @@ pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
 /// Lets a request pass that may.
 pub(super) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let presented = bearer(request.headers()).map(str::to_owned);
-    match permit(&app, request.method(), request.uri().path(), presented.as_deref()).await {
-        Ok(viewer) => {
+    let mut response = match permit(&app, request.method(), request.uri().path(), presented.as_deref()).await {
+        Ok((viewer, teller)) => {
             request.extensions_mut().insert(viewer);
+            request.extensions_mut().insert(teller);
             next.run(request).await
         }
-        Err(problem) => {
-            let unknown = problem.status() == StatusCode::UNAUTHORIZED;
-            let mut response = problem.into_response();
-            if unknown {
-                response
-                    .headers_mut()
-                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"koh\""));
-            }
-            response
-        }
+        Err(problem) => problem.into_response(),
+    };
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let asked = HeaderValue::from_static("Bearer realm=\"koh\"");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, asked);
     }
+    response
 }
 
-async fn permit(app: &App, method: &Method, path: &str, presented: Option<&str>) -> Result<Viewer, Problem> {
+async fn permit(app: &App, method: &Method, path: &str, presented: Option<&str>) -> Result<(Viewer, Teller), Problem> {
     let (tokens, reviews) = (app.hub.tokens(), app.hub.reviews());
     if tokens.is_none() && reviews.is_none() {
-        return Ok(Viewer::default());
+        return Ok(Default::default());
     }
     let scope = match need(method, path) {
-        Some(Need::Nothing) => return Ok(Viewer::default()),
+        Some(Need::Nothing) => return Ok(Default::default()),
         Some(Need::Token(scope)) => scope,
         None => Scope::Admin,
     };
@@ -132,14 +157,15 @@ async fn permit(app: &App, method: &Method, path: &str, presented: Option<&str>)
                     format!("It sees {}; what is answered here is about all of it.", token.sees),
                 ));
             }
-            Ok(Viewer(Arc::clone(&token.sees)))
+            let teller = (scope == Scope::Report).then(|| token.clone());
+            Ok((Viewer(Arc::clone(&token.sees)), Teller(teller)))
         }
-        (Err(Refusal::Expired), _) => Err(refused("the token has expired", "Ask for a new one: koh token create.")),
+        (Err(Refusal::Expired), _) => Err(untaken(Refusal::Expired)),
         (Err(Refusal::Unknown), Some(reviews)) if Reviews::concerns(presented) => {
             match reviews.verdict(presented, scope).await {
                 Ok(Verdict::Allowed(account)) => {
                     tracing::debug!(target: "koh::access", account, "the token of an account was presented");
-                    Ok(Viewer::default())
+                    Ok(Default::default())
                 }
                 Ok(Verdict::Denied(account)) => Err(Problem::new(
                     StatusCode::FORBIDDEN,
@@ -166,9 +192,16 @@ async fn permit(app: &App, method: &Method, path: &str, presented: Option<&str>)
                 .retry_after(5)),
             }
         }
-        (Err(Refusal::Unknown), _) => {
-            Err(refused("the token is not known", "It is not in the hub's file of tokens, or not any more."))
+        (Err(Refusal::Unknown), _) => Err(untaken(Refusal::Unknown)),
+    }
+}
+
+fn untaken(why: Refusal) -> Problem {
+    match why {
+        Refusal::Unknown => {
+            refused("the token is not known", "It is not in the hub's file of tokens, or not any more.")
         }
+        Refusal::Expired => refused("the token has expired", "Ask for a new one: koh token create."),
     }
 }
 
