@@ -32,6 +32,8 @@ mod power_loss;
 mod prometheus;
 mod reference;
 mod restricted;
+mod restricted_reports;
+mod restricted_statements;
 mod rollout_wait;
 mod sql_limits;
 mod tls;

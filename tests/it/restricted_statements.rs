@@ -1,0 +1,223 @@
+//! Whatever a restricted token tells, nothing changes outside its part.
+//!
+//! Random statements of two teams about hosts of two regions, some of them by somebody who may tell everything, so that manifests,
+//! reconcilers and names of resources come to be shared; then a restricted token tries the same. What an unrestricted observer
+//! sees of the rest is the same before and after.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use serde_json::{Map, Value, json};
+
+use crate::hub::commit;
+use crate::restricted_reports::{Fleet, descriptor, report, resource};
+
+/// A route, and what is told there.
+type Told = (&'static str, Value);
+
+/// A target of a team and its manifests, which may be on a branch of the other team.
+fn wanted() -> impl Strategy<Value = Value> {
+    let repo = prop_oneof![6 => Just(None), 1 => Just(Some("shop")), 1 => Just(Some("bank"))];
+    (any::<bool>(), 0..2u8, repo, 0..3u8, 0..4u8).prop_map(|(shop, name, repo, version, at)| {
+        let team = if shop { "shop" } else { "bank" };
+        let repo = repo.map_or_else(|| format!("{team}-{name}"), str::to_owned);
+        descriptor(team, &format!("edge-{name}"), &repo, &format!("{version}.0"), (b'a' + at) as char)
+    })
+}
+
+fn host() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["eu-1", "us-1", "loose", "eu-2", "us-2"])
+}
+
+fn labels() -> impl Strategy<Value = Option<Value>> {
+    let some = (prop::sample::select(vec!["eu", "us"]), 0..2u8);
+    prop::option::of(some.prop_map(|(region, ring)| json!({"region": region, "ring": ring.to_string()})))
+}
+
+fn reported() -> impl Strategy<Value = Value> {
+    let repo = prop::sample::select(vec!["shop", "bank", "shop-0", "shop-1", "bank-0", "bank-1", "nobody"]);
+    let word = (0..4u8, prop::sample::select(vec!["success", "failure", "in_progress"]), labels());
+    (host(), prop::sample::select(vec!["shop", "bank", "other"]), repo, word).prop_map(
+        |(host, reconciler, repo, (at, status, labels))| {
+            let mut item = report(host, reconciler, repo, (b'a' + at) as char, status);
+            item["labels"] = labels.unwrap_or(Value::Null);
+            item
+        },
+    )
+}
+
+fn declared() -> impl Strategy<Value = Value> {
+    (host(), labels(), prop::option::of(0..2u8), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+        |(host, labels, contact, expects, retired)| {
+            let expected = json!([{"workload": "web", "environment": "dev", "deployment_target": "edge-1"}]);
+            json!({
+                "name": host, "labels": labels, "contact": contact.map(|c| c.to_string()),
+                "expects": expects.then_some(expected), "retired": retired,
+            })
+        },
+    )
+}
+
+fn judged() -> impl Strategy<Value = Value> {
+    let workspace = prop::sample::select(vec!["shop", "bank", "*"]);
+    (workspace, prop::sample::select(vec!["passed", "failed"]), 0..3u8).prop_map(|(workspace, result, version)| {
+        json!({"name": "smoke", "workspace": workspace, "workload": "web", "version": format!("{version}.0"), "result": result})
+    })
+}
+
+/// A time within the last hours, or some minutes ahead, or none.
+fn time() -> impl Strategy<Value = Option<String>> {
+    prop::option::of(
+        (-7_200..240i64).prop_map(|seconds| koh::model::Micros::now().plus(seconds * 1_000_000).to_string()),
+    )
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let at = |mut item: Value, field: &str, time: Option<String>| {
+        item[field] = json!(time);
+        item
+    };
+    let gone = |mut item: Value, gone: bool| {
+        item["deleted"] = json!(gone);
+        item
+    };
+    let rare = || prop::bool::weighted(0.15);
+    let flat = (wanted(), time(), rare())
+        .prop_map(move |(item, time, is_gone)| ("ingest/descriptors", gone(at(item, "observed_at", time), is_gone)));
+    let carried = (wanted(), time(), 0..3u8, rare()).prop_map(|(item, time, name, is_gone)| {
+        let mut object = resource(&format!("web-{name}"), &item);
+        object["metadata"]["annotations"]["hub.kalypso.io/observed-at"] = json!(time.unwrap_or_default());
+        let kind = if is_gone { "DELETED" } else { "MODIFIED" };
+        ("ingest", json!({"type": kind, "object": object}))
+    });
+    let real = (reported(), time(), rare())
+        .prop_map(move |(item, time, is_gone)| ("ingest/reconcilers", gone(at(item, "reported_at", time), is_gone)));
+    let hosts = (declared(), time()).prop_map(move |(item, time)| ("ingest/hosts", at(item, "reported_at", time)));
+    let judged = judged().prop_map(|item| ("rollouts/verifications", item));
+    prop_oneof![3 => flat, 3 => carried, 5 => real, 2 => hosts, 1 => judged]
+}
+
+/// The tables in which something is told of each object by itself; none of them adds up over objects.
+const TABLES: [&str; 14] = [
+    "workspaces",
+    "applications",
+    "workloads",
+    "deployment_targets",
+    "workload_versions",
+    "assignments",
+    "assignment_commits",
+    "commit_log",
+    "verifications",
+    "hosts",
+    "reconcilers",
+    "reconciler_sources",
+    "deployments",
+    "transitions",
+];
+/// Whether a host is heard is told by whoever reports from it.
+const HEARD: [&str; 5] = ["liveness", "liveness_since", "first_heard_at", "last_heard_at", "retired_at"];
+
+impl Fleet {
+    fn push(&self, token: &str, source: &str, all: &[Told]) -> (u64, u64) {
+        let (mut accepted, mut rejected) = (0, 0);
+        for (path, item) in all {
+            let said = self.tell(token, &format!("{path}?source={source}"), &[], item.to_string().as_bytes()).json();
+            accepted += said["accepted"].as_u64().unwrap();
+            rejected += said["rejected"].as_u64().unwrap();
+        }
+        (accepted, rejected)
+    }
+
+    /// What there is outside a part.
+    fn outside(&self, is_inside: &dyn Fn(&str, &Map<String, Value>) -> bool) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for table in TABLES {
+            for row in self.rows(&format!("SELECT * FROM {table}")) {
+                let Value::Object(mut row) = row else { panic!("{row}") };
+                if is_inside(table, &row) {
+                    continue;
+                }
+                let heard = |name: &str| match table {
+                    "hosts" => HEARD.contains(&name),
+                    "reconcilers" => name == "liveness",
+                    _ => false,
+                };
+                // Numbers hold inside one generation.
+                row.retain(|name, _| !name.ends_with("_no") && !heard(name));
+                all.insert(format!("{table} {}", Value::Object(row)));
+            }
+        }
+        all
+    }
+}
+
+/// Whether a row belongs to the shop alone.
+fn is_shops(shops: &BTreeSet<String>, table: &str, row: &Map<String, Value>) -> bool {
+    if let Some(workspace) = row.get("workspace") {
+        return workspace == "shop";
+    }
+    if table == "hosts" {
+        return false;
+    }
+    let place = row.get("manifests_endpoint").or_else(|| row.get("repo"));
+    place.and_then(Value::as_str).is_some_and(|place| shops.contains(place.trim_end_matches("/dev/web")))
+}
+
+/// Repositories in which the shop alone has, or may come to have, manifests.
+fn shops_repositories(fleet: &Fleet) -> BTreeSet<String> {
+    let rows = fleet.rows("SELECT DISTINCT workspace, manifests_endpoint FROM assignments");
+    let of = |is_shop: bool| {
+        let theirs = rows.iter().filter(move |row| (row["workspace"] == "shop") == is_shop);
+        theirs.map(|row| row["manifests_endpoint"].as_str().unwrap().trim_end_matches("/dev/web").to_owned())
+    };
+    let banks: BTreeSet<String> = of(false).collect();
+    let fresh = ["shop", "shop-0", "shop-1"].map(|repo| format!("https://git.example/{repo}"));
+    of(true).chain(fresh).filter(|repo| !banks.contains(repo)).collect()
+}
+
+fn cases() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 32 };
+    let rng_seed = match default.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(2_027),
+        chosen => chosen,
+    };
+    ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: None, rng_seed, ..default }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn nothing_changes_outside_the_part_of_a_token(
+        free in prop::collection::vec(told(), 0..12),
+        tried in prop::collection::vec(told(), 24..48),
+    ) {
+        let fleet = Fleet::start();
+        fleet.push(&fleet.admin, "push", &free);
+        for (token, hosts, teams) in [(&fleet.both, true, true), (&fleet.eu, true, false), (&fleet.shop, false, true)] {
+            let regions = fleet.rows("SELECT host, region FROM hosts");
+            let eu: BTreeSet<&str> =
+                regions.iter().filter(|h| h["region"] == "eu").map(|h| h["host"].as_str().unwrap()).collect();
+            let shops = shops_repositories(&fleet);
+            let known: BTreeSet<&str> = regions.iter().map(|h| h["host"].as_str().unwrap()).collect();
+            let inside = |table: &str, row: &Map<String, Value>| {
+                let host = row.get("host").and_then(Value::as_str);
+                // Of a host that nobody knew nothing could change.
+                let is_new = table == "hosts" && host.is_some_and(|host| !known.contains(host));
+                let in_eu = host.is_some_and(|host| eu.contains(host));
+                is_new || ((!hosts || in_eu) && (!teams || is_shops(&shops, table, row)))
+            };
+            let before = fleet.outside(&inside);
+            let (accepted, rejected) = fleet.push(token, "push", &tried);
+            let after = fleet.outside(&inside);
+            let gone: Vec<_> = before.difference(&after).collect();
+            let new: Vec<_> = after.difference(&before).collect();
+            prop_assert!(gone.is_empty() && new.is_empty(), "hosts {hosts}, teams {teams}: {gone:#?} became {new:#?}");
+            prop_assert!(accepted + rejected == tried.len() as u64 && rejected > 0, "{accepted} {rejected}");
+        }
+        // A hub that takes nothing would change nothing.
+        prop_assert!(fleet.rows("SELECT * FROM system.sources WHERE source LIKE 'token/%' AND accepted > 0").len() > 1);
+    }
+}
