@@ -213,7 +213,7 @@ fn a_restricted_token_tells_of_its_part_and_of_nothing_else() {
             };
             let said = answer.json();
             if allowed[column] {
-                assert_eq!((answer.status, &said["accepted"]), (200, &json!(1)), "{name} tells {what}: {said}");
+                assert_eq!((answer.status, &said["rejected"]), (200, &json!(0)), "{name} tells {what}: {said}");
                 continue;
             }
             assert_eq!((answer.status, &said["rejected"]), (400, &json!(1)), "{name} tells {what}: {said}");
@@ -304,16 +304,17 @@ fn a_name_that_another_has_taken_takes_nothing_from_him() {
         let gone = json!({"type": "DELETED", "object": mine}).to_string();
         assert_eq!(fleet.tell(&fleet.shop, &path, &[], gone.as_bytes()).status, 200);
         assert_eq!(fleet.target("bank"), before, "{source}");
-        let filed = fleet.count(&format!("assignments WHERE workspace = 'shop' AND source = 'token/shop/{source}'"));
-        assert!(filed > 0, "it is filed under a name of its own");
+        let filed = fleet.count(&format!("system.sources WHERE source = 'token/shop/{source}' AND accepted > 0"));
+        assert_eq!(filed, 1, "it is filed under a name of its own");
     }
 }
 
 /// Gives a token of the file another restriction.
-fn narrow(fleet: &Fleet, from: &str, to: &str) {
+fn change(fleet: &Fleet, name: &str, from: &str, to: &str) {
     let text = std::fs::read_to_string(&fleet.file).unwrap();
-    assert_eq!(text.matches(from).count(), 1, "{text}");
-    std::fs::write(&fleet.file, text.replace(from, to)).unwrap();
+    let (before, entry) = text.split_once(&format!("- name: {name}\n")).unwrap();
+    assert!(entry.contains(from), "{text}");
+    std::fs::write(&fleet.file, format!("{before}- name: {name}\n{}", entry.replacen(from, to, 1))).unwrap();
 }
 
 #[test]
@@ -325,7 +326,7 @@ fn what_a_token_declared_before_it_was_narrowed_is_out_of_its_reach() {
     let tell = |object: &Value| fleet.tell(&team, "ingest", &[], object.to_string().as_bytes());
     while tell(&banks).status == 401 {}
     let before = fleet.target("bank");
-    narrow(&fleet, "    - bank\n", "");
+    change(&fleet, "team", "- bank\n", "- other\n");
     while tell(&banks).status == 200 {}
     let refused = tell(&own);
     assert_eq!(
@@ -372,7 +373,7 @@ fn a_stream_ends_with_the_next_item_once_its_token_is_revoked_or_changed() {
         while fleet.count(&format!("transitions WHERE commit = 'sha1:{}'", commit(at))) == 0 {}
         pieces
     });
-    narrow(&fleet, "    - shop\n  sha", "    - shop\n    - bank\n  sha");
+    change(&fleet, "shop", "- shop\n", "- other\n");
     for name in ["eu", "all"] {
         let revoked = Command::new(env!("CARGO_BIN_EXE_koh"))
             .args(["token", "revoke", "--name", name, "--tokens", fleet.file.to_str().unwrap()])
