@@ -178,7 +178,7 @@ impl<'a> Part<'a> {
         }
         let mut last = None;
         let mut lies_within = |object: Object| last.replace(object) == Some(object) || self.holds(object);
-        if named.all(|object| lies_within(object)) {
+        if named.all(lies_within) {
             return Ok(());
         }
         Err(self.advise(

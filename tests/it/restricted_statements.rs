@@ -11,7 +11,6 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestCaseError, TestRunner};
 use serde_json::{Map, Value, json};
 
-use crate::hub::commit;
 use crate::restricted_reports::{Fleet, descriptor, report, resource};
 
 /// A route, and what is told there.
