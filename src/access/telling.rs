@@ -177,7 +177,7 @@ impl<'a> Part<'a> {
             ));
         }
         let mut last = None;
-        let mut lies_within = |object: Object| last.replace(object) == Some(object) || self.holds(object);
+        let lies_within = |object: Object| last.replace(object) == Some(object) || self.holds(object);
         if named.all(lies_within) {
             return Ok(());
         }
