@@ -135,11 +135,14 @@ fn matrix() -> Vec<(&'static str, &'static str, Value, [bool; 3])> {
     let reported = |host: &str, more: Value| with(report(host, "shop", "shop", 'a', "failure"), more);
     let shops = descriptor("shop", "edge", "shop", "1.1", 'b');
     let banks = descriptor("bank", "edge", "bank", "1.1", 'b');
+    let mut beside = descriptor("shop", "sly", "bank", "1.0", 'a');
+    beside["manifests"]["path"] = json!("beside");
     vec![
         ("a version of its target", wanted, shops.clone(), shop),
         ("a target of its own", wanted, descriptor("shop", "new", "shop-new", "1.0", 'a'), shop),
         ("a version of another's target", wanted, banks.clone(), none),
         ("a target on another's branch", wanted, descriptor("shop", "sly", "bank", "1.0", 'a'), none),
+        ("a target beside another's on its branch", wanted, beside, none),
         ("a resource of its own", "ingest", resource("shop", &shops), shop),
         ("a resource of another", "ingest", resource("bank", &banks), none),
         ("a watch event of its own", "ingest", json!({"type": "MODIFIED", "object": resource("shop", &shops)}), shop),
