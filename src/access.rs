@@ -1,11 +1,13 @@
-//! Who may do what: tokens, their scopes, and the file they are in; [`reviews`] asks a cluster about its own accounts.
+//! Who may do what: tokens, their scopes, and the file they are in; [`telling`] judges what a restricted one says, and [`reviews`]
+//! asks a cluster about its own accounts.
 //!
-//! Pure but for these: text and "now" in, an answer out. Invariants: a token's own text is nowhere, only its SHA-256; a slow hash would protect
-//! guessable passwords, but a token is 256 random bits that nobody guesses, and one that is checked with every request must be
-//! cheap. A file that is not sound is refused as a whole.
+//! Pure but for the reviews: text and "now" in, an answer out. Invariants: a token's own text is nowhere, only its SHA-256; a slow
+//! hash would protect guessable passwords, but a token is 256 random bits that nobody guesses, and one that is checked with every
+//! request must be cheap. A file that is not sound is refused as a whole.
 
 mod restriction;
 pub mod reviews;
+pub mod telling;
 
 pub use restriction::Restriction;
 
@@ -21,6 +23,10 @@ use crate::model::Micros;
 pub const PREFIX: &str = "koh_";
 /// Random bytes of a token.
 const SECRET: usize = 32;
+/// The source of what a token tells that has no source of its own.
+pub const SOURCE: &str = "push";
+/// The longest name of a token that names a source.
+const SOURCE_NAME: usize = 64;
 
 /// What a token allows; `admin` allows everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -92,7 +98,7 @@ pub struct Token {
     /// From then on it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
-    /// The part of the fleet that it sees; all of it when not given.
+    /// The part of the fleet that it sees and may tell of; all of it when not given.
     #[serde(default, skip_serializing_if = "Restriction::is_none", deserialize_with = "restriction::given")]
     pub sees: Arc<Restriction>,
 }
@@ -116,6 +122,22 @@ impl Token {
     /// Whether it allows this.
     pub fn allows(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
+    }
+
+    /// The source under which is filed what it tells, given what the request says. A restricted token has a source that no other
+    /// restricted token has, so it never speaks through the carriers of others.
+    pub fn source(&self, said: Option<&str>) -> String {
+        if self.sees.is_none() {
+            return said.unwrap_or(SOURCE).to_owned();
+        }
+        let own = format!("token/{}", self.name);
+        match said {
+            None => own,
+            Some(said) if said.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) => {
+                said.to_owned()
+            }
+            Some(said) => format!("{own}/{said}"),
+        }
     }
 
     /// Whether it is over.
@@ -163,12 +185,22 @@ impl File {
             if let Some(fault) = token.sees.fault() {
                 return wrong(&format!("sees: {fault}"));
             }
-            if !token.sees.is_none() && token.scopes.iter().any(|scope| *scope != Scope::Read) {
-                return wrong("a token that sees a part of the fleet can only read; make another one for reports");
+            if !token.sees.is_none() && token.scopes.contains(&Scope::Admin) {
+                return wrong("admin is everything: a token for a part of the fleet has the scopes read, report or both");
+            }
+            if !token.sees.is_none() && token.scopes.contains(&Scope::Report) && !names_a_source(&token.name) {
+                return wrong(
+                    "what it reports is filed under a source with its name: give it a name of at most 64 letters, digits and . _ -",
+                );
             }
             None
         })
     }
+}
+
+/// Without a slash, no name and source read like another name and another source.
+fn names_a_source(name: &str) -> bool {
+    name.len() <= SOURCE_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 /// The first line of a message: what follows it shows the text around the place.
@@ -209,7 +241,12 @@ impl Tokens {
     /// The token that was presented.
     pub fn find(&self, presented: &str, now: Micros) -> Result<&Token, Refusal> {
         // Looking up a hash tells nothing about the token by how long it takes.
-        let token = self.0.get(&Digest::of(presented)).ok_or(Refusal::Unknown)?;
+        self.entry(Digest::of(presented), now)
+    }
+
+    /// The same for one of which only the hash is at hand.
+    pub fn entry(&self, digest: Digest, now: Micros) -> Result<&Token, Refusal> {
+        let token = self.0.get(&digest).ok_or(Refusal::Unknown)?;
         if token.expired(now) { Err(Refusal::Expired) } else { Ok(token) }
     }
 }
@@ -247,6 +284,26 @@ mod tests {
     }
 
     #[test]
+    fn no_two_restricted_tokens_speak_under_one_source() {
+        let source = |name: &str, said: Option<&str>, workspaces: &[&str]| {
+            let sees = Restriction {
+                workspaces: workspaces.iter().map(|w| (*w).to_owned()).collect(),
+                ..Restriction::default()
+            };
+            Token::create(name, all(&[Scope::Report]), None, sees).unwrap().1.source(said)
+        };
+        assert_eq!([source("ci", None, &[]), source("ci", Some("eu"), &[])], ["push", "eu"]);
+        let own = |said| source("ci", said, &["shop"]);
+        assert_eq!([own(None), own(Some("eu")), own(Some("push"))], ["token/ci", "token/ci/eu", "token/ci/push"]);
+        assert_eq!(
+            [own(Some("token/ci/eu")), own(Some("token/ci"))],
+            ["token/ci/eu", "token/ci"],
+            "its own name is its own"
+        );
+        assert_eq!(own(Some("token/cinema")), "token/ci/token/cinema", "another's is not");
+    }
+
+    #[test]
     fn a_file_that_is_not_sound_is_refused_without_repeating_what_it_holds() {
         let entry = |more: &str| format!("tokens: [{{name: a, scopes: [read], sha256: {}{more}}}]", "0".repeat(64));
         assert!(File::parse(&entry("")).is_ok());
@@ -260,7 +317,10 @@ mod tests {
         assert!(mistaken.contains("64 hexadecimal") && !mistaken.contains("secretsecret"), "{mistaken}");
         let sees = ", sees: {workspaces: [shop], hosts: {region: [eu]}}";
         assert!(!File::parse(&entry(sees)).unwrap().tokens[0].sees.is_none());
-        assert!(said(&entry(sees).replace("[read]", "[read, report]")).contains("can only read"));
+        assert!(File::parse(&entry(sees).replace("[read]", "[read, report]")).is_ok());
+        assert!(said(&entry(sees).replace("[read]", "[admin]")).contains("admin is everything"));
+        let nameless = entry(sees).replace("[read]", "[report]").replace("name: a", "name: a/b");
+        assert!(said(&nameless).contains("letters, digits"));
         assert!(said(&entry(", sees: {workspaces: ['*']}")).contains("names of workspaces"));
         assert!(said(&entry(", sees: {workspace: [shop]}")).contains("workspace"));
         assert!(File::parse("").unwrap().tokens.is_empty());

@@ -1,7 +1,8 @@
-//! What a client sees of the fleet, when its token says less than everything.
+//! The part of the fleet that a client sees and may tell of, when its token says less than everything.
 //!
-//! Invariant: what is restricted is restricted in every answer. Rows are left out of the tables that answers are made from
-//! ([`crate::snapshot`]), targets and hosts out of what the gate judges ([`crate::rollout`]); a route that knows of neither is closed.
+//! Invariant: what is restricted is restricted in every answer and for every statement. Rows are left out of the tables that answers
+//! are made from ([`crate::snapshot`]), targets and hosts out of what the gate judges ([`crate::rollout`]), statements out of what is
+//! stored ([`super::telling`]); a route that knows of none of these is closed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The part of the fleet that is seen; what is left out restricts nothing.
+/// The part of the fleet that is seen and told of; what is left out restricts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Restriction {

@@ -15,7 +15,7 @@ use super::lease::Lease;
 use super::problem::Problem;
 use super::resource::LISTS;
 use crate::access::reviews::{self, Reviews, Verdict};
-use crate::access::{Refusal, Restriction, Scope};
+use crate::access::{Refusal, Restriction, Scope, Token, Tokens};
 use crate::model::Micros;
 
 /// What a route needs.
@@ -35,11 +35,39 @@ const POST: &[&str] = &["POST"];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Viewer(pub(super) Arc<Restriction>);
 
+/// Who tells: the token of the file as it was when the request began; none where nobody is asked, or an account tells.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Teller(pub(super) Option<Token>);
+
+impl Teller {
+    /// Whether what a request goes on to say may still be taken; a stream outlives the token it began with.
+    pub(super) fn check(&self, known: Option<&Tokens>) -> Result<(), Problem> {
+        let Some((token, known)) = self.0.as_ref().zip(known) else { return Ok(()) };
+        let now = known.entry(token.sha256, Micros::now()).map_err(untaken)?;
+        if !now.allows(Scope::Report) {
+            return Err(lacks(Scope::Report));
+        }
+        // Source and part of what was said hang on both.
+        if (&now.name, &now.sees) == (&token.name, &token.sees) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "the token was changed while it told",
+            "Its name or its restriction is another than when the request began. Items counted here are stored; send the rest \
+             in a new request.",
+        ))
+    }
+}
+
 /// The begins of paths whose answers hold nothing that a restricted token does not see: they are made from generations, by the
-/// gate, or say nothing of the fleet. Whatever is not named here is closed to such tokens.
+/// gate, or say nothing of the fleet; and of those that take nothing that is not about its part. Whatever is not named here is
+/// closed to such tokens.
 const RESTRICTED: &[&str] = &[
     "/deployment_state",
     "/api/v1/sql",
+    "/api/v1/ingest",
     "/api/v1/rollouts",
     "/api/v1/views/",
     "/api/v1/variables/",
@@ -86,13 +114,17 @@ pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
 /// Lets a request pass that may.
 pub(super) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let presented = bearer(request.headers()).map(str::to_owned);
-    let viewer = match permit(&app, request.method(), request.uri().path(), presented.as_deref()).await {
-        Ok(viewer) => viewer,
+    let (viewer, teller) = match permit(&app, request.method(), request.uri().path(), presented.as_deref()).await {
+        Ok(may) => may,
         Err(problem) => return turned_away(problem),
     };
     request.extensions_mut().insert(viewer.clone());
-    if app.hub.tokens().is_none() && app.hub.reviews().is_none() {
-        return next.run(request).await;
+    request.extensions_mut().insert(teller);
+    // What is told is looked at with every batch: only there it is known what was taken before.
+    let tells = need(request.method(), request.uri().path()) == Some(Need::Token(Scope::Report));
+    if tells || (app.hub.tokens().is_none() && app.hub.reviews().is_none()) {
+        let response = next.run(request).await;
+        return if response.status() == StatusCode::UNAUTHORIZED { challenged(response) } else { response };
     }
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let lease = Lease { app, method, path, presented, viewer };
@@ -101,21 +133,28 @@ pub(super) async fn check(State(app): State<App>, mut request: Request, next: Ne
 
 fn turned_away(problem: Problem) -> Response {
     let unknown = problem.status() == StatusCode::UNAUTHORIZED;
-    let mut response = problem.into_response();
-    if unknown {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"koh\""));
-    }
+    let response = problem.into_response();
+    if unknown { challenged(response) } else { response }
+}
+
+fn challenged(mut response: Response) -> Response {
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"koh\""));
     response
 }
 
-/// What part of the fleet whoever asks sees, where he may ask.
-pub(super) async fn permit(app: &App, method: &Method, path: &str, presented: Option<&str>) -> Result<Viewer, Problem> {
+/// What part of the fleet whoever asks sees, and who tells, where he may.
+pub(super) async fn permit(
+    app: &App,
+    method: &Method,
+    path: &str,
+    presented: Option<&str>,
+) -> Result<(Viewer, Teller), Problem> {
     let (tokens, reviews) = (app.hub.tokens(), app.hub.reviews());
     if tokens.is_none() && reviews.is_none() {
-        return Ok(Viewer::default());
+        return Ok(Default::default());
     }
     let scope = match need(method, path) {
-        Some(Need::Nothing) => return Ok(Viewer::default()),
+        Some(Need::Nothing) => return Ok(Default::default()),
         Some(Need::Token(scope)) => scope,
         None => Scope::Admin,
     };
@@ -140,14 +179,15 @@ pub(super) async fn permit(app: &App, method: &Method, path: &str, presented: Op
                     format!("It sees {}; what is answered here is about all of it.", token.sees),
                 ));
             }
-            Ok(Viewer(Arc::clone(&token.sees)))
+            let teller = (scope == Scope::Report).then(|| token.clone());
+            Ok((Viewer(Arc::clone(&token.sees)), Teller(teller)))
         }
-        (Err(Refusal::Expired), _) => Err(refused("the token has expired", "Ask for a new one: koh token create.")),
+        (Err(Refusal::Expired), _) => Err(untaken(Refusal::Expired)),
         (Err(Refusal::Unknown), Some(reviews)) if Reviews::concerns(presented) => {
             match reviews.verdict(presented, scope).await {
                 Ok(Verdict::Allowed(account)) => {
                     tracing::debug!(target: "koh::access", account, "the token of an account was presented");
-                    Ok(Viewer::default())
+                    Ok(Default::default())
                 }
                 Ok(Verdict::Denied(account)) => Err(Problem::new(
                     StatusCode::FORBIDDEN,
@@ -174,9 +214,16 @@ pub(super) async fn permit(app: &App, method: &Method, path: &str, presented: Op
                 .retry_after(5)),
             }
         }
-        (Err(Refusal::Unknown), _) => {
-            Err(refused("the token is not known", "It is not in the hub's file of tokens, or not any more."))
+        (Err(Refusal::Unknown), _) => Err(untaken(Refusal::Unknown)),
+    }
+}
+
+fn untaken(why: Refusal) -> Problem {
+    match why {
+        Refusal::Unknown => {
+            refused("the token is not known", "It is not in the hub's file of tokens, or not any more.")
         }
+        Refusal::Expired => refused("the token has expired", "Ask for a new one: koh token create."),
     }
 }
 

@@ -3,7 +3,8 @@
 //! Invariant: an item is in the counters only after the ledger has acknowledged it, and a stream that breaks keeps what was read
 //! whole before it broke. Decoding runs on the ingest threads, apart from SQL and from the answering of other requests. A full
 //! ledger stops the reading of the body; only a request whose body has not begun is turned away. At shutdown a stream is read until
-//! it pauses, so that what its client has sent counts.
+//! it pauses, so that what its client has sent counts. Every group is stored by the token as it is then: once it is revoked or
+//! changed, nothing more is.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,16 +24,18 @@ use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::access::Teller;
 use super::params::Params;
 use super::problem::Problem;
 use super::sql::content_type;
 use super::trace;
 use super::{App, Limits, openapi};
+use crate::access::SOURCE;
 use crate::ledger::{AppendError, Receipt};
 use crate::metrics::Metrics;
 use crate::model::{Fact, Micros};
 use crate::normalize::{self, Rejection};
-use crate::runtime::{Hub, SourceKind};
+use crate::runtime::{Filed, Hub, SourceKind};
 use crate::sources::push::{Decoder, Form, Item};
 
 /// Facts are stored in groups of this many …
@@ -130,7 +133,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Checks the request, then hands its body to the ingest threads.
 async fn take(app: App, form: Form, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let teller: Teller = parts.extensions.remove().unwrap_or_default();
     if content_type(&parts.headers) == "multipart/form-data" {
         return Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -140,7 +144,7 @@ async fn take(app: App, form: Form, request: Request) -> Response {
         )
         .into_response();
     }
-    let (source, key) = match said(&parts.uri, &parts.headers) {
+    let (source, key) = match said(&parts.uri, &parts.headers, &teller) {
         Ok(said) => said,
         Err(problem) => return problem.into_response(),
     };
@@ -156,7 +160,7 @@ async fn take(app: App, form: Form, request: Request) -> Response {
     };
     let decoder = Decoder::new(form, source.clone(), key);
     let stream_of = source.clone();
-    let stream = Stream::new(&app, source, decoder);
+    let stream = Stream::new(&app, source, decoder, teller);
     let work = async move {
         let outcome = stream.run(body).await;
         drop(slot);
@@ -171,11 +175,14 @@ async fn take(app: App, form: Form, request: Request) -> Response {
 }
 
 /// The source's name and the idempotency key of a request.
-fn said(uri: &axum::http::Uri, headers: &HeaderMap) -> Result<(String, Option<String>), Problem> {
+fn said(uri: &axum::http::Uri, headers: &HeaderMap, teller: &Teller) -> Result<(String, Option<String>), Problem> {
     let params = Params::of(uri)?;
     params.only(["source"])?;
-    let source = params.one("source")?.unwrap_or("push");
-    if source.len() > 128 || !source.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b)) {
+    let source = params.one("source")?;
+    let names = |source: &str| {
+        source.len() <= 128 && source.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b))
+    };
+    if !source.is_none_or(names) {
         return Err(Problem::parameter(
             "'source' is at most 128 letters, digits and . _ : / -",
             "It names who speaks, as in ?source=pipeline/eu; without it the source is 'push'.",
@@ -200,7 +207,8 @@ fn said(uri: &axum::http::Uri, headers: &HeaderMap) -> Result<(String, Option<St
             }
         },
     };
-    Ok((source.to_owned(), key))
+    let source = teller.0.as_ref().map_or_else(|| source.unwrap_or(SOURCE).to_owned(), |token| token.source(source));
+    Ok((source, key))
 }
 
 /// Why the reading of a body ended.
@@ -218,29 +226,34 @@ enum Ended {
     Stopping,
     /// The ledger would not take any more.
     Ledger(AppendError),
+    /// The token is not taken any more, or not as it was.
+    Refused(Problem),
 }
 
-type Storing = Pin<Box<dyn Future<Output = Result<Receipt, AppendError>> + Send>>;
+/// Ends with what became of a group; the first are the places in the body of its items.
+type Storing = Pin<Box<dyn Future<Output = (Vec<usize>, Filed)> + Send>>;
 
 /// One body on its way into the ledger.
 struct Stream {
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
     source: String,
+    teller: Teller,
     decoder: Decoder,
     limits: Limits,
     taken: Taken,
-    waiting: Vec<Fact>,
+    waiting: Vec<(usize, Fact)>,
     waiting_since: Instant,
     storing: Option<Storing>,
 }
 
 impl Stream {
-    fn new(app: &App, source: String, decoder: Decoder) -> Stream {
+    fn new(app: &App, source: String, decoder: Decoder, teller: Teller) -> Stream {
         Stream {
             hub: Arc::clone(&app.hub),
             metrics: Arc::clone(&app.metrics),
             source,
+            teller,
             decoder,
             limits: app.limits,
             taken: Taken::default(),
@@ -262,7 +275,9 @@ impl Stream {
             if ended.is_none() && last.is_some_and(|last| last <= Instant::now()) {
                 ended = Some(Ended::Stopping);
             }
-            self.store_if_due(ended.is_some());
+            if let Err(problem) = self.store_if_due(ended.is_some()) {
+                ended = Some(Ended::Refused(problem));
+            }
             if ended.is_some() && self.storing.is_none() {
                 // Nothing more can come, and everything that came is settled.
                 break;
@@ -273,15 +288,14 @@ impl Stream {
             }
             let linger = self.waiting_since + LINGER;
             tokio::select! {
-                stored = settle(&mut self.storing), if self.storing.is_some() => {
+                (places, filed) = settle(&mut self.storing), if self.storing.is_some() => {
                     self.storing = None;
-                    match stored {
-                        Ok(receipt) => self.count(receipt),
-                        Err(error) => {
-                            self.refused(0, &error.to_string(), Micros::now());
-                            self.waiting.clear();
-                            ended = Some(Ended::Ledger(error));
-                        }
+                    self.count(filed.receipt);
+                    self.reject(filed.refused.into_iter().map(|(nth, why)| (places[nth], why)), Micros::now());
+                    if let Some(error) = filed.failed {
+                        self.refused(0, &error.to_string(), Micros::now());
+                        self.waiting.clear();
+                        ended = Some(Ended::Ledger(error));
                     }
                 }
                 () = stop.cancelled(), if ended.is_none() && last.is_none() => {
@@ -311,33 +325,40 @@ impl Stream {
         if self.taken.seq == 0 {
             self.taken.seq = self.hub.seq();
         }
+        self.taken.items.sort_by_key(|item| item.index);
         (self.taken, ended.unwrap_or(Ended::Whole))
     }
 
     /// Normalises decoded items; the good ones wait to be stored.
     fn note(&mut self, items: Vec<Item>) {
         let now = Micros::now();
-        let before = self.taken.rejected;
-        let mut why = String::new();
+        let mut rejected = Vec::new();
         for Item { index, observation } in items {
             match observation.and_then(|o| normalize::fact(o, self.hub.receipt(now))) {
                 Ok(fact) => {
                     if self.waiting.is_empty() {
                         self.waiting_since = Instant::now();
                     }
-                    self.waiting.push(fact);
+                    self.waiting.push((index, fact));
                 }
-                Err(Rejection { title, detail }) => {
-                    self.taken.rejected += 1;
-                    why = format!("{title}: {detail}");
-                    if self.taken.items.len() < ITEMS_MAX {
-                        self.taken.items.push(RejectedItem { index, title, detail });
-                    }
-                }
+                Err(why) => rejected.push((index, why)),
+            }
+        }
+        self.reject(rejected.into_iter(), now);
+    }
+
+    fn reject(&mut self, rejected: impl Iterator<Item = (usize, Rejection)>, now: Micros) {
+        let before = self.taken.rejected;
+        let mut last = String::new();
+        for (index, Rejection { title, detail }) in rejected {
+            self.taken.rejected += 1;
+            last = format!("{title}: {detail}");
+            if self.taken.items.len() < ITEMS_MAX {
+                self.taken.items.push(RejectedItem { index, title, detail });
             }
         }
         if self.taken.rejected > before {
-            self.refused(self.taken.rejected - before, &why, now);
+            self.refused(self.taken.rejected - before, &last, now);
         }
     }
 
@@ -346,17 +367,38 @@ impl Stream {
         self.hub.sources().refused(&self.source, SourceKind::Push, count, why, now);
     }
 
-    fn store_if_due(&mut self, ended: bool) {
+    /// Begins to store what waits, when it is time; what a token may not say any more is dropped, and why is said.
+    fn store_if_due(&mut self, ended: bool) -> Result<(), Problem> {
         let due = ended || self.waiting.len() >= GROUP || self.waiting_since.elapsed() >= LINGER;
-        if self.storing.is_none() && !self.waiting.is_empty() && due {
-            let facts = std::mem::take(&mut self.waiting);
-            let hub = Arc::clone(&self.hub);
-            let span = tracing::debug_span!(target: trace::TARGET, "store", koh.facts = facts.len());
-            self.storing = Some(Box::pin(async move { hub.append(facts).await }.instrument(span)));
+        if self.storing.is_some() || self.waiting.is_empty() || !due {
+            return Ok(());
         }
+        let (places, facts): (Vec<usize>, Vec<Fact>) = std::mem::take(&mut self.waiting).into_iter().unzip();
+        if let Err(problem) = self.teller.check(self.hub.tokens().as_deref()) {
+            self.refused(facts.len() as u64, problem.title(), Micros::now());
+            return Err(problem);
+        }
+        let part = self.teller.0.as_ref().map(|token| Arc::clone(&token.sees)).filter(|sees| !sees.is_none());
+        let hub = Arc::clone(&self.hub);
+        let span = tracing::debug_span!(target: trace::TARGET, "store", koh.facts = facts.len());
+        let store = async move {
+            let filed = match part {
+                Some(part) => hub.append_within(&part, facts).await,
+                None => match hub.append(facts).await {
+                    Ok(receipt) => Filed { receipt, ..Filed::default() },
+                    Err(error) => Filed { failed: Some(error), ..Filed::default() },
+                },
+            };
+            (places, filed)
+        };
+        self.storing = Some(Box::pin(store.instrument(span)));
+        Ok(())
     }
 
     fn count(&mut self, receipt: Receipt) {
+        if receipt == Receipt::default() {
+            return;
+        }
         self.taken.accepted += receipt.changed as u64;
         self.taken.unchanged += receipt.unchanged as u64;
         self.taken.seq = self.taken.seq.max(receipt.seq);
@@ -365,7 +407,7 @@ impl Stream {
 }
 
 /// Drives what is being stored; never ends where nothing is.
-async fn settle(storing: &mut Option<Storing>) -> Result<Receipt, AppendError> {
+async fn settle(storing: &mut Option<Storing>) -> (Vec<usize>, Filed) {
     match storing {
         Some(storing) => storing.as_mut().await,
         None => std::future::pending().await,
@@ -407,6 +449,7 @@ fn answer(taken: Taken, ended: Ended) -> Response {
             tracing::error!(%error, "an ingest stream ended because the ledger takes nothing");
             Problem::unavailable("the hub cannot store now", 30, "Items counted here are stored; resend the others.")
         }
+        Ended::Refused(problem) => problem,
     };
     match serde_json::to_value(taken) {
         Ok(Value::Object(counters)) => problem.with(counters).into_response(),

@@ -37,7 +37,7 @@ impl Lease {
         loop {
             tokio::time::sleep(LOOK).await;
             match permit(&self.app, &self.method, &self.path, self.presented.as_deref()).await {
-                Ok(viewer) if viewer == self.viewer => {}
+                Ok((viewer, _)) if viewer == self.viewer => {}
                 Ok(_) => {
                     return Problem::new(
                         StatusCode::UNAUTHORIZED,

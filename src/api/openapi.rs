@@ -146,7 +146,12 @@ pub(super) fn pushed(push: &Push, route: MethodRouter<App>) -> UtoipaMethodRoute
             .operation_id(Some(id))
             .tag(if push.path.starts_with("/rollouts/") { "rollouts" } else { "ingest" })
             .summary(Some(summary))
-            .parameter(text_parameter("source", ParameterIn::Query, "Names the source; `push` when absent."))
+            .parameter(text_parameter(
+                "source",
+                ParameterIn::Query,
+                "Names the source; `push` when absent. What a restricted token tells is filed under `token/NAME` or \
+                 `token/NAME/SOURCE`.",
+            ))
             .parameter(text_parameter(
                 "Idempotency-Key",
                 ParameterIn::Header,
@@ -173,6 +178,15 @@ pub(super) fn pushed(push: &Push, route: MethodRouter<App>) -> UtoipaMethodRoute
         }
         for (status, description) in [
             ("400", "No item was taken; the counters and `items` stand beside the problem's fields."),
+            (
+                "401",
+                "No token that is known; also when it was revoked while the body came, and then with the counters.",
+            ),
+            (
+                "403",
+                "The token may not report, or was changed while the body came, and then with the counters. An item that is not \
+                 of a restricted token's part is rejected by itself.",
+            ),
             ("408", "The body stopped coming; what was read before is kept and counted."),
             ("429", "Too many streams; nothing was read. See Retry-After."),
             ("503", "The hub cannot store now, or shuts down; what was acknowledged before is counted."),

@@ -35,10 +35,11 @@ enum TokenCommand {
         /// It expires after this long; never when not given.
         #[arg(long, env = "KOH_TOKEN_EXPIRES_IN", value_name = "SPAN", value_parser = crate::model::span)]
         expires_in: Option<Duration>,
-        /// Only what is wanted in these workspaces, and what runs of it, is seen; several with commas.
+        /// Only what is wanted in these workspaces, and what runs of it, is seen and may be told; several with commas.
         #[arg(long, env = "KOH_TOKEN_WORKSPACES", value_name = "NAMES", value_delimiter = ',')]
         workspaces: Vec<String>,
-        /// Only hosts with this label (key=value) are seen; several with commas, and the same key with several values means any.
+        /// Only hosts with this label (key=value) are seen and may be told of; several with commas, and the same key with several values
+        /// means any.
         #[arg(long, env = "KOH_TOKEN_HOSTS", value_name = "LABELS", value_delimiter = ',', value_parser = label)]
         hosts: Vec<(String, String)>,
         /// The file of tokens, made when absent; without it the entry is printed after the token.
@@ -138,7 +139,7 @@ fn list(path: &Path) -> anyhow::Result<()> {
             None => "does not expire".to_owned(),
         };
         let sees = token.sees.to_string();
-        let sees = if sees.is_empty() { sees } else { format!("\tsees {sees}") };
+        let sees = if sees.is_empty() { sees } else { format!("\trestricted to {sees}") };
         println!("{}\t{}\t{state}{sees}", token.name, scopes.join(","));
     }
     Ok(())

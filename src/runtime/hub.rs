@@ -111,6 +111,7 @@ pub struct Hub {
     engines: Engines,
     current: RwLock<Arc<Published>>,
     taking: tokio::sync::Mutex<()>,
+    parts: tokio::sync::Mutex<()>,
     awaited: Mutex<Awaited>,
     pasts: Pasts,
     policies: RwLock<(u64, Arc<Policies>)>,
@@ -142,6 +143,7 @@ impl Hub {
             engines,
             current: RwLock::new(first),
             taking: tokio::sync::Mutex::new(()),
+            parts: tokio::sync::Mutex::new(()),
             awaited: Mutex::default(),
             pasts: Pasts::default(),
             policies: RwLock::default(),
@@ -155,6 +157,11 @@ impl Hub {
     /// Stores facts; returns when they are safe. A full ledger is waited for: this is how back-pressure reaches a stream.
     pub async fn append(&self, facts: Vec<Fact>) -> Result<Receipt, AppendError> {
         self.ledger.append_waiting(facts).await
+    }
+
+    /// Held while what a restricted token tells is judged and stored.
+    pub(super) fn parts(&self) -> &tokio::sync::Mutex<()> {
+        &self.parts
     }
 
     /// The time of receipt of a statement that came in `now`; no other statement has the same.

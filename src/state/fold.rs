@@ -321,6 +321,7 @@ impl State {
         let endpoint = self.intern_endpoint(&d.endpoint, seq);
         add(&mut self.index.targets_at, endpoint, id);
         let log = self.intern_log(&d.repo, &d.branch, seq);
+        add(&mut self.index.targets_in, log, id);
         let version = self.apply_version(seq, fact, d, (workspace, application, workload));
         let declared = Declared {
             at: fact.at,

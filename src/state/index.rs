@@ -30,6 +30,7 @@ pub struct Index {
     pub(super) sources: HashMap<u32, u32>,
     pub(super) subscribers: Vec<Vec<u32>>,
     pub(super) targets_at: Vec<Vec<u32>>,
+    pub(super) targets_in: Vec<Vec<u32>>,
     pub(super) host_reconcilers: Vec<Vec<u32>>,
     /// Targets by workload and environment.
     pub(super) targets_of: HashMap<(u32, u32), Vec<u32>>,
@@ -70,6 +71,7 @@ impl Index {
             index.targets_of.entry((target.workload, target.environment)).or_default().push(id);
             for d in &target.declarations {
                 add(&mut index.targets_at, d.endpoint, id);
+                add(&mut index.targets_in, d.log, id);
             }
         }
         index
@@ -98,6 +100,11 @@ impl Index {
     /// An endpoint by storage type and canonical string.
     pub fn endpoint(&self, t: &Tables, storage_type: &str, canonical: &str) -> Option<u32> {
         self.endpoints.get(&(self.name(t, storage_type)?, self.name(t, canonical)?)).copied()
+    }
+
+    /// A commit log by repository and branch.
+    pub fn log(&self, t: &Tables, repo: &str, branch: &str) -> Option<u32> {
+        self.logs.get(&(self.name(t, repo)?, self.name(t, branch)?)).copied()
     }
 
     /// Reconcilers that ever reported for an endpoint.
@@ -143,6 +150,11 @@ impl Index {
     /// Targets that ever were at an endpoint.
     pub fn targets_at(&self, endpoint: u32) -> &[u32] {
         self.targets_at.get(endpoint as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Targets that ever were in a commit log.
+    pub fn targets_in(&self, log: u32) -> &[u32] {
+        self.targets_in.get(log as usize).map_or(&[], Vec::as_slice)
     }
 
     /// Reconcilers of a host.

@@ -216,7 +216,7 @@ fn a_body_that_stops_coming_is_answered_with_what_was_taken() {
 }
 
 /// A gzip file of one stored block: enough to test that compression is undone.
-fn gzip(data: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(data: &[u8]) -> Vec<u8> {
     let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
     let length = u16::try_from(data.len()).unwrap();
     out.extend(length.to_le_bytes());

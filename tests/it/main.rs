@@ -37,6 +37,8 @@ mod prometheus;
 mod reference;
 mod restricted;
 mod restricted_fleets;
+mod restricted_reports;
+mod restricted_statements;
 mod rollout_wait;
 mod sql_limits;
 mod tls;

@@ -32,7 +32,7 @@ policies:
   - {name: named, soak: 1m}
 ";
 
-fn token(file: &Path, name: &str, scopes: &str, more: &[&str]) -> String {
+pub(crate) fn token(file: &Path, name: &str, scopes: &str, more: &[&str]) -> String {
     let made = Command::new(env!("CARGO_BIN_EXE_koh"))
         .args(["token", "create", "--name", name, "--scopes", scopes, "--tokens", file.to_str().unwrap()])
         .args(more)
@@ -405,7 +405,7 @@ fn a_tag_of_somebody_who_sees_more_is_no_tag_of_mine() {
 }
 
 #[test]
-fn a_token_that_sees_a_part_is_for_reading_only_and_its_list_says_what_it_sees() {
+fn a_token_for_a_part_is_no_administrator_and_the_list_says_what_it_is_restricted_to() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens.yaml");
     let koh = |args: &[&str]| {
@@ -414,12 +414,20 @@ fn a_token_that_sees_a_part_is_for_reading_only_and_its_list_says_what_it_sees()
     };
     let name = file.to_str().unwrap();
     let create = ["token", "create", "--name", "x", "--tokens", name, "--scopes"];
-    let (made, said) = koh(&[&create[..], &["read,report", "--workspaces", "shop"]].concat());
-    assert!(!made && said.contains("can only read"), "{said}");
+    let (made, said) = koh(&[&create[..], &["read,admin", "--workspaces", "shop"]].concat());
+    assert!(!made && said.contains("admin is everything"), "{said}");
+    let nameless = ["token", "create", "--name", "a/b", "--tokens", name, "--scopes", "report", "--hosts", "region=eu"];
+    let (made, said) = koh(&nameless);
+    assert!(!made && said.contains("letters, digits"), "{said}");
     assert!(!file.exists(), "nothing is half made");
     let (made, said) = koh(&[&create[..], &["read", "--hosts", "eu"]].concat());
     assert!(!made && said.contains("key=value"), "{said}");
-    assert!(koh(&[&create[..], &["read", "--workspaces", "shop,bank", "--hosts", "region=eu,region=us"]].concat()).0);
+    assert!(
+        koh(&[&create[..], &["read,report", "--workspaces", "shop,bank", "--hosts", "region=eu,region=us"]].concat()).0
+    );
     let (_, listed) = koh(&["token", "list", "--tokens", name]);
-    assert_eq!(listed, "x\tread\tdoes not expire\tsees workspaces bank or shop, hosts with region eu or us\n");
+    assert_eq!(
+        listed,
+        "x\tread,report\tdoes not expire\trestricted to workspaces bank or shop, hosts with region eu or us\n"
+    );
 }
