@@ -17,6 +17,17 @@ newest() {
         --max-count 1 --regexp "$tried" || true
 }
 
+# The same, once there is one: a fleet may have just begun, and SQL sees what was said within seconds.
+next() {
+    local found=""
+    for _ in {1..40}; do
+        found="$(newest)"
+        [ -z "$found" ] || break
+        sleep 0.25
+    done
+    echo "$found"
+}
+
 # One gate of the pipeline; an exit code that is no verdict about this version ends the test.
 gate() {
     local environment="$1" code=0
@@ -31,7 +42,7 @@ gate() {
 
 tried=""
 for attempt in 1 2 3 4 5 6 7 8; do
-    read -r workload version <<< "$(newest)"
+    read -r workload version <<< "$(next)"
     [ -n "$version" ] || { echo "there is no version in dev that was not tried" >&2; exit 1; }
     tried+=$'\n'"$workload $version"
     echo "== attempt $attempt: $workload $version"
