@@ -154,8 +154,12 @@ def check_sbom():
     cargo = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
     ships, tests = (set(re.findall(r"^([\w-]+) = ", section, re.M)) for section in
                     (re.search(rf"^\[{name}\]\n(.*?)(?=^\[)", cargo, re.M | re.S)[1] for name in ("dependencies", "dev-dependencies")))
-    if not ships <= told or told & (tests - ships):
-        fail(f"the SBOM leaves out {sorted(ships - told)} and tells of {sorted(told & (tests - ships))}")
+    # What tests name may be in the program all the same, through others.
+    tree = subprocess.run(["cargo", "tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"],
+                          cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tests -= {line.split()[0] for line in tree.splitlines() if line.strip()}
+    if not ships <= told or told & tests:
+        fail(f"the SBOM leaves out {sorted(ships - told)} and tells of {sorted(told & tests)}")
     return None
 
 
