@@ -184,7 +184,8 @@ pub(super) async fn permit(
         }
         (Err(Refusal::Expired), _) => Err(untaken(Refusal::Expired)),
         (Err(Refusal::Unknown), Some(reviews)) if Reviews::concerns(presented) => {
-            match reviews.verdict(presented, scope).await {
+            // Boxed: few ask this, and every request that waits would be as large as the question.
+            match Box::pin(reviews.verdict(presented, scope)).await {
                 Ok(Verdict::Allowed(account)) => {
                     tracing::debug!(target: "koh::access", account, "the token of an account was presented");
                     Ok(Default::default())

@@ -129,12 +129,13 @@ async fn greet<S>(
     let Some(tls) = tls else { return connection(stream, seat, service, patience, stop).await };
     let place = seat.place();
     let shaken = tokio::select! {
-        shaken = tokio::time::timeout(patience.head, tls.accept(stream)) => shaken,
+        shaken = tokio::time::timeout(patience.head, Box::pin(tls.accept(stream))) => shaken,
         () = stop.cancelled() => return,
         () = place.given_up.cancelled() => return,
     };
     match shaken {
-        Ok(Ok(Some(stream))) => connection(stream, seat, service, patience, stop).await,
+        // Boxed: a connection in the clear would be as large as one that has keys and buffers of its own.
+        Ok(Ok(Some(stream))) => Box::pin(connection(stream, seat, service, patience, stop)).await,
         Ok(Ok(None)) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
