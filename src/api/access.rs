@@ -128,7 +128,8 @@ pub(super) async fn check(State(app): State<App>, mut request: Request, next: Ne
     }
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let lease = Lease { app, method, path, presented, viewer };
-    lease.hold(next.run(request)).await.unwrap_or_else(turned_away)
+    // Boxed, so that hubs that ask nobody do not carry it.
+    Box::pin(lease.hold(next.run(request))).await.unwrap_or_else(turned_away)
 }
 
 fn turned_away(problem: Problem) -> Response {
