@@ -14,7 +14,6 @@ mod depends;
 mod deployment_state;
 mod freeze;
 mod held;
-mod labelled;
 mod past;
 mod policies;
 mod policy;

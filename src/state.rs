@@ -11,6 +11,7 @@ pub mod heartbeat;
 pub mod history;
 pub mod host;
 mod index;
+pub mod labelled;
 mod labels;
 pub mod names;
 mod packed;

@@ -5,11 +5,11 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::labelled::Labelled;
 use crate::access::Restriction;
 use crate::model::Status;
 use crate::normalize;
 use crate::state::State;
+use crate::state::labelled::Labelled;
 use crate::state::walk::Walk;
 
 /// A subscriber of an endpoint.
@@ -60,7 +60,7 @@ pub fn deployment_state(state: &State, endpoint: &str, commit: &str, sees: &Rest
             let Some(r) = t.reconcilers.get(id).filter(|r| r.now.alive() && r.now.endpoint == endpoint) else {
                 continue;
             };
-            if !labelled.has(state, r.host, &sees.hosts) {
+            if !labelled.has(t, r.host, &sees.hosts) {
                 continue;
             }
             answer.total_subscribers += 1;

@@ -11,10 +11,10 @@ use hashbrown::HashMap;
 
 use super::answer::{Answer, Eta, LastGood};
 use super::bucket::{Range, subscribed};
-use super::labelled::Labelled;
 use super::{Bucket, Hosts, Verdict};
 use crate::model::Micros;
 use crate::state::State;
+use crate::state::labelled::Labelled;
 use crate::state::standing::Heard;
 use crate::state::target::Assignments;
 use crate::state::walk::Walk;
@@ -67,7 +67,8 @@ impl PastReader {
         let earlier = (0..asked).rev().filter(|i| assignments.list[*i].start < assignments.list[*i].end);
         let earlier: Vec<_> = earlier.take(LOOKED_AT).map(|index| Earlier { index, ..Earlier::default() }).collect();
         let mut labelled = Labelled::default();
-        let on = |id: &u32| state.view().reconcilers.get(*id).is_some_and(|r| labelled.has(state, r.host, hosts));
+        let on =
+            |id: &u32| state.view().reconcilers.get(*id).is_some_and(|r| labelled.has(state.view(), r.host, hosts));
         let ids = match state.index().current(subscribed(record, asked)) {
             Some(subscribers) if !earlier.is_empty() && hosts.is_empty() => subscribers.ids().collect(),
             Some(subscribers) if !earlier.is_empty() => subscribers.ids().filter(on).collect(),

@@ -10,11 +10,11 @@ use hashbrown::HashSet;
 use super::bucket::{Range, Stand};
 use super::depends::Depends;
 use super::held::{Held, Members, NAMED, named};
-use super::labelled::Labelled;
 use super::policy::{Hosts, Policy, SilentPolicy};
 use super::{Answer, Bucket, Buckets, Clause, Freshness, LeftOut, Links, Question, Rules, TargetAnswer, Verdict};
 use crate::model::{Liveness, Micros};
 use crate::state::State;
+use crate::state::labelled::Labelled;
 use crate::state::target::TargetRecord;
 use crate::state::walk::Walk;
 
@@ -293,7 +293,7 @@ impl<'a> Answering<'a> {
             self.sort(id, stand, Members::Listed(ids), &mut found);
         }
         let missing = t.targets.get(id).map(|target| index.expectations().missing(id, target));
-        let missing = missing.into_iter().flatten().filter(|host| self.labelled.has(self.state, *host, hosts));
+        let missing = missing.into_iter().flatten().filter(|host| self.labelled.has(t, *host, hosts));
         let unknown = |host: &u32| t.hosts.get(*host).is_some_and(|h| h.liveness() == Liveness::Unknown);
         let (unknown, missing): (Vec<u32>, Vec<u32>) = missing.partition(unknown);
         for (left_out, hosts) in [(false, missing), (true, unknown)] {
@@ -332,7 +332,7 @@ impl<'a> Answering<'a> {
         let t = self.state.view();
         let mut picked = Vec::new();
         for id in ids {
-            let Some(r) = t.reconcilers.get(id).filter(|r| self.labelled.has(self.state, r.host, hosts)) else {
+            let Some(r) = t.reconcilers.get(id).filter(|r| self.labelled.has(t, r.host, hosts)) else {
                 continue;
             };
             if alive {

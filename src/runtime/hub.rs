@@ -61,8 +61,6 @@ pub struct Published {
     pub generation: Generation,
     /// Its tables and views.
     pub catalog: Arc<Catalog>,
-    /// What is left out of them.
-    pub sees: Arc<Restriction>,
     /// It holds everything that was said before.
     taken: Instant,
     /// The same for those who see less.
@@ -78,8 +76,7 @@ impl Published {
         let part = || {
             let generation = self.generation.seen_by(sees);
             let catalog = Arc::new(generation.catalog().closed());
-            let (sees, taken, parts) = (Arc::clone(sees), self.taken, Mutex::default());
-            Arc::new(Published { generation, catalog, sees, taken, parts })
+            Arc::new(Published { generation, catalog, taken: self.taken, parts: Mutex::default() })
         };
         Arc::clone(self.parts.lock().entry(Arc::clone(sees)).or_insert_with(part))
     }
@@ -407,7 +404,7 @@ fn publish(ledger: &Ledger, watched: &Watched) -> Published {
     let generation = Generation::take(ledger.epoch(), seq, tables, Micros::now());
     let catalog = Arc::new(generation.catalog().with_system_tables(about));
     watched.kept.took(&generation, &catalog);
-    Published { generation, catalog, sees: Arc::default(), taken, parts: Mutex::default() }
+    Published { generation, catalog, taken, parts: Mutex::default() }
 }
 
 #[cfg(test)]

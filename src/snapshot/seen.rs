@@ -5,13 +5,13 @@
 
 use std::sync::OnceLock;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 use super::expectations;
 use super::generation::Shared;
 use crate::access::Restriction;
 use crate::state::Tables;
-use crate::state::host::Labels;
+use crate::state::labelled::Labelled;
 
 /// What is seen; `None` is everything.
 #[derive(Debug, Default)]
@@ -142,8 +142,6 @@ impl Theirs {
 }
 
 fn labelled(restriction: &Restriction, t: &Tables) -> HashSet<u32> {
-    let mut known: HashMap<u32, bool> = HashMap::new();
-    let mut has =
-        |labels: u32| *known.entry(labels).or_insert_with(|| Labels::read(t.text(labels)).any_of(&restriction.hosts));
-    t.hosts.iter().filter(|(_, host)| has(host.labels())).map(|(id, _)| id).collect()
+    let mut labelled = Labelled::default();
+    t.hosts.iter().map(|(id, _)| id).filter(|id| labelled.has(t, *id, &restriction.hosts)).collect()
 }
