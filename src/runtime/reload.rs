@@ -31,7 +31,8 @@ pub fn load<T>(
     paths: Vec<PathBuf>,
     parse: fn(&str) -> Result<T, String>,
 ) -> Result<Loaded<T>, String> {
-    let (text, content) = read(&paths, parse)?;
+    let text = texts(&paths)?;
+    let content = read(&paths, &text, parse)?;
     Ok(Loaded { what, paths, parse, text, content })
 }
 
@@ -66,15 +67,19 @@ pub fn text(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|e| of_file(&e.utf8_error()))
 }
 
-fn read<T>(paths: &[PathBuf], parse: fn(&str) -> Result<T, String>) -> Result<(String, T), String> {
-    let mut text = String::new();
+/// The texts of all of them, one after the other.
+fn texts(paths: &[PathBuf]) -> Result<String, String> {
+    let mut all = String::new();
     for path in paths {
-        text.push_str(&self::text(path)?);
-        text.push('\n');
+        all.push_str(&text(path)?);
+        all.push('\n');
     }
+    Ok(all)
+}
+
+fn read<T>(paths: &[PathBuf], text: &str, parse: fn(&str) -> Result<T, String>) -> Result<T, String> {
     let names = || paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
-    let content = parse(&text).map_err(|why| format!("{}: {why}", names()))?;
-    Ok((text, content))
+    parse(text).map_err(|why| format!("{}: {why}", names()))
 }
 
 async fn follow<T: Send + 'static>(
@@ -88,10 +93,13 @@ async fn follow<T: Send + 'static>(
     loop {
         tokio::time::sleep(LOOK).await;
         let from = paths.clone();
-        let Ok(read) = tokio::task::spawn_blocking(move || read(&from, parse)).await else { continue };
-        match read {
-            Ok((text, _)) if text == known => complained.clear(),
-            Ok((text, content)) => {
+        let Ok(text) = tokio::task::spawn_blocking(move || texts(&from)).await else { continue };
+        if text.as_ref() == Ok(&known) {
+            complained.clear();
+            continue;
+        }
+        match text.and_then(|text| Ok((read(&paths, &text, parse)?, text))) {
+            Ok((content, text)) => {
                 tracing::info!(files = ?paths, "the {what} changed");
                 set(content);
                 known = text;

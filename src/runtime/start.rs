@@ -159,14 +159,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         limits,
         patience,
     } = config;
-    let policies = policies.map(|path| reload::load("policies", vec![path], Policies::parse)).transpose();
-    let policies = policies.map_err(StartError::Policies)?;
-    let classes = classes.map(|path| reload::load("host classes", vec![path], Classes::parse)).transpose();
-    let classes = classes.map_err(StartError::Classes)?;
-    let tokens = tokens.map(|path| reload::load("tokens", vec![path], access::File::parse)).transpose();
-    let tokens = tokens.map_err(StartError::Tokens)?;
-    let identity = (!tls.is_empty()).then(|| reload::load("certificates", tls, Identity::parse)).transpose();
-    let identity = identity.map_err(StartError::Tls)?;
+    let policies = at_start("policies", policies, Policies::parse, StartError::Policies)?;
+    let classes = at_start("host classes", classes, Classes::parse, StartError::Classes)?;
+    let tokens = at_start("tokens", tokens, access::File::parse, StartError::Tokens)?;
+    let identity = at_start("certificates", tls, Identity::parse, StartError::Tls)?;
     if let Some(path) = &data {
         std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
     }
@@ -231,6 +227,18 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let service = api::service(Arc::clone(&hub), limits, &default_contact, threads);
     let serving = tokio::spawn(api::listen::serve(listener, tls, service, patience, stop.clone()));
     Ok(Running { address, hub, exports, stop, serving, tasks, ingest })
+}
+
+/// What files hold, where any are named.
+fn at_start<T>(
+    what: &'static str,
+    paths: impl IntoIterator<Item = PathBuf>,
+    parse: fn(&str) -> Result<T, String>,
+    unsound: fn(String) -> StartError,
+) -> Result<Option<Loaded<T>>, StartError> {
+    let paths: Vec<PathBuf> = paths.into_iter().collect();
+    let loaded = (!paths.is_empty()).then(|| reload::load(what, paths, parse)).transpose();
+    loaded.map_err(unsound)
 }
 
 /// TLS with the certificate of these files, now and when they are renewed.
