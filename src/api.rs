@@ -35,15 +35,12 @@ mod trace;
 mod variables;
 mod waits;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::Response;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use tower::{Layer, Service};
+use tower::Layer;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{And, NotForContentType, Predicate, SizeAbove};
@@ -102,8 +99,7 @@ pub fn service(
     limits: Limits,
     default_contact: &str,
     ingest_threads: tokio::runtime::Handle,
-) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
-{
+) -> impl listen::Answers {
     let streams = Arc::new(tokio::sync::Semaphore::new(limits.ingest_streams));
     let metrics = Arc::new(Metrics::new(Traffic::new(Arc::clone(&streams), limits.ingest_streams)));
     let app = App {

@@ -13,6 +13,9 @@
 //! Folders are named after this flow; `runtime` is the only module that knows all of them.
 #![forbid(unsafe_code)]
 
+/// The target of spans that a collector of traces is sent, and nobody else.
+pub(crate) const TRACES: &str = "koh::trace";
+
 pub mod access;
 pub mod api;
 pub mod backup;

@@ -24,5 +24,5 @@ pub use observation::{
 pub use receipts::Receipts;
 pub use selector::{Operator, Requirement, Selector};
 pub use status::Status;
-pub use time::{FUTURE_TOLERANCE, Micros, span};
+pub use time::{FUTURE_TOLERANCE, Micros, micros, span};
 pub use verification::{Outcome, Subject, Verification};

@@ -17,7 +17,7 @@ mod verification;
 pub use commit::{Revision, commit, in_message, revision};
 pub use endpoint::{Place, endpoint, repository, storage};
 pub use fact::fact;
-pub use name::{LIMIT as NAME_LIMIT, MAX_LABELS, labels, name, optional};
+pub use name::{LIMIT as NAME_LIMIT, MAX_LABELS, labels, name, optional, unnameable};
 pub use page::{commit_page, web_page};
 pub use redact::{LIMIT as MESSAGE_LIMIT, message, scrub};
 pub use status::status;

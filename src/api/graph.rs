@@ -120,8 +120,21 @@ fn common(condition: &str) -> String {
     )
 }
 
+/// How a host stands, by the number that `served` gives to the worst of it.
+macro_rules! stands {
+    ($worst:literal) => {
+        concat!(
+            "CASE ",
+            $worst,
+            " WHEN 1 THEN 'failing' WHEN 2 THEN 'missing' WHEN 3 THEN 'stalled' WHEN 4 THEN 'unknown commit' WHEN 5 THEN 'behind' \
+             WHEN 6 THEN 'ahead' WHEN 7 THEN 'progressing' WHEN 8 THEN 'silent' ELSE 'in sync' END"
+        )
+    };
+}
+
 /// Every row counts in a node of its workload, of its target, and of its host, or of those that have none of their own.
-const NODES: &str = "
+const NODES: &str = concat!(
+    "
 , kinds AS (
   SELECT column1 AS layer, column2 AS kind, column3 AS shown
   FROM (VALUES (1, 'workload', true), (2, 'target', true), (3, 'host', true), (4, 'hosts', true), (5, 'targets', false))
@@ -151,9 +164,7 @@ SELECT id, kind,
        CASE kind
          WHEN 'workload' THEN targets || CASE WHEN targets = 1 THEN ' target' ELSE ' targets' END
          WHEN 'target' THEN desired_version
-         WHEN 'host' THEN CASE worst WHEN 1 THEN 'failing' WHEN 2 THEN 'missing' WHEN 3 THEN 'stalled'
-                                     WHEN 4 THEN 'unknown commit' WHEN 5 THEN 'behind' WHEN 6 THEN 'ahead'
-                                     WHEN 7 THEN 'progressing' WHEN 8 THEN 'silent' ELSE 'in sync' END
+         WHEN 'host' THEN ", stands!("worst"), "
          WHEN 'hosts' THEN CASE WHEN failing > 0 THEN failing || ' failing' ELSE rows || ' hosts' END
          ELSE ''
        END AS main,
@@ -173,12 +184,14 @@ SELECT id, kind,
        CASE WHEN kind IN ('target', 'hosts') THEN deployment_target END AS deployment_target,
        CASE WHEN kind = 'host' THEN host END AS host
 FROM nodes
-ORDER BY layer, title, id";
+ORDER BY layer, title, id"
+);
 
 const NO_NODES: &str = r#"[{"id":"nothing","kind":"nothing","title":"No deployment target","subtitle":"","main":"","second":"","in_sync":0.0,"progressing":0.0,"drifted":0.0,"failing":0.0,"silent":0.0,"workspace":null,"application":null,"workload":null,"environment":null,"deployment_target":null,"host":null},
 {"id":"nothing here","kind":"nothing","title":"is known for this choice","subtitle":"","main":"","second":"","in_sync":0.0,"progressing":0.0,"drifted":0.0,"failing":0.0,"silent":0.0,"workspace":null,"application":null,"workload":null,"environment":null,"deployment_target":null,"host":null}]"#;
 
-const EDGES: &str = "
+const EDGES: &str = concat!(
+    "
 , kinds AS (
   SELECT column1 AS kind, column2 AS shown FROM (VALUES ('target', true), ('host', true), ('hosts', true))
 ),
@@ -193,14 +206,13 @@ SELECT source || ' ' || target AS id, source, target,
        CASE min(kind) WHEN 'target' THEN min(environment) WHEN 'host' THEN min(runs) ELSE '' END AS main,
        CASE min(kind)
          WHEN 'target' THEN replace(min(verdict), '_', ' ')
-         WHEN 'host' THEN CASE min(worst) WHEN 1 THEN 'failing' WHEN 2 THEN 'missing' WHEN 3 THEN 'stalled'
-                                          WHEN 4 THEN 'unknown commit' WHEN 5 THEN 'behind' WHEN 6 THEN 'ahead'
-                                          WHEN 7 THEN 'progressing' WHEN 8 THEN 'silent' ELSE 'in sync' END
+         WHEN 'host' THEN ", stands!("min(worst)"), "
          ELSE count(*) || ' hosts'
        END AS second
 FROM ends
 GROUP BY source, target
-ORDER BY source, target";
+ORDER BY source, target"
+);
 
 const NO_EDGES: &str =
     r#"[{"id":"nothing nothing here","source":"nothing","target":"nothing here","main":"","second":""}]"#;

@@ -28,7 +28,6 @@ use super::access::Teller;
 use super::params::Params;
 use super::problem::Problem;
 use super::sql::content_type;
-use super::trace;
 use super::{App, Limits, openapi};
 use crate::access::SOURCE;
 use crate::ledger::{AppendError, Receipt};
@@ -166,7 +165,7 @@ async fn take(app: App, form: Form, request: Request) -> Response {
         drop(slot);
         outcome
     };
-    let span = tracing::debug_span!(target: trace::TARGET, "ingest", koh.source = stream_of);
+    let span = tracing::debug_span!(target: crate::TRACES, "ingest", koh.source = stream_of);
     let work = app.ingest_threads.spawn(work.instrument(span));
     match work.await {
         Ok((taken, ended)) => answer(taken, ended),
@@ -380,7 +379,7 @@ impl Stream {
         }
         let part = self.teller.0.as_ref().map(|token| Arc::clone(&token.sees)).filter(|sees| !sees.is_none());
         let hub = Arc::clone(&self.hub);
-        let span = tracing::debug_span!(target: trace::TARGET, "store", koh.facts = facts.len());
+        let span = tracing::debug_span!(target: crate::TRACES, "store", koh.facts = facts.len());
         let store = async move {
             let filed = match part {
                 Some(part) => hub.append_within(&part, facts).await,

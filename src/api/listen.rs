@@ -58,12 +58,29 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 /// The largest request head hyper will buffer; the outer layer refuses less than this with a readable answer.
 const HEAD_MAX: usize = 128 * 1024;
 
-/// Serves until `stop` is cancelled, then stops accepting and lets requests in flight finish.
-pub async fn serve<S>(listener: TcpListener, tls: Option<Tls>, service: S, patience: Patience, stop: CancellationToken)
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
+/// What answers requests, one of its clones each.
+pub trait Answers:
+    Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
 {
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Serves until `stop` is cancelled, then stops accepting and lets requests in flight finish.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    service: impl Answers,
+    patience: Patience,
+    stop: CancellationToken,
+) {
     let table = Table::new(patience.connections, patience.per_peer);
     let tasks = TaskTracker::new();
     let abort = CancellationToken::new();
@@ -112,17 +129,14 @@ where
 }
 
 /// Makes a connection of what was accepted; a handshake is given as much time as the head of a request.
-async fn greet<S>(
+async fn greet(
     stream: TcpStream,
     tls: Option<Tls>,
     seat: Arc<Seat>,
-    service: S,
+    service: impl Answers,
     patience: Patience,
     stop: CancellationToken,
-) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
-{
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not turn Nagle's algorithm off");
     }
@@ -142,16 +156,13 @@ async fn greet<S>(
     }
 }
 
-async fn connection<S>(
+async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     seat: Arc<Seat>,
-    service: S,
+    service: impl Answers,
     patience: Patience,
     stop: CancellationToken,
-) where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
-{
+) {
     let seated = Arc::clone(&seat);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let at_work = seated.begin();

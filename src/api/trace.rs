@@ -10,13 +10,10 @@ use tracing::Span;
 use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The target of all spans that collectors are sent.
-pub(super) const TARGET: &str = "koh::trace";
-
 /// Begins the span of a request; whoever traces its caller finds it below the caller's.
 pub(super) fn begin(request: &Request, id: &str) -> Span {
     let span = tracing::debug_span!(
-        target: TARGET,
+        target: crate::TRACES,
         "request",
         otel.name = %request.method(),
         otel.kind = "server",

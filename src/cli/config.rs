@@ -55,15 +55,16 @@ pub(super) fn arguments(args: Vec<OsString>) -> anyhow::Result<(Vec<OsString>, T
         return Ok((args, Taken { explicit, ..Taken::default() }));
     };
     let values = read(&file)?;
+    let switches: BTreeSet<&str> = command.get_arguments().filter(|a| is_switch(a)).filter_map(Arg::get_long).collect();
     let silent = values.iter().filter(|(name, _)| !explicit.contains_key(*name));
-    let args = args.into_iter().chain(silent.filter_map(argument)).collect();
+    let silent = silent.filter_map(|(name, value)| argument(name, value, switches.contains(name.as_str())));
+    let args = args.into_iter().chain(silent).collect();
     Ok((args, Taken { file: Some(file), explicit, values }))
 }
 
 /// A key as an argument; a switch that is off is none.
-fn argument((name, value): (&String, &String)) -> Option<OsString> {
-    let switch = options().any(|arg| arg.get_long() == Some(name) && is_switch(&arg));
-    match (switch, value.as_str()) {
+fn argument(name: &str, value: &str, is_switch: bool) -> Option<OsString> {
+    match (is_switch, value) {
         (true, "false") => None,
         (true, _) => Some(format!("--{name}").into()),
         (false, value) => Some(format!("--{name}={value}").into()),
@@ -81,9 +82,9 @@ fn options_of(name: &str) -> Command {
 }
 
 /// The options that a file may set.
-fn options() -> impl Iterator<Item = Arg> {
-    let all: Vec<Arg> = options_of("serve").get_arguments().cloned().collect();
-    all.into_iter().filter(|arg| arg.get_long().is_some_and(|name| !NOT_IN_A_FILE.contains(&name)))
+fn options() -> Vec<Arg> {
+    let may = |arg: &&Arg| arg.get_long().is_some_and(|name| !NOT_IN_A_FILE.contains(&name));
+    options_of("serve").get_arguments().filter(may).cloned().collect()
 }
 
 fn read(file: &Path) -> anyhow::Result<Values> {
@@ -95,7 +96,7 @@ fn read(file: &Path) -> anyhow::Result<Values> {
 pub(super) fn parse(text: &str) -> Result<Values, String> {
     let written: Option<BTreeMap<String, Value>> =
         serde_saphyr::from_str(text).map_err(|e| e.without_snippet().to_string())?;
-    let known: Vec<Arg> = options().collect();
+    let known = options();
     let names: Vec<&str> = known.iter().filter_map(Arg::get_long).collect();
     let mut values = Values::new();
     for (key, value) in written.unwrap_or_default() {
@@ -192,7 +193,7 @@ impl ConfigArgs {
                     .map(|(k, v)| (k.to_owned(), v)),
             )
         };
-        let rows: Vec<Map<String, Value>> = options().map(row).collect();
+        let rows: Vec<Map<String, Value>> = options().into_iter().map(row).collect();
         match self.output {
             Output::Table => say::out(table::draw(&["option", "value", "from"].map(str::to_owned), &rows))?,
             Output::Json => say::out(format_args!("{}\n", serde_json::to_string_pretty(&rows)?))?,

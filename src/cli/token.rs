@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::access::{File, Restriction, Scope, Token};
-use crate::model::Micros;
+use crate::model::{Micros, micros};
 
 /// Options of `koh token`.
 #[derive(Debug, Args)]
@@ -107,7 +107,7 @@ fn create(
             ScopeWord::Admin => Scope::Admin,
         })
         .collect();
-    let expires = expires_in.map(|span| Micros::now().plus(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)));
+    let expires = expires_in.map(|span| Micros::now().plus(micros(span)));
     let (text, token) = Token::create(name, scopes, expires, sees).context("no randomness to be had")?;
     File { tokens: vec![token.clone()] }.fault().map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))?;
     let Some(path) = path else {

@@ -15,9 +15,6 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-/// The target of the spans that are sent.
-const TARGET: &str = "koh::trace";
-
 /// Options of traces.
 #[derive(Debug, Args)]
 pub(super) struct TraceArgs {
@@ -74,7 +71,7 @@ impl TraceArgs {
             .build();
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         // Spans that are meant for it, and no log lines.
-        let spans = filter_fn(|metadata| metadata.is_span() && metadata.target() == TARGET);
+        let spans = filter_fn(|metadata| metadata.is_span() && metadata.target() == crate::TRACES);
         let layer = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("koh"))
             .with_location(false)

@@ -70,13 +70,13 @@ impl Backlog {
 
     /// The span of storing a group: below that of its first request, and linked with those of the others.
     pub(super) fn span(&self, group: &[Queued]) -> Span {
-        if !tracing::span_enabled!(target: "koh::trace", tracing::Level::DEBUG) {
+        if !tracing::span_enabled!(target: crate::TRACES, tracing::Level::DEBUG) {
             return Span::none();
         }
         let tickets: BTreeSet<u64> = group.iter().map(|queued| queued.ticket).collect();
         let mut asked = tickets.iter().filter_map(|ticket| self.tickets.get(ticket)).map(|ticket| &ticket.asked);
         let first = asked.next().cloned().unwrap_or_else(Span::none);
-        let span = tracing::debug_span!(target: "koh::trace", parent: &first, "journal", koh.facts = group.len());
+        let span = tracing::debug_span!(target: crate::TRACES, parent: &first, "journal", koh.facts = group.len());
         asked.for_each(|other| _ = span.follows_from(other));
         span
     }

@@ -53,6 +53,11 @@ fn end_of_time(text: &str) -> bool {
     })
 }
 
+/// A span in microseconds; one that is too long for that is as long as can be.
+pub fn micros(span: std::time::Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
 /// Reads a span of time: `90s`, `15m`, `1h 30m`, `2d`, or ISO 8601.
 pub fn span(text: &str) -> Result<std::time::Duration, String> {
     let teach = || format!("'{text}' is not a span of time; write 90s, 15m, 1h or 2d");

@@ -24,6 +24,12 @@ pub fn name(what: &str, raw: String) -> Result<String, Rejection> {
     Ok(trimmed)
 }
 
+/// What keeps a name from being referred to as it is written, if anything: what refers to it is trimmed, and one line.
+pub fn unnameable(name: &str) -> Option<String> {
+    let sound = name.trim() == name && name.len() <= LIMIT && !name.chars().any(char::is_control);
+    (!sound).then(|| format!("a name is one line without blanks around it, of {LIMIT} bytes at most"))
+}
+
 /// An optional value: empty is absent.
 pub fn optional(what: &str, raw: Option<String>) -> Result<Option<String>, Rejection> {
     let Some(trimmed) = raw.map(trim).filter(|text| !text.is_empty()) else { return Ok(None) };

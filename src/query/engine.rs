@@ -140,14 +140,14 @@ impl Engine {
         format: Format,
     ) -> BoxFuture<'static, Result<Output, QueryError>> {
         let inner = Arc::clone(&self.inner);
-        let span = tracing::debug_span!(target: "koh::trace", "sql");
+        let span = tracing::debug_span!(target: crate::TRACES, "sql");
         Box::pin(async move { inner.run(catalog, statement, format).await }.instrument(span))
     }
 
     /// Runs a statement; the answer comes whole, as batches.
     pub fn rows(&self, catalog: Arc<Catalog>, statement: Statement) -> BoxFuture<'static, Result<Rows, QueryError>> {
         let inner = Arc::clone(&self.inner);
-        let span = tracing::debug_span!(target: "koh::trace", "sql");
+        let span = tracing::debug_span!(target: crate::TRACES, "sql");
         Box::pin(async move { inner.rows(catalog, statement).await }.instrument(span))
     }
 

@@ -14,7 +14,7 @@ use super::policy::{Clauses, Policy};
 use super::thresholds::{self, Alerts};
 use crate::access::Restriction;
 use crate::model::nearest;
-use crate::normalize::NAME_LIMIT;
+use crate::normalize::unnameable;
 
 /// The targets a policy is for; a list that is absent means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,10 +121,8 @@ impl Policies {
                 return Err("a policy has no name".to_owned());
             }
             // Otherwise no question could name it.
-            if name.trim() != name || name.len() > NAME_LIMIT || name.chars().any(char::is_control) {
-                return Err(format!(
-                    "policy {name:?}: a name is one line without blanks around it, of {NAME_LIMIT} bytes at most"
-                ));
+            if let Some(why) = unnameable(&name) {
+                return Err(format!("policy {name:?}: {why}"));
             }
             let wrong = |what: String| format!("policy '{name}': {what}");
             if !known.insert(name.clone()) {

@@ -244,7 +244,7 @@ fn as_seconds<S: serde::Serializer>(micros: &i64, s: S) -> Result<S::Ok, S::Erro
 fn span<'de, D: Deserializer<'de>>(d: D) -> Result<Option<i64>, D::Error> {
     let Some(text) = Option::<String>::deserialize(d)? else { return Ok(None) };
     let span = crate::model::span(&text).map_err(serde::de::Error::custom)?;
-    Ok(Some(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    Ok(Some(crate::model::micros(span)))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub(super) async fn export_once(hub: &Arc<Hub>, directory: &Path) -> Option<u64>
     let seq = published.generation.seq;
     let directory = directory.to_owned();
     let began = Instant::now();
-    let span = tracing::debug_span!(target: "koh::trace", "export", koh.seq = seq);
+    let span = tracing::debug_span!(target: crate::TRACES, "export", koh.seq = seq);
     let written = done(hub, move || span.in_scope(|| write(&published, &directory))).await;
     let exports = hub.kept().exports();
     exports.durations.observe(began.elapsed().as_secs_f64());

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{nearest, span};
-use crate::normalize::NAME_LIMIT;
+use crate::model::{micros, nearest, span};
+use crate::normalize::unnameable;
 use crate::state::{Heartbeat, Heartbeats};
 
 /// The classes of a file, in its order.
@@ -79,10 +79,8 @@ impl Class {
             return Err("a class has an empty name, which no host can name".to_owned());
         }
         // Otherwise no host could name it.
-        if name.trim() != name || name.len() > NAME_LIMIT || name.chars().any(char::is_control) {
-            return Err(format!(
-                "class {name:?}: a name is one line without blanks around it, of {NAME_LIMIT} bytes at most"
-            ));
+        if let Some(why) = unnameable(&name) {
+            return Err(format!("class {name:?}: {why}"));
         }
         Class::described(name.clone(), entry).map_err(|what| format!("class '{name}': {what}"))
     }
@@ -134,7 +132,7 @@ fn interval(clause: &str, value: Value) -> Result<i64, String> {
         Ok(Duration::ZERO) => {
             Err(format!("{clause} is {text}, but nobody reports all the time; write 90s, 15m, 1h or 2d"))
         }
-        Ok(span) => Ok(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
+        Ok(span) => Ok(micros(span)),
         Err(why) => Err(format!("{clause}: {why}")),
     }
 }

@@ -350,7 +350,7 @@ impl Hub {
             return Ok(enough);
         }
         let hub = Arc::clone(self);
-        let span = tracing::debug_span!(target: "koh::trace", "snapshot");
+        let span = tracing::debug_span!(target: crate::TRACES, "snapshot");
         let take = move || span.in_scope(|| Arc::new(publish(&hub.ledger, &hub.watched)));
         let taken = tokio::task::spawn_blocking(take).await;
         match taken {

@@ -23,6 +23,7 @@ use crate::api;
 use crate::api::listen::tls::{Identity, Shown, Tls};
 use crate::backup::ledger_of;
 use crate::ledger::{self, Ledger, Store};
+use crate::model::micros;
 use crate::query::{self, Engine};
 use crate::rollout::Policies;
 use crate::state::Heartbeat;
@@ -260,10 +261,6 @@ fn engines(data: Option<&Path>) -> Result<Engines, StartError> {
         ..query::Limits::default()
     };
     Ok(Engines { rows: Engine::new(rows)?, sql: Engine::new(sql)? })
-}
-
-fn micros(span: Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 async fn open(data: Option<PathBuf>, options: ledger::Options, backups: Option<&Path>) -> Result<Ledger, StartError> {

@@ -9,7 +9,7 @@ use super::super::access::Viewer;
 use super::super::answers::FRESHNESS;
 use super::super::params::Params;
 use super::super::problem::Problem;
-use crate::model::ManifestsSaid;
+use crate::model::{ManifestsSaid, micros};
 use crate::rollout::{Asked, Clauses, Hosts, Question, Rules, SilentPolicy};
 
 /// The parameters that make a question.
@@ -156,10 +156,7 @@ pub(in super::super) fn place(endpoint: &str) -> Result<(), Problem> {
 
 /// The clauses that the question names itself.
 fn clauses(params: &Params) -> Result<Clauses, Problem> {
-    let span = |name: &str| {
-        let span = params.span(name)?;
-        Ok::<_, Problem>(span.map(|s| i64::try_from(s.as_micros()).unwrap_or(i64::MAX)))
-    };
+    let span = |name: &str| Ok::<_, Problem>(params.span(name)?.map(micros));
     let number = |name: &str| params.number(name, 0, u64::from(u32::MAX));
     let percent = match params.one("min_success_percent")? {
         None => None,

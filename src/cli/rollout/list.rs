@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::question::{self, Place};
 use super::{HubArgs, ask};
 use crate::cli::{foreign, say, table};
-use crate::model::Micros;
+use crate::model::{Micros, micros};
 
 /// The most rows that the hub gives at once.
 const ROWS_MAX: &str = "20000";
@@ -101,7 +101,7 @@ impl ListArgs {
 
 /// The time so long ago, spelled as the hub spells times; it knows none before 1970.
 fn before_now(since: Duration) -> String {
-    Micros::now().plus(-i64::try_from(since.as_micros()).unwrap_or(i64::MAX)).max(Micros(0)).to_string()
+    Micros::now().plus(-micros(since)).max(Micros(0)).to_string()
 }
 
 /// The newest rows. The hub orders by name, and its time range holds whatever has not ended.
