@@ -1,21 +1,6 @@
 //! Who may do what: every route with every token.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
-use crate::hub::{Answer, TestHub, TestHubBuilder, commit, descriptor};
-
-fn koh(args: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_koh"));
-    command.args(args).env_clear().envs(environment.iter().copied()).output().unwrap()
-}
-
-/// Makes a token in a file.
-fn token(file: &Path, name: &str, scopes: &str) -> String {
-    let made = koh(&["token", "create", "--name", name, "--scopes", scopes, "--tokens", file.to_str().unwrap()], &[]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    String::from_utf8(made.stdout).unwrap().trim().to_owned()
-}
+use crate::hub::{Answer, TestHub, TestHubBuilder, commit, descriptor, koh_with, token};
 
 fn ask(hub: &TestHub, method: &str, path: &str, token: Option<&str>) -> Answer {
     let bearer = token.map(|t| format!("Bearer {t}"));
@@ -27,9 +12,9 @@ fn ask(hub: &TestHub, method: &str, path: &str, token: Option<&str>) -> Answer {
 fn every_route_asks_for_the_token_that_its_rule_names() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens.yaml");
-    let read = token(&file, "reader", "read");
-    let report = token(&file, "reporter", "report");
-    let admin = token(&file, "operator", "admin");
+    let read = token(&file, "reader", "read", &[]);
+    let report = token(&file, "reporter", "report", &[]);
+    let admin = token(&file, "operator", "admin", &[]);
     let hub = TestHubBuilder::new().with_arg("--tokens", file.to_str().unwrap()).spawn();
     let document = hub.get("/openapi.json").json();
     let mut asked = 0;
@@ -72,7 +57,7 @@ fn tokens_are_made_and_revoked_while_the_hub_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens.yaml");
     let name = file.to_str().unwrap();
-    let first = token(&file, "first", "read,report");
+    let first = token(&file, "first", "read,report", &[]);
     let written = std::fs::read_to_string(&file).unwrap();
     assert!(!written.contains(&first[10..]), "the file holds the token itself: {written}");
     let hub = TestHubBuilder::new().with_arg("--tokens", name).spawn();
@@ -83,27 +68,27 @@ fn tokens_are_made_and_revoked_while_the_hub_runs() {
         200
     );
 
-    let second = token(&file, "second", "read");
+    let second = token(&file, "second", "read", &[]);
     while ask(&hub, "GET", "/api/v1/hosts", Some(&second)).status == 401 {}
-    assert!(koh(&["token", "revoke", "--name", "first", "--tokens", name], &[]).status.success());
+    assert!(koh_with(&["token", "revoke", "--name", "first", "--tokens", name], &[]).status.success());
     while ask(&hub, "GET", "/api/v1/hosts", Some(&first)).status != 401 {}
     assert_eq!(ask(&hub, "GET", "/api/v1/hosts", Some(&second)).status, 200);
 
-    let listed = koh(&["token", "list", "--tokens", name], &[]);
+    let listed = koh_with(&["token", "list", "--tokens", name], &[]);
     assert_eq!(String::from_utf8(listed.stdout).unwrap(), "second\tread\tdoes not expire\n");
-    let again = koh(&["token", "create", "--name", "second", "--scopes", "read", "--tokens", name], &[]);
+    let again = koh_with(&["token", "create", "--name", "second", "--scopes", "read", "--tokens", name], &[]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("there is a token 'second' already"));
 
     let url = format!("http://{}", hub.address);
     let statement = ["sql", "--url", &url, "select count(*) as n from assignments"];
-    let with = koh(&statement, &[("KOH_TOKEN", &second)]);
+    let with = koh_with(&statement, &[("KOH_TOKEN", &second)]);
     assert!(String::from_utf8_lossy(&with.stdout).contains('1'), "{}", String::from_utf8_lossy(&with.stderr));
-    let without = koh(&statement, &[]);
+    let without = koh_with(&statement, &[]);
     assert!(String::from_utf8_lossy(&without.stderr).contains("a token is needed"));
     let held = folder.path().join("token");
     std::fs::write(&held, format!("{second}\n")).unwrap();
     let status = ["rollout", "status", "--url", &url, "--environment", "dev", "--workload", "web", "--version", "1.0"];
-    let answered = koh(&status, &[("KOH_TOKEN_FILE", held.to_str().unwrap())]);
+    let answered = koh_with(&status, &[("KOH_TOKEN_FILE", held.to_str().unwrap())]);
     assert_eq!(answered.status.code(), Some(3), "{}", String::from_utf8_lossy(&answered.stderr));
 }
 
@@ -113,13 +98,13 @@ fn a_hub_that_others_can_reach_asks_for_tokens_or_is_told_not_to() {
     let data = folder.path().join("data");
     let serve = |more: &[&str]| {
         let args = ["serve", "--listen", "192.0.2.1:0", "--data", data.to_str().unwrap()];
-        let ended = koh(&[&args[..], more].concat(), &[]);
+        let ended = koh_with(&[&args[..], more].concat(), &[]);
         assert!(!ended.status.success());
         String::from_utf8_lossy(&ended.stderr).into_owned()
     };
     assert!(serve(&[]).contains("koh token create"));
     let file = folder.path().join("tokens.yaml");
-    token(&file, "reader", "read");
+    token(&file, "reader", "read", &[]);
     // With tokens, and without by its own wish, it goes on to listen, where it fails: the address is nobody's.
     assert!(serve(&["--tokens", file.to_str().unwrap()]).contains("cannot listen on"));
     assert!(serve(&["--insecure-no-auth"]).contains("cannot listen on"));
@@ -130,7 +115,7 @@ fn a_hub_that_others_can_reach_asks_for_tokens_or_is_told_not_to() {
 
 #[test]
 fn a_token_without_a_file_is_printed_with_its_entry_beside_it() {
-    let made = koh(&["token", "create", "--name", "ci", "--scopes", "report", "--expires-in", "30d"], &[]);
+    let made = koh_with(&["token", "create", "--name", "ci", "--scopes", "report", "--expires-in", "30d"], &[]);
     let text = String::from_utf8(made.stdout).unwrap();
     assert!(text.starts_with("koh_") && text.lines().count() == 1, "{text}");
     let entry = String::from_utf8(made.stderr).unwrap();

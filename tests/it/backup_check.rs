@@ -3,20 +3,16 @@
 //! Guards against: a check that looks at nothing, one that changes what it looks at, and damage that a start would take for state.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 use koh::backup::Folder;
 use koh::ledger::{Cut, Ledger, OpenError, Store};
 use koh::model::{Micros, Status};
 use koh::runtime::{Finding, check_directory};
 
-use crate::hub::{TestHub, commit, descriptor, report};
+use crate::hub::{TestHub, commit, descriptor, koh, report};
 use crate::ledger_disk::dice;
 use crate::ledger_facts::{host, report as fact, still};
-
-fn koh(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_koh")).args(args).env_clear().output().unwrap()
-}
 
 fn out(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

@@ -5,18 +5,10 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::hub::{TestHub, TestHubBuilder, commit, descriptor, report};
-
-fn koh(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_koh")).args(args).env_clear().output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use crate::hub::{TestHub, TestHubBuilder, commit, descriptor, koh, report, said};
 
 fn fleet(hub: &TestHub) {
     for (version, digit) in [("1.0", 'a'), ("1.1", 'b')] {

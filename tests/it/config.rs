@@ -3,18 +3,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-fn koh(args: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_koh"));
-    command.args(args).env_clear().envs(environment.iter().copied()).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use crate::hub::{koh_with, said};
 
 fn file(folder: &Path, text: &str) -> String {
     let file = folder.join("koh.yaml");
@@ -28,7 +21,7 @@ fn every_option_is_shown_with_its_value_and_where_that_comes_from() {
     let name =
         file(folder.path(), "late-after: 1h\nsilent_after: 3h\ndrain: 9s\nmax-waiters: 7\nlisten: 127.0.0.1:0\n");
     let environment = [("KOH_DRAIN", "7s"), ("KOH_DEFAULT_CONTACT", "https://chat.example/hook?token=s3cr3ts3cr3t")];
-    let shown = koh(&["config", "--config", &name, "--late-after", "5m", "--output", "json"], &environment);
+    let shown = koh_with(&["config", "--config", &name, "--late-after", "5m", "--output", "json"], &environment);
     assert!(shown.status.success(), "{}", said(&shown));
     let rows: Vec<Value> = serde_json::from_slice(&shown.stdout).unwrap();
     let of = |option: &str| {
@@ -43,7 +36,7 @@ fn every_option_is_shown_with_its_value_and_where_that_comes_from() {
     assert_eq!(of("tokens"), (Value::Null, "default".into()));
     assert_eq!(of("kubernetes"), (false.into(), "default".into()));
     assert!(!String::from_utf8_lossy(&shown.stdout).contains("s3cr3t"), "a secret is shown: {rows:?}");
-    let table = koh(&["config", "--config", &name], &[]);
+    let table = koh_with(&["config", "--config", &name], &[]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert!(table.contains("silent-after") && table.contains(&name), "{table}");
 }
@@ -54,7 +47,7 @@ fn what_is_wrong_with_the_file_is_said_with_its_name_and_nothing_is_started() {
     let data = folder.path().join("data");
     let serve = |text: &str, command: &str| {
         let name = file(folder.path(), text);
-        let ended = koh(&[command, "--config", &name, "--data", data.to_str().unwrap()], &[]);
+        let ended = koh_with(&[command, "--config", &name, "--data", data.to_str().unwrap()], &[]);
         assert!(!ended.status.success(), "{text}");
         assert!(said(&ended).contains("koh.yaml") || command == "config", "{}", said(&ended));
         said(&ended)
@@ -64,10 +57,10 @@ fn what_is_wrong_with_the_file_is_said_with_its_name_and_nothing_is_started() {
     assert!(serve("late-after: [1h]", "serve").contains("one value"));
     assert!(serve("late-after: 2h\nsilent-after: 1h", "config").contains("must not be shorter"));
     assert!(serve("listen: 0.0.0.0:0", "config").contains("refusing to listen"));
-    let absent = koh(&["serve", "--config", "/nowhere/koh.yaml"], &[]);
+    let absent = koh_with(&["serve", "--config", "/nowhere/koh.yaml"], &[]);
     assert!(said(&absent).contains("cannot read /nowhere/koh.yaml"), "{}", said(&absent));
     assert!(!data.exists());
-    let filter = koh(&["serve", "--log", "koh=loud", "--data", data.to_str().unwrap()], &[]);
+    let filter = koh_with(&["serve", "--log", "koh=loud", "--data", data.to_str().unwrap()], &[]);
     assert!(said(&filter).contains("koh=loud") && !data.exists(), "{}", said(&filter));
 }
 
@@ -77,7 +70,7 @@ fn a_start_that_fails_late_says_so_and_does_not_panic() {
     let data = folder.path().join("data");
     let start =
         ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--announce", "/nowhere/address"];
-    let ended = koh(&start, &[]);
+    let ended = koh_with(&start, &[]);
     assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
     assert!(
         said(&ended).contains("cannot write /nowhere/address") && !said(&ended).contains("panicked"),
@@ -89,7 +82,7 @@ fn a_start_that_fails_late_says_so_and_does_not_panic() {
 #[cfg(unix)]
 #[test]
 fn a_file_of_options_without_end_is_refused() {
-    let ended = koh(&["config", "--config", "/dev/zero"], &[]);
+    let ended = koh_with(&["config", "--config", "/dev/zero"], &[]);
     assert!(!ended.status.success() && said(&ended).contains("at most 1048576 bytes"), "{}", said(&ended));
 }
 
@@ -97,7 +90,7 @@ fn a_file_of_options_without_end_is_refused() {
 fn an_option_that_is_given_twice_is_not_blamed_on_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let name = file(folder.path(), "data: here\n");
-    let ended = koh(&["config", "--config", &name, "--data", "a", "--data", "b"], &[]);
+    let ended = koh_with(&["config", "--config", &name, "--data", "a", "--data", "b"], &[]);
     assert!(said(&ended).contains("multiple times") && !said(&ended).contains("is set in"), "{}", said(&ended));
 }
 
@@ -116,7 +109,7 @@ fn the_log_level_changes_while_the_hub_runs_and_other_options_are_said_to_wait()
     let mut line = String::new();
     BufReader::new(hub.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on http://").unwrap().to_owned();
-    let ask = || koh(&["sql", "--url", &format!("http://{address}"), "SELECT 1"], &[]).status.success();
+    let ask = || koh_with(&["sql", "--url", &format!("http://{address}"), "SELECT 1"], &[]).status.success();
     let logged = || fs::read_to_string(&log).unwrap();
     assert!(ask() && !logged().contains("answered"));
     file(folder.path(), "log: koh::access=info,warn\nlisten: 127.0.0.1:0\ndrain: 3s\n");

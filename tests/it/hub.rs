@@ -4,7 +4,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -271,6 +272,31 @@ fn unchunk(mut body: &[u8]) -> Vec<u8> {
         body = &body[end + 2 + size + 2..];
     }
     panic!("the answer broke off")
+}
+
+/// Runs `koh` with this environment and no other.
+pub(crate) fn koh_with(args: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_koh"));
+    command.args(args).env_clear().envs(environment.iter().copied()).output().unwrap()
+}
+
+/// Runs `koh` without any environment.
+pub(crate) fn koh(args: &[&str]) -> Output {
+    koh_with(args, &[])
+}
+
+/// What a command said on standard error.
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Makes a token in a file.
+#[track_caller]
+pub(crate) fn token(file: &Path, name: &str, scopes: &str, more: &[&str]) -> String {
+    let create = ["token", "create", "--name", name, "--scopes", scopes, "--tokens", file.to_str().unwrap()];
+    let made = koh(&[&create[..], more].concat());
+    assert!(made.status.success(), "{}", said(&made));
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }
 
 /// A descriptor of workload `web` as a custom resource, on one line.

@@ -6,12 +6,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::hub::{Answer, TestHub, TestHubBuilder, commit};
+use crate::hub::{Answer, TestHub, TestHubBuilder, commit, token};
 
 /// A hub with two teams, and its tokens.
 struct Fleet {
@@ -31,17 +30,6 @@ policies:
   - {name: both, for: {workspace: [shop, zebra], environment: [nowhere]}}
   - {name: named, soak: 1m}
 ";
-
-pub(crate) fn token(file: &Path, name: &str, scopes: &str, more: &[&str]) -> String {
-    let made = Command::new(env!("CARGO_BIN_EXE_koh"))
-        .args(["token", "create", "--name", name, "--scopes", scopes, "--tokens", file.to_str().unwrap()])
-        .args(more)
-        .env_clear()
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    String::from_utf8(made.stdout).unwrap().trim().to_owned()
-}
 
 fn target(team: &str, environment: &str, version: &str, at: char) -> Value {
     json!({

@@ -9,8 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::api_ingest::gzip;
-use crate::hub::{Answer, TestHub, TestHubBuilder, commit};
-use crate::restricted::token;
+use crate::hub::{Answer, TestHub, TestHubBuilder, commit, token};
 
 /// A hub, and tokens that report.
 pub(crate) struct Fleet {
