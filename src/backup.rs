@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! 8 bytes   "kohback\n"
-//! u32       version of this format, 1; all numbers are little endian
+//! u32       version of this format; all numbers are little endian
 //! frames    u8 kind · u32 length as stored · u32 length unpacked · u128 checksum · the stored bytes, one zstd frame
 //!     head     JSON: koh, taken_at, and of the ledger: format, epoch, checkpoint, seq
 //!     pieces   blocks of tables (1 · u8 table · u32 block · u32 length · record), then entries of the journal
 //!              (2 · u64 seq · u32 length · record), as many as make about a MiB
-//!     end      JSON: how many blocks, entries and bytes came before it, and their SHA-256
+//!              and then files of the archive (3 · u16 length · path · u64 offset · u32 length · bytes), its manifest last
+//!     end      JSON: how many blocks, entries, files and bytes came before it, and their SHA-256
 //! ```
+//! A backup with files has version 2: a koh that knows no archive must not leave it out.
 //!
 //! A frame's checksum is the XXH3-128 of its number (u64), its kind, its lengths and its stored bytes; so frames that were changed,
 //! swapped or left out are noticed where they are, and a file that was cut short has no end. Records are those of
@@ -16,6 +18,7 @@
 //!
 //! Invariant: writing and reading hold one frame at a time, and nothing is restored from a file whose end did not prove it whole.
 
+mod archive;
 mod folder;
 mod frame;
 mod read;
@@ -25,7 +28,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use archive::Files;
 pub use folder::{Folder, Kept, newest_good};
+pub use frame::Part;
 pub use read::{Reader, verify, verify_file};
 pub use write::{write, write_file};
 
@@ -33,8 +38,8 @@ use crate::ledger::{OpenError, Origin, Rebuild, RestoreError};
 
 /// The first bytes of a backup.
 const MAGIC: [u8; 8] = *b"kohback\n";
-/// The newest version of the format that is read, and the one that is written.
-const VERSION: u32 = 1;
+/// The newest version of the format that is read.
+const VERSION: u32 = 2;
 
 /// What a backup is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,10 +71,17 @@ pub struct End {
     pub blocks: u64,
     /// Entries of the journal.
     pub entries: u64,
+    /// Files of the archive.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub files: u64,
     /// Bytes before the end.
     pub bytes: u64,
     /// Their SHA-256, in hexadecimal.
     pub sha256: String,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// A backup that is whole.
@@ -138,13 +150,19 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 pub fn restore(from: impl std::io::Read, data: &Path, progress: Progress<'_>) -> Result<(Whole, u64), BackupError> {
     let mut reader = Reader::open(from)?;
     let mut rebuild = Rebuild::begin(&ledger_of(data), reader.head().origin())?;
-    while let Some(pieces) = reader.next()? {
-        for piece in pieces {
-            rebuild.piece(piece)?;
+    let mut unpacked = archive::Unpacked::new(data);
+    while let Some(parts) = reader.next()? {
+        for part in parts {
+            match part {
+                Part::Piece(piece) => rebuild.piece(piece)?,
+                Part::File { path, offset, bytes } => unpacked.put(&path, offset, &bytes)?,
+            }
         }
         progress(reader.bytes(), None);
     }
     let whole = reader.finish()?;
+    // Before the ledger, which is what makes the directory one of a hub.
+    unpacked.finish()?;
     let epoch = rebuild.finish()?;
     Ok((whole, epoch))
 }

@@ -26,18 +26,21 @@ mod options;
 mod overlay;
 pub mod record;
 mod restore;
+mod room;
 mod stats;
 mod store;
 pub mod tables;
+mod trimming;
 mod writer;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use redb::Database;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 
 pub use cut::{Cut, Origin, Piece};
@@ -45,12 +48,15 @@ pub use feed::{Change, FEED_LENGTH, Feed, Since};
 pub use inspect::{Inspected, inspect};
 pub use options::Options;
 pub use restore::{Rebuild, RestoreError};
+pub use room::Trouble;
 pub use stats::Stats;
 pub use store::{OpenError, Store};
 
 use crate::model::{Fact, Micros};
+use crate::state::tables::Window;
 use crate::state::{Heartbeats, State, Tables};
 use record::Packer;
+use trimming::Trim;
 use writer::{Message, Pending, Writer};
 
 /// After a full queue: the time in which the writer empties it, roughly.
@@ -83,6 +89,9 @@ pub enum AppendError {
         /// When there will be room.
         retry_after: Duration,
     },
+    /// The volume is full. Of this batch an unknown part is stored; sending it again later is safe.
+    #[error("the ledger's volume is full: the hub is read-only until there is room")]
+    NoRoom,
     /// The store failed, now or before. Of this batch an unknown part is stored; sending it again later is safe.
     #[error("the ledger's store failed: the hub is read-only until it is restarted")]
     Failed,
@@ -109,47 +118,70 @@ struct Shared {
     feed: Feed,
     epoch: u64,
     closed: AtomicBool,
-    failure: OnceLock<String>,
+    trouble: RwLock<Option<Trouble>>,
     stats: Stats,
+}
+
+/// What a ledger starts with.
+#[derive(Debug)]
+struct Loaded {
+    /// Absent where the volume is too full to open it.
+    db: Option<Database>,
+    lock: Option<store::Lock>,
+    epoch: u64,
+    checkpoint: u64,
+    seq: u64,
+    state: State,
+    trouble: Option<Trouble>,
+}
+
+fn load(store: &Store, options: &Options) -> Result<Loaded, OpenError> {
+    let store::Opened { db, epoch, checkpoint, lock } = store::open(store, options.cache_bytes)?;
+    let mut state = checkpoint::load(&db, checkpoint)?;
+    let seq = journal::replay(&db, checkpoint, |seq, fact| drop(state.apply(seq, fact)))?;
+    Ok(Loaded { db: Some(db), lock, epoch, checkpoint, seq, state, trouble: None })
 }
 
 impl Ledger {
     /// Opens or creates a ledger: reads the checkpoint, replays the journal after it, starts the writer.
+    ///
+    /// One whose volume is full opens all the same, to be read.
     pub fn open(store: Store, options: Options) -> Result<Ledger, OpenError> {
-        let opened = store::open(store, options.cache_bytes)?;
-        let mut state = checkpoint::load(&opened.db, opened.checkpoint)?;
-        options.watched_sources.iter().for_each(|source| state.watch_source(source, None));
-        let seq = journal::replay(&opened.db, opened.checkpoint, |seq, fact| {
-            state.apply(seq, fact);
-        })?;
+        let mut loaded = load(&store, &options).or_else(|error| room::load_without(&store, error))?;
+        // These are watched by who reads them now, whatever a replay said.
+        options.watched_sources.iter().for_each(|source| loaded.state.watch_source(source, None));
+        let Loaded { db, lock, epoch, checkpoint, seq, state, trouble } = loaded;
         let shared = Arc::new(Shared {
             state: RwLock::new(state),
             seq: AtomicU64::new(seq),
             published: watch::Sender::new(seq),
             feed: Feed::starting_at(seq, FEED_LENGTH),
-            epoch: opened.epoch,
+            epoch,
             closed: AtomicBool::new(false),
-            failure: OnceLock::new(),
-            stats: Stats::starting_at(opened.checkpoint),
+            trouble: RwLock::new(trouble.clone()),
+            stats: Stats::starting_at(checkpoint),
         });
         let (queue, messages) = std::sync::mpsc::channel();
         let cannot_start = |source| OpenError::Io { path: "the writer's thread".into(), source };
+        let now = (options.clock)();
         let capacity = options.queue_facts.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let writer = Writer {
             shared: Arc::clone(&shared),
-            db: opened.db,
-            lock: opened.lock,
+            store,
+            db,
+            lock,
             messages,
             packer: Packer::new().map_err(cannot_start)?,
-            listening_since: (options.clock)(),
+            listening_since: now,
+            swept: now,
             seq,
-            checkpointed: opened.checkpoint,
+            checkpointed: checkpoint,
             pending: Pending::starting(&options),
             options,
         };
         let thread = std::thread::Builder::new()
             .name("ledger-writer".into())
-            .spawn(move || writer.run())
+            .spawn(move || writer.run(trouble))
             .map_err(cannot_start)?;
         let room = Arc::new(Semaphore::new(capacity));
         Ok(Ledger(Arc::new(Inner { shared, queue, room, capacity, thread: Mutex::new(Some(thread)) })))
@@ -213,9 +245,9 @@ impl Ledger {
         self.0.shared.state.write().watch_source(source, broken_since);
     }
 
-    /// Why the ledger takes nothing any more, if its store failed.
-    pub fn failure(&self) -> Option<&str> {
-        self.0.shared.failure.get().map(String::as_str)
+    /// Why the ledger takes nothing, if it does not: its volume is full, or its store failed.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.0.shared.trouble.read().clone()
     }
 
     /// What the writer counted since the start.
@@ -238,6 +270,12 @@ impl Ledger {
         self.ask(Message::Sweep).await
     }
 
+    /// Drops what reconcilers said before the window, but for their last words; gives how many statements went. Where `archived` is
+    /// given, only those go that are in it. Returns when that is done; it is kept with the next checkpoint.
+    pub async fn trim(&self, window: Window, archived: Option<Tables>) -> Result<u64, AppendError> {
+        self.ask(|reply| Message::Trim(Trim { window, archived, reply })).await
+    }
+
     /// When hosts turn late and silent from now on; what was concluded before is looked at anew.
     pub fn set_heartbeats(&self, heartbeats: Heartbeats) {
         // Nobody at the other end: nothing is concluded any more.
@@ -247,7 +285,7 @@ impl Ledger {
     /// Takes nothing more, stores what is queued, writes a checkpoint and releases the file. Blocks until that is done.
     pub fn shutdown(self) -> Result<(), AppendError> {
         self.0.stop();
-        if self.failure().is_some() { Err(AppendError::Failed) } else { Ok(()) }
+        self.trouble().map_or(Ok(()), |trouble| Err(trouble.refusal()))
     }
 
     /// All of it at one sequence, for a backup; also when the store failed.
@@ -267,7 +305,7 @@ impl Ledger {
 
     fn writable(&self) -> Result<(), AppendError> {
         let shared = &self.0.shared;
-        if shared.failure.get().is_some() || shared.closed.load(Ordering::Acquire) {
+        if shared.closed.load(Ordering::Acquire) || shared.trouble.read().is_some() {
             return Err(shared.refusal());
         }
         Ok(())
@@ -323,13 +361,7 @@ impl Shared {
         self.published.send_if_modified(|published| std::mem::replace(published, seq) != seq);
     }
 
-    fn fail(&self, reason: String) {
-        tracing::error!(reason, "the ledger is read-only until the hub is restarted: {reason}");
-        // The first failure is the one to tell.
-        let _ = self.failure.set(reason);
-    }
-
     fn refusal(&self) -> AppendError {
-        if self.failure.get().is_some() { AppendError::Failed } else { AppendError::Closed }
+        self.trouble.read().as_ref().map_or(AppendError::Closed, Trouble::refusal)
     }
 }

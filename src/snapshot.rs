@@ -3,6 +3,7 @@
 //! Invariant: a [`schema::TableSchema`] declares each table once; in-memory scans, exported files and the data dictionary
 //! follow it. A generation never changes after it was taken.
 
+pub mod archive;
 mod coverage;
 mod desired;
 mod dictionary;
@@ -21,9 +22,10 @@ mod seen;
 mod system;
 mod verifications;
 
+pub use archive::Archive;
 pub use dictionary::tables_md;
 pub use export::{export, exported_at, open_export};
-pub use generation::{Generation, parts_of};
+pub use generation::{ARCHIVE, Generation, parts_of};
 pub use host_rows::HostRows;
 pub use scan::Cell;
 pub use system::Made;

@@ -6,6 +6,7 @@
 pub mod blocks;
 pub mod carrier;
 pub mod commit_log;
+mod dropped;
 pub mod expectations;
 pub mod heartbeat;
 pub mod history;
@@ -21,6 +22,7 @@ pub mod standing;
 pub mod subscribers;
 pub mod tables;
 pub mod target;
+pub mod trim;
 pub mod verification;
 pub mod verifications;
 pub mod walk;

@@ -222,8 +222,7 @@ impl<'a> Part<'a> {
             return true;
         }
         let mut last = None;
-        let said = r.history.iter().filter(|s| !s.gone);
-        said.into_iter().all(|s| last.replace(s.endpoint) == Some(s.endpoint) || self.owns(s.endpoint))
+        r.history.endpoints().all(|endpoint| last.replace(endpoint) == Some(endpoint) || self.owns(endpoint))
     }
 
     fn has_labels(&self, host: &HostRecord) -> bool {

@@ -75,6 +75,7 @@ pub(super) fn refusal(why: NoBackup) -> Problem {
             "One is made at a time; ask again when it is done.",
         )
         .retry_after(10),
+        NoBackup::Archive => Problem::internal(&why),
         NoBackup::Closed => Problem::unavailable(
             "the ledger gives no backup",
             5,

@@ -1,7 +1,8 @@
 //! Health, the front page, and the documents about the API itself.
 //!
 //! Invariant: alive means the process answers; ready means it answers rightly, so not before the first generation and the first
-//! complete scan of every source.
+//! complete scan of every source. A hub that can only be read stays ready: whoever asks for readiness would take it from those who
+//! ask, and those who report are told by their own answers.
 
 use axum::Json;
 use axum::extract::State;
@@ -25,6 +26,16 @@ struct Health {
     version: &'static str,
     /// The last acknowledged sequence number.
     seq: u64,
+    /// Why the hub takes nothing at present, if it is so; questions are answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read_only: Option<String>,
+}
+
+impl Health {
+    fn of(status: &'static str, app: &App) -> Json<Health> {
+        let read_only = app.hub.trouble().map(|trouble| trouble.advice().to_owned());
+        Json(Health { status, version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq(), read_only })
+    }
 }
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -42,20 +53,21 @@ pub(super) fn grafana() -> OpenApiRouter<App> {
     responses((status = 200, description = "The address is right and may be read.", body = Health))
 )]
 async fn health_grafana(State(app): State<App>) -> Json<Health> {
-    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq() })
+    Health::of("ok", &app)
 }
 
 /// Is the process alive?
 #[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "It is.", body = Health)))]
 async fn livez(State(app): State<App>) -> Json<Health> {
-    Json(Health { status: "alive", version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq() })
+    Health::of("alive", &app)
 }
 
 /// May it be asked?
 #[utoipa::path(
     get, path = "/readyz", tag = "operations",
     responses(
-        (status = 200, description = "Every source has been heard once and a generation is published.", body = Health),
+        (status = 200, description = "Every source has been heard once and a generation is published. `read_only` says why nothing is \
+taken at present, if it is so.", body = Health),
         (status = 503, description = "Not yet, or not any more.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -67,13 +79,6 @@ async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
             "It finishes what it began; ask again after its restart.",
         ));
     }
-    if app.hub.is_read_only() {
-        return Err(Problem::unavailable(
-            "the store failed: the hub is read-only until it is restarted",
-            30,
-            "Questions are still answered; the cause is in the hub's log.",
-        ));
-    }
     let unheard = app.hub.unheard();
     if !unheard.is_empty() {
         return Err(Problem::unavailable(
@@ -82,7 +87,7 @@ async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
             format!("Answers would leave out what was not read yet of: {}.", unheard.join(", ")),
         ));
     }
-    Ok(Json(Health { status: "ready", version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq() }))
+    Ok(Health::of("ready", &app))
 }
 
 /// The page at `/`.

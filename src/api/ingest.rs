@@ -445,8 +445,13 @@ fn answer(taken: Taken, ended: Ended) -> Response {
             "Items counted here are stored; resend the others after the hub is back.",
         ),
         Ended::Ledger(error) => {
-            tracing::error!(%error, "an ingest stream ended because the ledger takes nothing");
-            Problem::unavailable("the hub cannot store now", 30, "Items counted here are stored; resend the others.")
+            // The ledger said so aloud once; every sender would say it again.
+            tracing::debug!(%error, "an ingest stream ended because the ledger takes nothing");
+            let (title, seconds) = match error {
+                AppendError::NoRoom => ("the hub cannot store now: its volume is full", 10),
+                _ => ("the hub cannot store now", 30),
+            };
+            Problem::unavailable(title, seconds, "Items counted here are stored; resend the others.")
         }
         Ended::Refused(problem) => problem,
     };

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::write::PARTIAL;
-use super::{BackupError, Whole, verify_file, write_file};
+use super::{BackupError, Files, Whole, verify_file, write_file};
 use crate::ledger::Cut;
 use crate::model::Micros;
 
@@ -37,9 +37,9 @@ impl Folder {
     }
 
     /// Writes a backup, reads it back, and then removes the oldest beyond `keep`.
-    pub fn add(&self, cut: Cut, now: Micros, keep: usize) -> Result<Kept, BackupError> {
+    pub fn add(&self, cut: Cut, files: Files, now: Micros, keep: usize) -> Result<Kept, BackupError> {
         let path = self.0.join(name(now));
-        let whole = write_file(&path, |out| super::write(cut, out, &mut |_, _| {}).map(drop))?;
+        let whole = write_file(&path, |out| super::write(cut, files, out, &mut |_, _| {}).map(drop))?;
         let bytes = path.metadata().map_err(failed(&path))?.len();
         let mut all = self.all()?;
         all.retain(|other| *other != path);

@@ -24,6 +24,23 @@ pub(super) enum Kind {
 
 const BLOCK: u8 = 1;
 const ENTRY: u8 = 2;
+const FILE: u8 = 3;
+
+/// What a backup is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A piece of the ledger.
+    Piece(Piece),
+    /// Some bytes of a file of the archive.
+    File {
+        /// Its path in the archive.
+        path: String,
+        /// Where the bytes begin; those of one file come in order.
+        offset: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+}
 
 /// What stands before the stored bytes.
 #[derive(Clone, Copy, Debug)]
@@ -114,17 +131,28 @@ pub(super) fn push(plain: &mut Vec<u8>, piece: &Piece) {
 }
 
 /// The pieces that a frame holds; `None` when it holds something else.
-pub(super) fn pieces(plain: &[u8]) -> Option<Vec<Piece>> {
+pub(super) fn parts(plain: &[u8]) -> Option<Vec<Part>> {
     let mut rest = Bytes(plain);
-    let mut pieces = Vec::new();
+    let mut parts = Vec::new();
     while !rest.0.is_empty() {
-        pieces.push(match rest.u8()? {
-            BLOCK => Piece::Block { table: rest.u8()?, block: rest.u32()?, record: rest.record()? },
-            ENTRY => Piece::Entry { seq: u64::from_le_bytes(rest.array()?), record: rest.record()? },
+        parts.push(match rest.u8()? {
+            BLOCK => Part::Piece(Piece::Block { table: rest.u8()?, block: rest.u32()?, record: rest.record()? }),
+            ENTRY => Part::Piece(Piece::Entry { seq: u64::from_le_bytes(rest.array()?), record: rest.record()? }),
+            FILE => Part::File { path: rest.path()?, offset: u64::from_le_bytes(rest.array()?), bytes: rest.record()? },
             _ => return None,
         });
     }
-    Some(pieces)
+    Some(parts)
+}
+
+/// Adds some bytes of a file to what a frame will hold.
+pub(super) fn push_file(plain: &mut Vec<u8>, path: &str, offset: u64, bytes: &[u8]) {
+    plain.push(FILE);
+    plain.extend(u16::try_from(path.len()).expect("paths of the archive are short").to_le_bytes());
+    plain.extend(path.as_bytes());
+    plain.extend(offset.to_le_bytes());
+    plain.extend(u32::try_from(bytes.len()).expect("bytes come in pieces").to_le_bytes());
+    plain.extend(bytes);
 }
 
 /// Bytes that are read from their begin.
@@ -143,6 +171,13 @@ impl Bytes<'_> {
 
     fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
+    }
+
+    fn path(&mut self) -> Option<String> {
+        let length = usize::from(u16::from_le_bytes(self.array()?));
+        let (path, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        String::from_utf8(path.to_vec()).ok()
     }
 
     fn record(&mut self) -> Option<Vec<u8>> {

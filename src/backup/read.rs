@@ -9,7 +9,7 @@ use std::path::Path;
 
 use ring::digest::{Context, SHA256};
 
-use super::frame::{FrameHead, HEAD, Kind, pieces};
+use super::frame::{FrameHead, HEAD, Kind, Part, parts};
 use super::write::hexadecimal;
 use super::{BackupError, End, Head, MAGIC, Progress, VERSION, Whole};
 use crate::ledger::Piece;
@@ -23,6 +23,7 @@ pub struct Reader<R> {
     bytes: u64,
     blocks: u64,
     entries: u64,
+    files: u64,
     end: Option<End>,
 }
 
@@ -52,7 +53,8 @@ impl<R: Read> Reader<R> {
     pub fn open(from: R) -> Result<Reader<R>, BackupError> {
         let nothing = Head { koh: String::new(), taken_at: String::new(), format: 0, epoch: 0, checkpoint: 0, seq: 0 };
         let hash = Context::new(&SHA256);
-        let mut reader = Reader { from, head: nothing, hash, frame: 0, bytes: 0, blocks: 0, entries: 0, end: None };
+        let mut reader =
+            Reader { from, head: nothing, hash, frame: 0, bytes: 0, blocks: 0, entries: 0, files: 0, end: None };
         let mut begin = [0; MAGIC.len()];
         let read = reader.fill(&mut begin)?;
         if begin[..read] != MAGIC[..read] {
@@ -63,7 +65,7 @@ impl<R: Read> Reader<R> {
             return Err(BackupError::Short { at: reader.bytes, within: "before it says what it is of" });
         }
         let found = u32::from_le_bytes(version);
-        if found != VERSION {
+        if found == 0 || found > VERSION {
             return Err(if found == 0 { BackupError::Foreign } else { BackupError::Newer { found } });
         }
         let at = reader.bytes;
@@ -92,25 +94,29 @@ impl<R: Read> Reader<R> {
 
     /// The pieces of the next frame; `None` at the end.
     #[allow(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
-    pub fn next(&mut self) -> Result<Option<Vec<Piece>>, BackupError> {
+    pub fn next(&mut self) -> Result<Option<Vec<Part>>, BackupError> {
         let (at, frame) = (self.bytes, self.frame);
-        let so_far = (self.blocks, self.entries, self.bytes, self.hash.clone());
+        let so_far = (self.blocks, self.entries, self.files, self.bytes, self.hash.clone());
         let wrong = |what: &str| damaged(frame, at, what);
         match self.frame()? {
             None => Err(BackupError::Short { at, within: "before its end" }),
             Some((Kind::Head, _)) => Err(wrong("it begins a second time")),
             Some((Kind::Pieces, plain)) => {
-                let pieces = pieces(&plain).ok_or_else(|| wrong("its pieces are not read as such"))?;
-                let blocks = pieces.iter().filter(|p| matches!(p, Piece::Block { .. })).count() as u64;
-                self.blocks += blocks;
-                self.entries += pieces.len() as u64 - blocks;
-                Ok(Some(pieces))
+                let parts = parts(&plain).ok_or_else(|| wrong("its pieces are not read as such"))?;
+                for part in &parts {
+                    match part {
+                        Part::Piece(Piece::Block { .. }) => self.blocks += 1,
+                        Part::Piece(Piece::Entry { .. }) => self.entries += 1,
+                        Part::File { offset, .. } => self.files += u64::from(*offset == 0),
+                    }
+                }
+                Ok(Some(parts))
             }
             Some((Kind::End, plain)) => {
                 let end: End =
                     serde_json::from_slice(&plain).map_err(|_| wrong("it does not say what came before it"))?;
-                let (blocks, entries, bytes, hash) = so_far;
-                if end != (End { blocks, entries, bytes, sha256: hexadecimal(hash) }) {
+                let (blocks, entries, files, bytes, hash) = so_far;
+                if end != (End { blocks, entries, files, bytes, sha256: hexadecimal(hash) }) {
                     return Err(wrong("what came before it is not what was written"));
                 }
                 if self.fill(&mut [0])? > 0 {

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256};
 
-use super::frame::{FRAME, Kind, frame, push};
-use super::{BackupError, End, Head, MAGIC, Progress, VERSION, Whole, verify_file};
+use super::archive::Files;
+use super::frame::{FRAME, Kind, frame, push, push_file};
+use super::{BackupError, End, Head, MAGIC, Progress, Whole, verify_file};
 use crate::ledger::{Cut, Piece};
 use crate::model::Micros;
 
 /// Packs well at some hundred MB a second.
 const LEVEL: i32 = 3;
 
-/// Writes a cut.
-pub fn write(cut: Cut, out: impl Write, progress: Progress<'_>) -> Result<Whole, BackupError> {
+/// Writes a cut, and the archive beside it.
+pub fn write(cut: Cut, files: Files, out: impl Write, progress: Progress<'_>) -> Result<Whole, BackupError> {
     let origin = cut.origin();
     let head = Head {
         koh: env!("CARGO_PKG_VERSION").to_owned(),
@@ -27,7 +28,8 @@ pub fn write(cut: Cut, out: impl Write, progress: Progress<'_>) -> Result<Whole,
         checkpoint: origin.checkpoint,
         seq: origin.seq,
     };
-    let mut frames = Frames::begin(out)?;
+    let version = if files.is_empty() { 1 } else { 2 };
+    let mut frames = Frames::begin(out, version)?;
     frames.put(Kind::Head, &json(&head))?;
     let (mut blocks, mut entries) = (0, 0);
     let mut plain = Vec::new();
@@ -45,7 +47,15 @@ pub fn write(cut: Cut, out: impl Write, progress: Progress<'_>) -> Result<Whole,
     if !plain.is_empty() {
         frames.put(Kind::Pieces, &plain)?;
     }
-    let end = End { blocks, entries, bytes: frames.bytes, sha256: hexadecimal(frames.hash.clone()) };
+    let count = files.count();
+    files.each(|path, offset, bytes| {
+        plain.clear();
+        push_file(&mut plain, path, offset, bytes);
+        frames.put(Kind::Pieces, &plain)?;
+        progress(frames.bytes, None);
+        Ok(())
+    })?;
+    let end = End { blocks, entries, files: count, bytes: frames.bytes, sha256: hexadecimal(frames.hash.clone()) };
     frames.put(Kind::End, &json(&end))?;
     frames.out.flush().map_err(failed)?;
     progress(frames.bytes, Some(0));
@@ -109,11 +119,11 @@ struct Frames<W> {
 }
 
 impl<W: Write> Frames<W> {
-    fn begin(out: W) -> Result<Frames<W>, BackupError> {
+    fn begin(out: W, version: u32) -> Result<Frames<W>, BackupError> {
         let packer = zstd::bulk::Compressor::new(LEVEL).map_err(failed)?;
         let mut frames = Frames { out, packer, hash: Context::new(&SHA256), number: 0, bytes: 0 };
         frames.raw(&MAGIC)?;
-        frames.raw(&VERSION.to_le_bytes())?;
+        frames.raw(&version.to_le_bytes())?;
         Ok(frames)
     }
 

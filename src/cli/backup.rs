@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::say;
 use crate::backup::{self, Whole};
 use crate::ledger::Cut;
+use crate::snapshot::{ARCHIVE, Archive};
 
 /// Options of `koh backup`.
 #[derive(Debug, Args)]
@@ -63,7 +64,9 @@ fn fill(hub: &HubArgs, data: Option<&Path>, out: &mut dyn Write, progress: &mut 
     match data {
         Some(directory) => {
             let cut = Cut::of_file(&backup::ledger_of(directory))?;
-            backup::write(cut, out, &mut |bytes, left| progress.at(bytes, left))?;
+            let archive = Archive::open(&directory.join(ARCHIVE)).context("the archive cannot be copied")?;
+            let files = backup::Files::of(archive.as_ref())?;
+            backup::write(cut, files, out, &mut |bytes, left| progress.at(bytes, left))?;
             Ok(())
         }
         None => ask::block_on(download(hub, out, progress)),
@@ -113,8 +116,9 @@ impl RestoreArgs {
 pub(super) fn in_words(whole: &Whole) -> String {
     let Whole { head, end } = whole;
     let entries = if end.entries > 0 { format!(" and {} journal entries", end.entries) } else { String::new() };
+    let files = if end.files > 0 { format!(", {} files of the archive", end.files) } else { String::new() };
     format!(
-        "everything up to sequence {} as of {} ({} blocks{entries}, sha256 {})",
+        "everything up to sequence {} as of {} ({} blocks{entries}{files}, sha256 {})",
         head.seq, head.taken_at, end.blocks, end.sha256
     )
 }

@@ -44,6 +44,7 @@ async fn start(wanted: Wanted) -> anyhow::Result<demo::Hub> {
         accounts: None,
         tls: Vec::new(),
         default_contact: String::new(),
+        retention: runtime::Retention::default(),
         backups: None,
         max_waiters: runtime::MAX_WAITERS,
         late_after,

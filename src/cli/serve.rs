@@ -15,7 +15,7 @@ use super::config::{self, Taken};
 use super::logging::{LOG, Level};
 use super::open_files;
 use crate::api;
-use crate::runtime::{self, Config, Schedule};
+use crate::runtime::{self, Config, Retention, Schedule};
 
 /// Options of the server.
 #[derive(Debug, Args)]
@@ -61,6 +61,8 @@ pub(super) struct ServeArgs {
     kubernetes: KubernetesArgs,
     #[command(flatten)]
     liveness: LivenessArgs,
+    #[command(flatten)]
+    retention: RetentionArgs,
     #[command(flatten)]
     backups: BackupsArgs,
     #[command(flatten)]
@@ -137,6 +139,37 @@ struct LivenessArgs {
     /// A host that is not heard for this long is silent, unless its class says otherwise.
     #[arg(long, env = "KOH_SILENT_AFTER", default_value = "60m", value_parser = crate::model::span, value_name = "SPAN")]
     silent_after: Duration,
+}
+
+/// How long history is kept, and where. Where nothing is said it stays in the ledger for ever.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Retention")]
+struct RetentionArgs {
+    /// Move what reconcilers reported longer ago than this out of the ledger into Parquet files (DIR/archive), day by day, each after it
+    /// was read back; SQL reads both. Last words on every commit stay. At least 1d.
+    #[arg(long, env = "KOH_HOT_WINDOW", value_parser = crate::model::span, value_name = "SPAN")]
+    hot_window: Option<Duration>,
+    /// Forget what reconcilers reported longer ago than this, but for what they run now. At least 1d, and not less than --hot-window.
+    #[arg(long, env = "KOH_KEEP_HISTORY", value_parser = crate::model::span, value_name = "SPAN")]
+    keep_history: Option<Duration>,
+}
+
+impl RetentionArgs {
+    fn retention(self) -> anyhow::Result<Retention> {
+        let RetentionArgs { hot_window, keep_history } = self;
+        let day = Duration::from_secs(86_400);
+        for (option, span) in [("--hot-window", hot_window), ("--keep-history", keep_history)] {
+            if span.is_some_and(|span| span < day) {
+                bail!("{option} must not be shorter than 1d: history goes by whole days");
+            }
+        }
+        if let (Some(hot), Some(keep)) = (hot_window, keep_history)
+            && keep < hot
+        {
+            bail!("--keep-history must not be shorter than --hot-window: what is forgotten is not archived");
+        }
+        Ok(Retention { hot_window, keep_history })
+    }
 }
 
 /// Backups that nobody has to ask for.
@@ -221,6 +254,7 @@ impl ServeArgs {
             announce: _,
             kubernetes,
             liveness,
+            retention,
             backups,
             limits,
         } = self;
@@ -258,6 +292,7 @@ impl ServeArgs {
             policies,
             classes,
             tokens,
+            retention: retention.retention()?,
             backups: backups.schedule(),
             tls: tls_cert.into_iter().chain(tls_key).collect(),
             default_contact,

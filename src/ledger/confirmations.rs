@@ -53,6 +53,11 @@ impl Confirmations {
         all
     }
 
+    /// Adds what was taken and could not be journaled.
+    pub(super) fn put_back(&mut self, facts: Vec<Fact>) {
+        facts.into_iter().for_each(|fact| self.insert(fact));
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.latest.len() + self.displaced.len()

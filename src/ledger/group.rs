@@ -113,10 +113,10 @@ impl Backlog {
     }
 
     /// Answers every open request that it failed.
-    pub(super) fn fail(&mut self) {
+    pub(super) fn fail(&mut self, why: &AppendError) {
         self.facts.clear();
         for (_, ticket) in self.tickets.drain() {
-            let _ = ticket.reply.send(Err(AppendError::Failed));
+            let _ = ticket.reply.send(Err(why.clone()));
         }
     }
 

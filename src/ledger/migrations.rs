@@ -25,6 +25,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { name: "verifications", run: |_| Ok(()) },
     Migration { name: "hosts_with_selectors", run: |_| Ok(()) },
     Migration { name: "hosts_that_need_not_report", run: |_| Ok(()) },
+    Migration { name: "histories_that_were_trimmed", run: |_| Ok(()) },
 ];
 
 /// The format a file has after all of `list`.

@@ -25,10 +25,17 @@ pub struct Options {
     /// At the end a file is packed together when more than this, and more than what it holds, would come free: it grows with the
     /// journal and never shrinks by itself.
     pub pack_bytes: u64,
+    /// How often it is tried whether a volume that was full has room again,
+    pub room_every: Duration,
+    /// which it has when so many bytes can be written.
+    pub room_bytes: usize,
     /// The longest that a confirmation waits to be journaled.
     pub confirm_flush_every: Duration,
     /// How often hosts that fell silent are looked for.
     pub sweep_every: Duration,
+    /// After a longer time between two looks, or a negative one, nobody was listened to meanwhile: the clock was set, or the process
+    /// was stopped. Without end by default, for a clock that is told what to say may say anything.
+    pub longest_gap: Duration,
     /// When hosts turn late and silent.
     pub heartbeats: Heartbeats,
     /// Sources that watch what they report, so that its silence means nothing.
@@ -47,8 +54,11 @@ impl Default for Options {
             journal_bytes: 256 << 20,
             slice_bytes: 512 << 10,
             pack_bytes: 4 << 20,
+            room_every: Duration::from_secs(5),
+            room_bytes: 4 << 20,
             confirm_flush_every: Duration::from_secs(10),
             sweep_every: Duration::from_secs(1),
+            longest_gap: Duration::MAX,
             heartbeats: Heartbeats::default(),
             watched_sources: Vec::new(),
             clock: Arc::new(Micros::now),
@@ -66,8 +76,11 @@ impl fmt::Debug for Options {
             journal_bytes,
             slice_bytes,
             pack_bytes,
+            room_every,
+            room_bytes,
             confirm_flush_every,
             sweep_every,
+            longest_gap,
             heartbeats,
             watched_sources,
             clock: _,
@@ -80,8 +93,11 @@ impl fmt::Debug for Options {
             .field("journal_bytes", journal_bytes)
             .field("slice_bytes", slice_bytes)
             .field("pack_bytes", pack_bytes)
+            .field("room_every", room_every)
+            .field("room_bytes", room_bytes)
             .field("confirm_flush_every", confirm_flush_every)
             .field("sweep_every", sweep_every)
+            .field("longest_gap", longest_gap)
             .field("heartbeats", heartbeats)
             .field("watched_sources", watched_sources)
             .finish_non_exhaustive()

@@ -208,12 +208,15 @@ impl Drop for Rebuild {
     }
 }
 
-/// What may be in an empty directory: the lock, what an unfinished restore left, and the folder that a new file system has.
+/// What may be in an empty directory: the lock, what an unfinished restore left, and the folder of a new file system.
 fn must_be_empty(directory: &Path, unfinished: &Path) -> Result<(), RestoreError> {
-    let allowed = [OsString::from("LOCK"), OsString::from("lost+found")];
+    // The archive of a backup gets its name before the ledger does.
+    let begun = unfinished.exists().then(|| OsString::from("archive"));
+    let allowed = ["LOCK", "lost+found", "archive.restoring"].map(OsString::from);
     for entry in std::fs::read_dir(directory).map_err(io(directory))? {
         let entry = entry.map_err(io(directory))?;
-        if !allowed.contains(&entry.file_name()) && entry.path() != unfinished {
+        let known = allowed.iter().chain(&begun).any(|name| *name == entry.file_name());
+        if !known && entry.path() != unfinished {
             let found = entry.file_name().to_string_lossy().into_owned();
             return Err(RestoreError::NotEmpty { directory: directory.display().to_string(), found });
         }

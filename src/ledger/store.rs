@@ -21,9 +21,10 @@ pub struct Store(Place);
 enum Place {
     File(PathBuf),
     Backend(Box<Create>),
+    Memory,
 }
 
-type Create = dyn FnOnce(&redb::Builder) -> Result<Database, DatabaseError> + Send;
+type Create = dyn Fn(&redb::Builder) -> Result<Database, DatabaseError> + Send;
 
 impl Store {
     /// A file, created if it is missing; beside it a file `LOCK` says who has it open.
@@ -31,14 +32,22 @@ impl Store {
         Store(Place::File(path.to_owned()))
     }
 
-    /// Memory: for tests, and for a hub that keeps nothing.
-    pub fn memory() -> Store {
-        Store::backend(redb::backends::InMemoryBackend::new())
+    /// The file, where it is one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::File(path) => Some(path),
+            Place::Backend(_) | Place::Memory => None,
+        }
     }
 
-    /// Anything redb can write to.
-    pub fn backend(backend: impl StorageBackend) -> Store {
-        Store(Place::Backend(Box::new(move |builder| builder.create_with_backend(backend))))
+    /// Memory: for tests, and for a hub that keeps nothing.
+    pub fn memory() -> Store {
+        Store(Place::Memory)
+    }
+
+    /// Anything redb can write to; clones are the same place.
+    pub fn backend(backend: impl StorageBackend + Clone) -> Store {
+        Store(Place::Backend(Box::new(move |builder| builder.create_with_backend(backend.clone()))))
     }
 }
 
@@ -47,6 +56,7 @@ impl fmt::Debug for Store {
         match &self.0 {
             Place::File(path) => write!(f, "Store({})", path.display()),
             Place::Backend(_) => f.write_str("Store(backend)"),
+            Place::Memory => f.write_str("Store(memory)"),
         }
     }
 }
@@ -182,24 +192,28 @@ pub(super) fn begin(db: &Database) -> Result<WriteTransaction, redb::Error> {
 }
 
 /// Opens or creates the file and brings it to the newest format.
-pub(super) fn open(store: Store, cache_bytes: usize) -> Result<Opened, OpenError> {
+pub(super) fn open(store: &Store, cache_bytes: usize) -> Result<Opened, OpenError> {
     let mut builder = Database::builder();
     builder.set_cache_size(cache_bytes);
-    let (path, db, lock) = match store.0 {
+    let (path, db, lock) = match &store.0 {
         Place::File(path) => {
             let name = path.display().to_string();
-            let lock = Lock::take(&path)?;
+            let lock = Lock::take(path)?;
             if !path.exists() {
-                let unfinished = beside(&path, RESTORING);
+                let unfinished = beside(path, RESTORING);
                 if unfinished.exists() {
                     return Err(left_by_a_restore(name, &unfinished));
                 }
-                create(&path, &builder)?;
+                create(path, &builder)?;
             }
-            let db = builder.create(&path).map_err(|error| explain(error, &path))?;
+            let db = builder.create(path).map_err(|error| explain(error, path))?;
             (name, db, Some(lock))
         }
-        Place::Backend(create) => ("the store".to_owned(), create(&builder)?, None),
+        Place::Backend(create) => (NAMELESS.to_owned(), create(&builder)?, None),
+        Place::Memory => {
+            let backend = redb::backends::InMemoryBackend::new();
+            (NAMELESS.to_owned(), builder.create_with_backend(backend)?, None)
+        }
     };
     let format = match format(&db)? {
         Format::Known(format) => format,
@@ -213,6 +227,23 @@ pub(super) fn open(store: Store, cache_bytes: usize) -> Result<Opened, OpenError
     let (epoch, checkpoint) = position(&db, &path)?;
     Ok(Opened { db, epoch, checkpoint, lock })
 }
+
+/// Opens what this process had open already, and has the lock of: after an error the storage engine takes nothing any more
+/// until then. Gives the checkpoint too, for nobody knows which of the last commits were whole.
+pub(super) fn reopen(store: &Store, cache_bytes: usize) -> Result<(Database, u64), OpenError> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes);
+    let (path, db) = match &store.0 {
+        Place::File(path) => (path.display().to_string(), builder.open(path).map_err(|error| explain(error, path))?),
+        Place::Backend(create) => (NAMELESS.to_owned(), create(&builder)?),
+        Place::Memory => return Err(redb::Error::DatabaseClosed.into()),
+    };
+    let (_, checkpoint) = position(&db, &path)?;
+    Ok((db, checkpoint))
+}
+
+/// What a store without a path is called.
+const NAMELESS: &str = "the store";
 
 /// The epoch and the checkpoint of a file.
 fn position(db: &Database, path: &str) -> Result<(u64, u64), OpenError> {
@@ -380,7 +411,10 @@ impl Lock {
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
-        writeln!(file, "by process {} on {} since {}", std::process::id(), host(), Micros::now()).map_err(io)?;
+        // The lock holds without the name, for which a full volume has no room.
+        if let Err(error) = writeln!(file, "by process {} on {} since {}", std::process::id(), host(), Micros::now()) {
+            tracing::debug!(%error, "the holder of the lock has no name");
+        }
         Ok(Lock { _file: file })
     }
 }

@@ -35,5 +35,11 @@ pub const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journ
 /// checkpoint that never ended, older ones are waiting to be deleted.
 pub const BLOCKS: TableDefinition<'_, BlockKey, &[u8]> = TableDefinition::new("blocks-1");
 
+/// Proves that there is room: it is filled, made durable and deleted again, so most files hold none.
+///
+/// - Key: nothing.
+/// - Value: bytes that mean nothing.
+pub const ROOM: TableDefinition<'_, (), &[u8]> = TableDefinition::new("room-1");
+
 /// (table, block, checkpoint).
 pub type BlockKey = (u8, u32, u64);

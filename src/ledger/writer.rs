@@ -19,8 +19,9 @@ use super::feed::Change;
 use super::group::{Backlog, Queued};
 use super::journal;
 use super::record::Packer;
-use super::store::Lock;
-use super::{AppendError, Options, Receipt, Shared};
+use super::store::{Lock, Store};
+use super::trimming::{Trim, Trimming};
+use super::{AppendError, Options, Receipt, Shared, Trouble};
 use crate::model::{Body, CarrierKey, Clock, Fact, LivenessChange, Micros};
 use crate::state::{Heartbeats, Novelty};
 
@@ -38,6 +39,7 @@ pub(super) enum Message {
     Checkpoint(Answer<()>),
     Sweep(Answer<()>),
     Heartbeats(Heartbeats),
+    Trim(Trim),
     Cut(Answer<Cut>),
     Read(Answer<(ReadTransaction, u64)>),
     Stop,
@@ -49,7 +51,10 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, AppendError>>;
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    pub(super) db: Database,
+    /// Where the database is.
+    pub(super) store: Store,
+    /// Absent while it cannot be opened again.
+    pub(super) db: Option<Database>,
     /// Dropped after the database.
     pub(super) lock: Option<Lock>,
     pub(super) options: Options,
@@ -61,25 +66,28 @@ pub(super) struct Writer {
     pub(super) seq: u64,
     /// The checkpoint that a restart reads.
     pub(super) checkpointed: u64,
+    /// When hosts were looked at last.
+    pub(super) swept: Micros,
     pub(super) pending: Pending,
 }
 
 /// What is under way.
 #[derive(Debug)]
 pub(super) struct Pending {
-    backlog: Backlog,
+    pub(super) backlog: Backlog,
     confirmations: Confirmations,
     /// When the oldest waiting confirmation came.
     confirming_since: Option<Instant>,
-    checkpoint: Option<Checkpoint>,
+    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) trimming: Option<Trimming>,
     /// Those who wait for the checkpoint under way, and those who came after it began.
-    promised: Vec<Answer<()>>,
-    wanted: Vec<Answer<()>>,
+    pub(super) promised: Vec<Answer<()>>,
+    pub(super) wanted: Vec<Answer<()>>,
     /// Packed bytes journaled since the last checkpoint began.
     journaled: u64,
     next_sweep: Instant,
     next_checkpoint: Instant,
-    stopping: bool,
+    pub(super) stopping: bool,
 }
 
 impl Pending {
@@ -91,6 +99,7 @@ impl Pending {
             confirmations: Confirmations::default(),
             confirming_since: None,
             checkpoint: None,
+            trimming: None,
             promised: Vec::new(),
             wanted: Vec::new(),
             journaled: 0,
@@ -102,36 +111,20 @@ impl Pending {
 }
 
 impl Writer {
-    /// Runs until it is told to stop, or every handle is gone.
-    pub(super) fn run(mut self) {
-        let mut whole = true;
-        match catch_unwind(AssertUnwindSafe(|| self.work())) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => self.shared.fail(format!("the store failed: {error}")),
-            Err(_) => {
-                whole = false;
-                self.shared.fail("the writer ran into a bug; its message is in the log".to_owned());
+    /// Runs until it is told to stop, or every handle is gone; begins with the trouble that its store has.
+    pub(super) fn run(mut self, trouble: Option<Trouble>) {
+        let mut trouble = trouble.map(|trouble| (trouble, true));
+        loop {
+            if let Some((trouble, whole)) = trouble
+                && !self.outlast(trouble, whole)
+            {
+                break;
             }
-        }
-        self.pending.backlog.fail();
-        for waiting in self.pending.promised.drain(..).chain(self.pending.wanted.drain(..)) {
-            let _ = waiting.send(Err(self.shared.refusal()));
-        }
-        // After a failure the thread stays to answer, so that nobody waits for ever.
-        while !self.pending.stopping {
-            match self.messages.recv() {
-                Ok(Message::Read(reply)) => drop(reply.send(Err(self.shared.refusal()))),
-                Ok(Message::Append { reply, .. }) => drop(reply.send(Err(self.shared.refusal()))),
-                Ok(Message::Checkpoint(reply) | Message::Sweep(reply)) => {
-                    let _ = reply.send(Err(self.shared.refusal()));
-                }
-                Ok(Message::Heartbeats(_)) => {}
-                // A store that failed left the state as it was acknowledged: now is when a copy of it is wanted.
-                Ok(Message::Cut(reply)) => {
-                    let _ = reply.send(if whole { Ok(self.cut()) } else { Err(self.shared.refusal()) });
-                }
-                Ok(Message::Stop) | Err(_) => self.pending.stopping = true,
-            }
+            trouble = Some(match catch_unwind(AssertUnwindSafe(|| self.work())) {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => (Trouble::of(&error), true),
+                Err(_) => (Trouble::Failed("the writer ran into a bug; its message is in the log".to_owned()), false),
+            });
         }
         let Writer { db, lock, .. } = self;
         drop(db);
@@ -154,7 +147,7 @@ impl Writer {
 
     /// Takes what is queued, up to a group; waits for it only when there is nothing else to do.
     fn receive(&mut self) -> Result<(), redb::Error> {
-        let busy = |p: &Pending| !p.backlog.is_empty() || p.checkpoint.is_some() || p.stopping;
+        let busy = |p: &Pending| !p.backlog.is_empty() || p.checkpoint.is_some() || p.trimming.is_some() || p.stopping;
         if !busy(&self.pending) {
             match self.messages.recv_timeout(self.idle_time()) {
                 Ok(message) => self.take(message)?,
@@ -177,28 +170,46 @@ impl Writer {
             Message::Append { facts, reply, room, asked } => self.pending.backlog.add(facts, reply, room, asked),
             Message::Checkpoint(reply) => self.pending.wanted.push(reply),
             Message::Sweep(reply) => {
-                self.sweep()?;
-                let _ = reply.send(Ok(()));
+                let swept = self.sweep();
+                self.answer(reply, swept)?;
             }
-            Message::Heartbeats(heartbeats) => {
-                self.options.heartbeats = heartbeats.in_force((self.options.clock)());
-                self.pending.next_sweep = Instant::now();
-            }
+            Message::Heartbeats(heartbeats) => self.set_heartbeats(heartbeats),
+            // One at a time: who comes while another is under way takes its place.
+            Message::Trim(trim) => self.begin_trimming(trim)?,
             Message::Cut(reply) => {
                 // What was confirmed is part of the cut, so its sequence has to say so.
-                self.flush()?;
+                let flushed = self.flush();
                 let _ = reply.send(Ok(self.cut()));
+                flushed?;
             }
             Message::Read(reply) => {
-                let _ = reply.send(Ok((self.db.begin_read()?, self.checkpointed)));
+                let _ = reply.send(Ok((self.db()?.begin_read()?, self.checkpointed)));
             }
             Message::Stop => self.pending.stopping = true,
         }
         Ok(())
     }
 
+    /// Answers what went well; what did not is answered with the trouble that it makes.
+    fn answer(&mut self, reply: Answer<()>, done: Result<(), redb::Error>) -> Result<(), redb::Error> {
+        match done {
+            Ok(()) => drop(reply.send(Ok(()))),
+            Err(_) => self.pending.promised.push(reply),
+        }
+        done
+    }
+
+    pub(super) fn set_heartbeats(&mut self, heartbeats: Heartbeats) {
+        self.options.heartbeats = heartbeats.in_force((self.options.clock)());
+        self.pending.next_sweep = Instant::now();
+    }
+
+    fn db(&self) -> Result<&Database, redb::Error> {
+        self.db.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+
     /// All that is folded; nothing is folded by half between groups.
-    fn cut(&self) -> Cut {
+    pub(super) fn cut(&self) -> Cut {
         Cut::of_state(self.shared.state.read().view(), self.shared.epoch, self.seq)
     }
 
@@ -212,14 +223,20 @@ impl Writer {
     }
 
     /// Makes a group durable, folds it and answers.
-    fn commit(&mut self, group: Vec<Queued>) -> Result<(), redb::Error> {
+    pub(super) fn commit(&mut self, group: Vec<Queued>) -> Result<(), redb::Error> {
         let _span = self.pending.backlog.span(&group).entered();
         // News of a carrier ends the run that its waiting confirmation belongs to, so that goes first.
         let confirmed: Vec<Fact> = (group.iter().filter(|queued| queued.is_news()))
             .filter_map(|queued| self.pending.confirmations.take(&queued.fact.carrier))
             .collect();
         let news = group.iter().filter(|queued| queued.is_news()).map(|queued| &queued.fact);
-        let seqs = self.append(confirmed.iter().chain(news))?;
+        let seqs = match self.append(confirmed.iter().chain(news)) {
+            Ok(seqs) => seqs,
+            Err(error) => {
+                self.pending.confirmations.put_back(confirmed);
+                return Err(error);
+            }
+        };
         self.fold(group, seqs.into_iter().skip(confirmed.len()));
         Ok(())
     }
@@ -231,7 +248,7 @@ impl Writer {
             return Ok(Vec::new());
         }
         let began = Instant::now();
-        journal::append(&self.db, &entries)?;
+        journal::append(self.db()?, &entries)?;
         let bytes = entries.iter().map(|e| e.packed.len() as u64).sum();
         self.shared.stats.committed(bytes, began.elapsed());
         self.seq += entries.len() as u64;
@@ -290,6 +307,7 @@ impl Writer {
             self.sweep()?;
             self.pending.next_sweep = Instant::now() + self.options.sweep_every;
         }
+        self.step_trimming();
         let due = now >= self.pending.next_checkpoint || self.pending.journaled >= self.options.journal_bytes;
         if self.pending.checkpoint.is_none() && (due || !self.pending.wanted.is_empty()) {
             self.begin_checkpoint()?;
@@ -302,7 +320,10 @@ impl Writer {
         self.pending.confirming_since = None;
         if !self.pending.confirmations.is_empty() {
             let confirmed = self.pending.confirmations.drain();
-            self.append(&confirmed)?;
+            if let Err(error) = self.append(&confirmed) {
+                self.pending.confirmations.put_back(confirmed);
+                return Err(error);
+            }
             self.shared.publish(self.seq, Vec::new());
         }
         Ok(())
@@ -311,6 +332,15 @@ impl Writer {
     /// Records which hosts turned late or silent, or are so no more.
     fn sweep(&mut self) -> Result<(), redb::Error> {
         let now = (self.options.clock)();
+        let gap = now.since(std::mem::replace(&mut self.swept, now));
+        if gap < 0 || Duration::from_micros(gap.unsigned_abs()) > self.options.longest_gap {
+            // The clock was set, or the process was stopped, or its disk hung: nobody was listened to meanwhile.
+            tracing::warn!(
+                seconds = gap / 1_000_000,
+                "time jumped since hosts were looked at last: silence counts anew from now on"
+            );
+            self.listening_since = now;
+        }
         let turned = self.shared.state.read().overdue(&mut self.options.heartbeats, now, self.listening_since);
         for changes in turned.chunks(LIVENESS_CHUNK) {
             let fact = concluded(now, changes.to_vec());
@@ -332,7 +362,8 @@ impl Writer {
     fn step_checkpoint(&mut self) -> Result<(), redb::Error> {
         let Some(checkpoint) = &mut self.pending.checkpoint else { return Ok(()) };
         if checkpoint.seq() > self.checkpointed || checkpoint.stands() {
-            checkpoint.step(&self.db, &mut self.packer, self.options.slice_bytes)?;
+            let db = self.db.as_ref().ok_or(redb::Error::DatabaseClosed)?;
+            checkpoint.step(db, &mut self.packer, self.options.slice_bytes)?;
             if checkpoint.stands() {
                 self.checkpointed = checkpoint.seq();
                 self.shared.stats.checkpointed(self.checkpointed, (self.options.clock)());
@@ -363,18 +394,18 @@ impl Writer {
     /// Gives back the room that the journal and replaced blocks took, when it is most of the file. A crash meanwhile costs nothing
     /// but a slower start.
     fn pack(&mut self) -> Result<(), redb::Error> {
-        let txn = self.db.begin_write()?;
+        let txn = self.db()?.begin_write()?;
         let stats = txn.stats()?;
         txn.abort()?;
         if stats.fragmented_bytes() > self.options.pack_bytes.max(stats.stored_bytes()) {
-            self.db.compact()?;
+            self.db.as_mut().ok_or(redb::Error::DatabaseClosed)?.compact()?;
         }
         Ok(())
     }
 }
 
 /// What the hub concludes by its own clock, as a fact.
-fn concluded(now: Micros, changes: Vec<LivenessChange>) -> Fact {
+pub(super) fn concluded(now: Micros, changes: Vec<LivenessChange>) -> Fact {
     Fact {
         source: "hub".to_owned(),
         carrier: CarrierKey(0),

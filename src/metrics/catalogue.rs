@@ -84,7 +84,7 @@ pub(super) static SEQUENCE: Family = gauge("koh_ledger_sequence", &[], "The last
 pub(super) static READ_ONLY: Family = gauge(
     "koh_ledger_read_only",
     &[],
-    "1 when the store failed: questions are answered, nothing is taken until a restart.",
+    "1 while questions are answered and nothing is taken: the volume is full (until it has room), or the store failed (until a restart).",
 );
 pub(super) static GROUPS: Family = counter("koh_ledger_groups", &[], "Groups of statements made durable.");
 pub(super) static JOURNAL_BYTES: Family =
@@ -136,6 +136,33 @@ pub(super) static EXPORTS: Family =
     seconds(Kind::Histogram, "koh_export_duration", &[], "Time that an export took, failed ones included.");
 pub(super) static EXPORT_FAILURES: Family =
     counter("koh_export_failures", &[], "Exports that failed; the ledger is not affected.");
+
+pub(super) static KEPT_SINCE: Family = seconds(
+    Kind::Gauge,
+    "koh_history_kept_since_timestamp",
+    &[],
+    "From when on everything that reconcilers reported is in the ledger; absent while all of it is.",
+);
+pub(super) static RETENTION: Family = seconds(
+    Kind::Histogram,
+    "koh_retention_duration",
+    &[],
+    "Time that a round of archiving and trimming took, failed ones included.",
+);
+pub(super) static RETENTION_FAILURES: Family =
+    counter("koh_retention_failures", &[], "Rounds that failed; nothing was lost, and they are tried again.");
+pub(super) static DATA_SIZE: Family = bytes(
+    Kind::Gauge,
+    "koh_data_size",
+    &["part"],
+    "What the data directory takes up: the ledger (as allocated), exports (copies of it), and the archive of history that left it.",
+);
+pub(super) static ARCHIVE_FILES: Family = gauge("koh_archive_files", &[], "Files of the archive.");
+pub(super) static ARCHIVE_ROWS: Family = gauge("koh_archive_rows", &[], "Rows in them.");
+pub(super) static VOLUME_SIZE: Family =
+    bytes(Kind::Gauge, "koh_volume_size", &[], "Size of the volume that holds the data directory.");
+pub(super) static VOLUME_FREE: Family =
+    bytes(Kind::Gauge, "koh_volume_available", &[], "What the hub may still write to it.");
 
 pub(super) static BACKUP_TIME: Family = seconds(
     Kind::Gauge,
@@ -243,6 +270,19 @@ static SECTIONS: &[(&str, &[&Family])] = &[
     (
         "Generations and exports",
         &[&GENERATION_SEQUENCE, &GENERATION_TIME, &EXPORT_SEQUENCE, &EXPORT_TIME, &EXPORTS, &EXPORT_FAILURES],
+    ),
+    (
+        "Disk and retention",
+        &[
+            &DATA_SIZE,
+            &VOLUME_SIZE,
+            &VOLUME_FREE,
+            &KEPT_SINCE,
+            &ARCHIVE_FILES,
+            &ARCHIVE_ROWS,
+            &RETENTION,
+            &RETENTION_FAILURES,
+        ],
     ),
     ("Backups", &[&BACKUP_TIME, &BACKUP_SIZE, &BACKUPS, &BACKUP_FAILURES]),
     ("Queries", &[&QUERIES, &QUERIES_RUNNING, &QUERIES_WAITING, &QUERY_DURATION, &QUERY_MEMORY, &QUERY_MEMORY_MOST]),

@@ -17,6 +17,7 @@ pub(super) fn expose(hub: &Hub, vitals: &Vitals, out: &mut Exposition<'_>) -> fm
     sources(vitals, out)?;
     ledger(hub, vitals, out)?;
     snapshots(hub, vitals, out)?;
+    disk(hub, vitals, out)?;
     backups(hub, out)?;
     engines(hub, out)?;
     let (waiting, questions, evaluations) = vitals.gate;
@@ -50,7 +51,7 @@ fn ledger(hub: &Hub, vitals: &Vitals, out: &mut Exposition<'_>) -> fmt::Result {
     let stats = hub.ledger_stats();
     let (checkpoint, written_at) = stats.checkpoint();
     out.one(&SEQUENCE, sequence(vitals.seq))?;
-    out.one(&READ_ONLY, number(usize::from(vitals.read_only)))?;
+    out.one(&READ_ONLY, number(usize::from(vitals.trouble.is_some())))?;
     out.one(&GROUPS, Value::Count(stats.groups.get()))?;
     out.one(&JOURNAL_BYTES, Value::Count(stats.bytes.get()))?;
     out.one(&COMMITS, Value::Histogram(&stats.commits))?;
@@ -67,6 +68,21 @@ fn snapshots(hub: &Hub, vitals: &Vitals, out: &mut Exposition<'_>) -> fmt::Resul
     out.known(&EXPORT_TIME, vitals.export.map(|(_, at)| seconds(at)))?;
     out.one(&EXPORTS, Value::Histogram(&hub.exports().durations))?;
     out.one(&EXPORT_FAILURES, Value::Count(hub.exports().failures.get()))
+}
+
+fn disk(hub: &Hub, vitals: &Vitals, out: &mut Exposition<'_>) -> fmt::Result {
+    let disk = hub.disk();
+    let parts = disk.iter().flat_map(|d| [("ledger", d.ledger), ("export", d.export), ("archive", d.archive.bytes)]);
+    out.family(&DATA_SIZE, parts.map(|(part, bytes)| (labels([part]), Value::Gauge(bytes as f64))))?;
+    let volume = disk.and_then(|d| d.volume);
+    out.known(&VOLUME_SIZE, volume.map(|(size, _)| size as f64))?;
+    out.known(&VOLUME_FREE, volume.map(|(_, free)| free as f64))?;
+    out.known(&KEPT_SINCE, (vitals.kept_since > Micros::MIN).then(|| seconds(vitals.kept_since)))?;
+    let archive = disk.map(|d| d.archive).unwrap_or_default();
+    out.one(&ARCHIVE_FILES, number(archive.files))?;
+    out.one(&ARCHIVE_ROWS, Value::Gauge(archive.rows as f64))?;
+    out.one(&RETENTION, Value::Histogram(&hub.rounds().durations))?;
+    out.one(&RETENTION_FAILURES, Value::Count(hub.rounds().failures.get()))
 }
 
 fn backups(hub: &Hub, out: &mut Exposition<'_>) -> fmt::Result {

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::hub::Hub;
-use crate::backup::{BackupError, Folder, Kept, Whole};
+use crate::backup::{BackupError, Files, Folder, Kept, Whole};
 use crate::ledger::Cut;
 use crate::model::Micros;
 
@@ -69,6 +69,9 @@ pub enum NoBackup {
     /// Another one, or a check, is under way.
     #[error("another backup or check is under way")]
     Busy,
+    /// A file of the archive cannot be read.
+    #[error("the archive cannot be read; the log says which file of it")]
+    Archive,
     /// The ledger gives none.
     #[error("the ledger is closed")]
     Closed,
@@ -78,6 +81,7 @@ pub enum NoBackup {
 #[derive(Debug)]
 pub struct Backup {
     cut: Cut,
+    files: Files,
     until: Instant,
     _place: OwnedSemaphorePermit,
 }
@@ -90,8 +94,8 @@ impl Backup {
 
     /// Writes it; ends with an error when whoever takes it is too slow.
     pub fn write(self, out: impl Write) -> Result<Whole, BackupError> {
-        let Backup { cut, until, _place } = self;
-        crate::backup::write(cut, Hurried { out, until }, &mut |_, _| {})
+        let Backup { cut, files, until, _place } = self;
+        crate::backup::write(cut, files, Hurried { out, until }, &mut |_, _| {})
     }
 }
 
@@ -127,8 +131,13 @@ impl Hub {
     }
 
     async fn cut_for(&self, place: OwnedSemaphorePermit) -> Result<Backup, NoBackup> {
+        // The cut first: the archive only grows, so what left the ledger before the cut is in it.
         let cut = self.ledger().cut().await.map_err(|_| NoBackup::Closed)?;
-        Ok(Backup { cut, until: Instant::now() + WITHIN, _place: place })
+        let files = Files::of(self.kept().archive().as_deref()).map_err(|error| {
+            tracing::error!(%error, "the archive cannot be copied: there is no backup without it");
+            NoBackup::Archive
+        })?;
+        Ok(Backup { cut, files, until: Instant::now() + WITHIN, _place: place })
     }
 }
 
@@ -171,10 +180,10 @@ pub(super) async fn back_up_regularly(hub: Arc<Hub>, schedule: Schedule) {
 /// One backup, after the one that is under way.
 async fn back_up(hub: &Hub, directory: PathBuf, keep: usize) -> Result<(Micros, Kept), String> {
     let place = Arc::clone(&hub.backups().place).acquire_owned().await.map_err(|error| error.to_string())?;
-    let Backup { cut, _place: place, .. } = hub.cut_for(place).await.map_err(|error| error.to_string())?;
+    let Backup { cut, files, _place: place, .. } = hub.cut_for(place).await.map_err(|error| error.to_string())?;
     let now = Micros::now();
     let work = move || {
-        let kept = Folder::open(&directory)?.add(cut, now, keep);
+        let kept = Folder::open(&directory)?.add(cut, files, now, keep);
         drop(place);
         kept
     };

@@ -13,17 +13,20 @@ use utoipa::ToSchema;
 use super::background::export_directory;
 use super::backups::NoBackup;
 use super::hub::Hub;
+use super::retention::archive_directory;
 use crate::backup::{self, ledger_of};
 use crate::ledger::{Inspected, OpenError, inspect};
 use crate::model::Micros;
-use crate::snapshot::Generation;
+use crate::snapshot::archive::Holds;
 use crate::snapshot::export::{Compared, ExportError, compare};
+use crate::snapshot::{ARCHIVE, Archive, Generation};
 use crate::state::recount::{Recount, Recounted};
+use crate::state::tables::Window;
 
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
-    /// `ledger`, `counters` or `export`.
+    /// `ledger`, `counters`, `archive` or `export`.
     pub check: &'static str,
     /// Whether all is as it should be.
     pub ok: bool,
@@ -58,10 +61,14 @@ pub fn check_directory(data: &Path, backups: Option<&Path>) -> Result<Vec<Findin
         origin.seq
     );
     let tables = state.tables();
-    let generation = |export: &_| of_export(export, origin.seq, || tables);
+    let archive = Archive::open(&archive_directory(data)).map_err(|e| e.to_string());
+    let beside = archive.as_ref().ok().and_then(Clone::clone).map(Arc::new);
+    let window = tables.window.get(0).copied();
+    let generation = |export: &_| of_export(export, origin.seq, || tables, beside);
     Ok(vec![
         finding("ledger", Ok(read)),
         finding("counters", counters(state.recount())),
+        finding("archive", archived(archive, window, &archive_directory(data))),
         finding("export", export(compare(&export_directory(data), origin.epoch, generation))),
     ])
 }
@@ -95,11 +102,21 @@ impl Check {
         if tell.send(finding("counters", done(recounted).await)).await.is_err() {
             return;
         }
+        let hub = Arc::clone(&self.hub);
+        let archive = tokio::task::spawn_blocking(move || {
+            let archive = hub.kept().archive().map(|archive| Archive::clone(&archive));
+            let window = hub.read(|state| state.view().window.get(0).copied());
+            archived(Ok(archive), window, Path::new(ARCHIVE))
+        });
+        if tell.send(finding("archive", done(archive).await)).await.is_err() {
+            return;
+        }
         let Some(directory) = self.hub.kept().directory().map(Path::to_owned) else { return };
         let hub = Arc::clone(&self.hub);
         let compared = tokio::task::spawn_blocking(move || {
             let (seq, tables) = hub.ledger().tables();
-            export(compare(&directory, hub.epoch(), |export| of_export(export, seq, || tables)))
+            let archive = hub.kept().archive();
+            export(compare(&directory, hub.epoch(), |export| of_export(export, seq, || tables, archive)))
         });
         // Whoever asked may have gone; there is nothing left to do.
         let _ = tell.send(finding("export", done(compared).await)).await;
@@ -128,8 +145,10 @@ fn of_export(
     export: &crate::snapshot::export::manifest::Exported,
     seq: u64,
     tables: impl FnOnce() -> crate::state::Tables,
+    archive: Option<Arc<Archive>>,
 ) -> Option<Generation> {
-    (export.seq == seq).then(|| Generation::take(export.epoch, seq, tables(), Micros(export.taken_at)))
+    let take = || Generation::take(export.epoch, seq, tables(), Micros(export.taken_at)).with_archive(archive);
+    (export.seq == seq).then(take)
 }
 
 fn counters(recounted: Recounted) -> Result<String, String> {
@@ -140,6 +159,25 @@ fn counters(recounted: Recounted) -> Result<String, String> {
             "{n} of {counted} objects are counted otherwise: {}. A restart counts anew; please report it, for this is a bug",
             told.join("; ")
         )),
+    }
+}
+
+fn archived(
+    archive: Result<Option<Archive>, String>,
+    window: Option<Window>,
+    directory: &Path,
+) -> Result<String, String> {
+    match (archive?, window) {
+        (Some(archive), _) => {
+            let Holds { files, rows, bytes } = archive.verify().map_err(|e| e.to_string())?;
+            Ok(format!("{rows} rows in {files} files of {bytes} bytes, each as its checksum says"))
+        }
+        (None, Some(Window { since, forgotten })) if since > forgotten => Err(format!(
+            "{} is not there, and history before {since} is nowhere else: restore it from a backup",
+            directory.display()
+        )),
+        (None, Some(Window { since, .. })) => Ok(format!("there is none; history before {since} was forgotten")),
+        (None, None) => Ok("there is none: all history is in the ledger".to_owned()),
     }
 }
 

@@ -15,10 +15,11 @@ use super::backups::Backups;
 use super::heard::Sources;
 use super::kept::Kept;
 use super::pasts::Pasts;
+use super::retention::Rounds;
 use super::waiters::{Crowded, Topic, Waiter, Waiters};
 use crate::access::reviews::Reviews;
 use crate::access::{Restriction, Tokens};
-use crate::ledger::{AppendError, Ledger, Receipt, Since};
+use crate::ledger::{AppendError, Ledger, Receipt, Since, Trouble};
 use crate::model::{Fact, Micros, Receipts};
 use crate::query::{Catalog, Engine};
 use crate::rollout::Policies;
@@ -113,6 +114,7 @@ pub struct Hub {
     pasts: Pasts,
     policies: RwLock<(u64, Arc<Policies>)>,
     backups: Backups,
+    rounds: Rounds,
     tokens: RwLock<Option<Arc<Tokens>>>,
     reviews: OnceLock<Arc<Reviews>>,
     stop: CancellationToken,
@@ -145,6 +147,7 @@ impl Hub {
             pasts: Pasts::default(),
             policies: RwLock::default(),
             backups: Backups::default(),
+            rounds: Rounds::default(),
             tokens: RwLock::default(),
             reviews: OnceLock::new(),
             stop,
@@ -239,6 +242,17 @@ impl Hub {
         &self.backups
     }
 
+    /// What became of the rounds that trim history.
+    pub fn rounds(&self) -> &Rounds {
+        &self.rounds
+    }
+
+    /// Takes a generation at once, for what it shows besides the ledger is another.
+    pub(super) fn take_again(&self) {
+        let next = Arc::new(publish(&self.ledger, &self.watched));
+        *self.current.write() = next;
+    }
+
     /// Who asks a cluster about the tokens of its accounts; `None` when these are not taken.
     pub fn reviews(&self) -> Option<Arc<Reviews>> {
         self.reviews.get().cloned()
@@ -298,9 +312,9 @@ impl Hub {
         &self.stop
     }
 
-    /// True when the store failed: the hub answers questions and takes nothing more.
-    pub fn is_read_only(&self) -> bool {
-        self.ledger.failure().is_some()
+    /// Why the hub answers questions and takes nothing, if it is so: its volume is full, or its store failed.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.ledger.trouble()
     }
 
     /// The sources whose first complete scan is not in yet; the hub is ready when there are none.
@@ -401,7 +415,7 @@ fn publish(ledger: &Ledger, watched: &Watched) -> Published {
         Made::of(&schema::SYSTEM_SOURCES, move || sources.rows(&known)),
         Made::of(&schema::SYSTEM_SNAPSHOTS, move || kept.rows(*reached.borrow())),
     ];
-    let generation = Generation::take(ledger.epoch(), seq, tables, Micros::now());
+    let generation = Generation::take(ledger.epoch(), seq, tables, Micros::now()).with_archive(watched.kept.archive());
     let catalog = Arc::new(generation.catalog().with_system_tables(about));
     watched.kept.took(&generation, &catalog);
     Published { generation, catalog, taken, parts: Mutex::default() }

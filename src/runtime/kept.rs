@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::model::Micros;
 use crate::query::Catalog;
 use crate::snapshot::export::manifest::Exported;
-use crate::snapshot::{Cell, Generation, parts_of};
+use crate::snapshot::{Archive, Cell, Generation, parts_of};
 
 /// The generations and exports there are.
 #[derive(Debug, Default)]
@@ -22,6 +22,7 @@ pub(super) struct Kept {
     directory: OnceLock<PathBuf>,
     generations: Mutex<Vec<Taken>>,
     export: Mutex<Option<Arc<Exported>>>,
+    archive: Mutex<Option<Arc<Archive>>>,
     failed_exports: AtomicU64,
     exports: Exports,
 }
@@ -102,6 +103,26 @@ impl Kept {
         *self.export.lock() = Some(Arc::new(export));
     }
 
+    /// This is archived now.
+    pub(super) fn archived(&self, archive: Archive) {
+        *self.archive.lock() = Some(Arc::new(archive));
+    }
+
+    /// What is archived.
+    pub(super) fn archive(&self) -> Option<Arc<Archive>> {
+        self.archive.lock().clone()
+    }
+
+    /// Size of all files of exports, also of those that are about to go.
+    pub(super) fn export_bytes(&self) -> u64 {
+        let export = self.export.lock();
+        let files = |e: &Arc<Exported>| {
+            let files = e.tables.iter().flat_map(|t| &t.files).filter(|f| !f.path.starts_with(".."));
+            files.map(|f| f.bytes).chain(e.superseded.iter().map(|s| s.bytes)).sum()
+        };
+        export.as_ref().map_or(0, files)
+    }
+
     /// An export ended, well or not.
     pub(super) fn ended(&self, well: bool) {
         match well {
@@ -143,13 +164,14 @@ impl Kept {
             let of = (export.generation.as_str(), export.seq, Micros(export.taken_at));
             for table in &export.tables {
                 let mut files = Files { rows: Some(table.files.iter().map(|f| f.rows).sum()), ..Files::default() };
-                table.files.iter().for_each(|f| files.add(f.bytes, f.day.as_deref()));
+                table.files.iter().for_each(|f| files.add(f.bytes, f.first_day().as_deref()));
                 rows.push(row("export", of, reached, true, &table.name, files));
             }
             let mut earlier: BTreeMap<(&str, &str), Files> = BTreeMap::new();
             for file in &export.superseded {
                 let table = file.path.split('/').nth(1).unwrap_or_default();
-                let day = file.path.split('/').find_map(|part| part.strip_prefix("day="));
+                let day =
+                    file.path.split('/').find_map(|part| part.strip_prefix("day=").or(part.strip_prefix("month=")));
                 earlier.entry((&file.generation, table)).or_default().add(file.bytes, day);
             }
             for ((id, table), files) in earlier {

@@ -17,6 +17,7 @@ use super::backups::{self, Schedule};
 use super::classes::Classes;
 use super::hub::{Engines, Hub};
 use super::reload::{self, Loaded};
+use super::retention::{Retention, archive_directory, retain_regularly};
 use super::{check, kubernetes, manifests, waiters};
 use crate::access;
 use crate::api;
@@ -27,6 +28,9 @@ use crate::model::micros;
 use crate::query::{self, Engine};
 use crate::rollout::Policies;
 use crate::state::Heartbeat;
+
+/// Hosts are looked at every second; where so much lies between two looks, the hub was not there to listen.
+const LONGEST_GAP: Duration = Duration::from_secs(60);
 
 /// What a hub is started with.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub struct Config {
     pub classes: Option<PathBuf>,
     /// A file of tokens; without one nobody is asked who he is.
     pub tokens: Option<PathBuf>,
+    /// How long history is kept, and where.
+    pub retention: Retention,
     /// Where backups go by themselves, and how often.
     pub backups: Option<Schedule>,
     /// Accounts of a cluster that are taken as clients.
@@ -82,6 +88,9 @@ pub enum StartError {
     /// The ledger is damaged.
     #[error("{0}")]
     Damaged(String),
+    /// What is archived cannot be read.
+    #[error(transparent)]
+    Archive(#[from] crate::snapshot::export::ExportError),
     /// The SQL engine does not start.
     #[error(transparent)]
     Engine(#[from] query::QueryError),
@@ -150,6 +159,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         policies,
         classes,
         tokens,
+        retention,
         backups,
         accounts,
         tls,
@@ -177,6 +187,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             .map(|_| manifests::SOURCE.to_owned())
             .chain(kubernetes.iter().map(|k| k.source.clone()))
             .collect(),
+        longest_gap: LONGEST_GAP,
         ..ledger::Options::default()
     };
     let ledger = open(data.clone(), options, backups.as_ref().map(|b| b.directory.as_path())).await?;
@@ -215,6 +226,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     if let Some(directory) = &exports {
         hub.kept().exports_go_to(directory);
         tasks.spawn(background::export_regularly(Arc::clone(&hub), directory.clone()));
+    }
+    if let Some(data) = &data {
+        let archive = archive_directory(data);
+        hub.open_archive(&archive)?;
+        tasks.spawn(retain_regularly(Arc::clone(&hub), retention, archive));
     }
     if let Some(schedule) = backups {
         tasks.spawn(backups::back_up_regularly(Arc::clone(&hub), schedule));

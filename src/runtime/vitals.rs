@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::heard::Watch;
 use super::hub::Hub;
 use super::kept::Exports;
-use crate::ledger;
+use crate::ledger::{self, Trouble};
 use crate::model::Micros;
 use crate::query;
 
@@ -20,8 +20,10 @@ const SOURCES: usize = 1_000;
 pub struct Vitals {
     /// The last acknowledged sequence.
     pub seq: u64,
-    /// The store failed: nothing is taken any more.
-    pub read_only: bool,
+    /// Why nothing is taken, if nothing is.
+    pub trouble: Option<Trouble>,
+    /// From when on all that reconcilers reported is in the ledger.
+    pub kept_since: Micros,
     /// Facts on their way into the ledger, and how many may be.
     pub queue: (usize, usize),
     /// The sequence of the current generation, and when it was taken.
@@ -89,7 +91,8 @@ impl Hub {
         }
         Vitals {
             seq: self.seq(),
-            read_only: self.is_read_only(),
+            trouble: self.trouble(),
+            kept_since: self.read(|state| state.view().kept_since()),
             queue: self.ledger().queue(),
             generation: self.newest_generation(),
             export: self.kept().newest_export(),

@@ -65,7 +65,7 @@ impl All {
         }
         let hosts: HashSet<u32> = expecting.iter().map(|e| e.0).collect();
         for (_, r) in t.reconcilers.iter().filter(|(_, r)| hosts.contains(&r.host)) {
-            all.reported.extend(r.history.iter().filter(|s| !s.gone).map(|s| (r.host, s.endpoint)));
+            all.reported.extend(r.history.endpoints().map(|endpoint| (r.host, endpoint)));
         }
         let mut by_name: HashMap<(u32, u32, u32), Vec<(u32, u32)>> = HashMap::new();
         let mut by_selector: BTreeMap<u32, Selected> = BTreeMap::new();

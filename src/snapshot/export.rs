@@ -5,16 +5,19 @@
 //! current/<table>/<fingerprint>.arrow            what is so now; large tables in several files
 //! history/<table>/day=<date>/<fingerprint>.parquet   transitions by the day of reported_at; deployments and assignments
 //!                                                that have ended by the day of ended_at (those without an end are in current)
+//! history/<table>/month=<month>/…                  the days of a month that has been over for some weeks, in one file
+//! ../archive/…                                     what the ledger does not keep any more (see [`super::archive`])
 //! ```
 //!
 //! Invariants: a file that a manifest names is complete and fsynced and never changes; a manifest names files of one generation
 //! only; a day is written again only when its rows changed; what a manifest no longer names stays for [`KEEP`].
 
 mod compare;
-mod days;
-mod durable;
+pub(super) mod days;
+pub(super) mod durable;
 pub mod manifest;
-mod opened;
+pub(super) mod opened;
+pub(super) mod period;
 
 use std::collections::HashSet;
 use std::fs;
@@ -34,6 +37,7 @@ use self::days::History;
 use self::durable::Durable;
 use self::manifest::{Exported, Form, Manifest, TableFiles};
 use super::generation::Generation;
+use super::history::Past;
 use super::{coverage, history};
 use crate::model::Micros;
 use crate::query::Table;
@@ -76,6 +80,14 @@ pub enum ExportError {
         /// The directory.
         path: String,
     },
+    /// A file of the archive, which is nowhere else, is not what it was.
+    #[error("{path}, a part of the archive: {what}. It is primary data: restore it from a backup")]
+    Archive {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Another version wrote it.
     #[error(
         "{path} was written by another version of koh ({detail}). Let this version export once, or read it with that one"
@@ -112,10 +124,11 @@ pub fn export(generation: &Generation, dir: &Path) -> Result<Report, ExportError
         let mut files = Vec::new();
         let mut whole = Some(table);
         if let Some(history) = history(generation, &name) {
-            let written = history.export(&disk, known, generation.epoch())?;
+            let written = history.export(&disk, known, generation.epoch(), generation.taken_at)?;
             report.days_written += written.written;
             report.days_kept += written.files.len() - written.written;
             files.extend(written.files);
+            files.extend(generation.archived(&name));
             whole = SPLIT.contains(&name.as_str()).then(|| history.open());
         }
         if let Some(table) = whole {
@@ -144,8 +157,8 @@ pub fn expire(dir: &Path, now: Micros) -> Result<Option<Exported>, ExportError> 
 fn history(generation: &Generation, table: &str) -> Option<History> {
     let shared = || Arc::clone(&generation.shared);
     Some(match table {
-        "transitions" => History::of(history::Transitions(shared())),
-        "deployments" => History::of(history::Deployments(shared())),
+        "transitions" => History::of(history::Transitions(shared(), Past::Kept)),
+        "deployments" => History::of(history::Deployments(shared(), Past::Kept)),
         "assignments" => History::of(coverage::Assignments(shared())),
         _ => return None,
     })
@@ -181,6 +194,7 @@ fn current(disk: &Durable, table: &dyn Table, known: &[manifest::File]) -> Resul
                 rows: rows as u64,
                 bytes: bytes.len() as u64,
                 day: None,
+                month: None,
             });
             gathered.clear();
             rows = 0;

@@ -4,6 +4,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::archive::Archive;
+use super::history::Past;
 use super::scan::{Cell, Reader, Rows, Scan};
 use super::schema::{self, TableSchema, VIEWS};
 use super::seen::Seen;
@@ -15,6 +17,9 @@ use crate::state::Tables;
 
 /// How long something may be in progress before it counts as stalled: 30 minutes.
 pub(super) const STALL_AFTER: i64 = 30 * 60 * 1_000_000;
+
+/// The folder of the archive, beside that of exports.
+pub const ARCHIVE: &str = "archive";
 
 /// The tables of one instant.
 #[derive(Clone, Debug)]
@@ -45,6 +50,8 @@ pub(super) struct Shared {
     pub(super) rollouts: OnceLock<Vec<rollouts::RolloutState>>,
     pub(super) labels: OnceLock<hosts::LabelSets>,
     pub(super) groups: OnceLock<desired::Groups>,
+    /// Where rows are that the tables do not hold any more.
+    archive: OnceLock<Arc<Archive>>,
 }
 
 impl Shared {
@@ -63,6 +70,7 @@ impl Shared {
             rollouts: OnceLock::new(),
             labels: OnceLock::new(),
             groups: OnceLock::new(),
+            archive: OnceLock::new(),
         }
     }
 }
@@ -84,7 +92,32 @@ impl Generation {
         Generation { id, seq, taken_at: now, shared }
     }
 
-    /// The same instant as a restricted reader sees it.
+    /// With the rows that are in an archive.
+    pub fn with_archive(self, archive: Option<Arc<Archive>>) -> Generation {
+        if let Some(archive) = archive {
+            // It is told once, where a generation is made.
+            let _ = self.shared.archive.set(archive);
+        }
+        self
+    }
+
+    /// The records that it shows.
+    pub fn snapshot(&self) -> Tables {
+        self.shared.tables.clone()
+    }
+
+    /// The files that hold rows of a table which are not kept any more, as an export beside the archive names them.
+    pub(super) fn archived(&self, table: &str) -> Vec<super::export::manifest::File> {
+        let before = self.shared.tables.kept_since();
+        let Some(archive) = self.shared.archive.get() else { return Vec::new() };
+        let beside = |file: super::export::manifest::File| super::export::manifest::File {
+            path: format!("../{ARCHIVE}/{}", file.path),
+            ..file
+        };
+        archive.files(table, before).map(beside).collect()
+    }
+
+    /// The same instant as a restricted reader sees it: of the archive it sees nothing.
     pub fn seen_by(&self, restriction: &Restriction) -> Generation {
         let Shared { id, epoch, seq, taken_at, tables, .. } = &*self.shared;
         let seen = Seen::by(restriction, tables);
@@ -112,12 +145,20 @@ impl Generation {
             Scan::of(expectations::Expectations::new(s())),
             Scan::of(reconcilers::Reconcilers(s())),
             Scan::of(reconcilers::ReconcilerSources(s())),
-            Scan::of(history::Deployments(s())),
-            Scan::of(history::Transitions(s())),
+            self.with_past(Scan::of(history::Deployments(s(), Past::Kept))),
+            self.with_past(Scan::of(history::Transitions(s(), Past::Kept))),
             Scan::of(history::EndpointCommits(s())),
             Scan::of(Itself(s())),
         ]);
         all
+    }
+
+    fn with_past(&self, kept: Arc<dyn Table>) -> Arc<dyn Table> {
+        let before = self.shared.tables.kept_since();
+        match self.shared.archive.get() {
+            Some(archive) => archive.with(kept, before),
+            None => kept,
+        }
     }
 
     /// Tables and views for the SQL engine.

@@ -40,9 +40,24 @@ fn half_id(s: &Shared, reconciler: u32) -> u64 {
     (ids::hash("reconciler", &[s.tables.host_name(record.host), s.tables.text(record.name)]) >> 64) as u64
 }
 
+/// Which rows of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Past {
+    /// Those that are shown from memory: what is older than all that is kept is in the archive, or nowhere.
+    Kept,
+    /// Also those that are still in memory, and shown from the archive or not at all.
+    Whole,
+}
+
+impl Past {
+    fn holds(self, s: &Shared, at: Option<Micros>) -> bool {
+        self == Past::Whole || at.is_none_or(|at| at >= s.tables.kept_since())
+    }
+}
+
 /// The table `deployments`: a row is (reconciler, sequence, deployment).
 #[derive(Debug)]
-pub(super) struct Deployments(pub(super) Arc<Shared>);
+pub(super) struct Deployments(pub(super) Arc<Shared>, pub(super) Past);
 
 impl Rows for Deployments {
     type Row = (u32, u32, Deployment);
@@ -57,7 +72,10 @@ impl Rows for Deployments {
 
     fn chunk(&self, chunk: usize) -> Vec<Self::Row> {
         let mut rows = Vec::new();
-        walk(&self.0, chunk, |r, w| rows.extend(w.deployments.iter().zip(1..).map(|(d, n)| (r, n, *d))));
+        walk(&self.0, chunk, |r, w| {
+            rows.extend(w.deployments.iter().zip(w.old_deployments + 1..).map(|(d, n)| (r, n, *d)))
+        });
+        rows.retain(|row| self.1.holds(&self.0, self.instant(row)));
         rows
     }
 
@@ -143,7 +161,7 @@ fn repeats(before: &[Transition], t: &Transition) -> u32 {
 
 /// The table `transitions`: a row is (reconciler, transition, how many before it are the same change).
 #[derive(Debug)]
-pub(super) struct Transitions(pub(super) Arc<Shared>);
+pub(super) struct Transitions(pub(super) Arc<Shared>, pub(super) Past);
 
 impl Rows for Transitions {
     type Row = (u32, Transition, u32);
@@ -162,6 +180,7 @@ impl Rows for Transitions {
             let all = w.transitions.iter().enumerate();
             rows.extend(all.map(|(i, t)| (r, *t, repeats(&w.transitions[..i], t))));
         });
+        rows.retain(|row| self.1.holds(&self.0, self.instant(row)));
         rows
     }
 
@@ -281,12 +300,23 @@ fn count(s: &Shared, chunks: std::ops::Range<usize>) -> Counted {
                 e.by_status[word.status as usize] += 1;
                 e.last_reported_at = e.last_reported_at.max(word.last);
             }
+            for (old, (first, last)) in w.old.iter().filter_map(|old| Some((old, old.deployed?))) {
+                let word = &old.word;
+                let e = all
+                    .entry((word.endpoint, word.commit))
+                    .or_insert_with(|| EndpointCommit::new(word.endpoint, word.commit));
+                e.first_deployed_at = e.first_deployed_at.min(first);
+                e.last_deployed_at = e.last_deployed_at.max(last);
+                e.rollbacks += u32::from(old.rolled_back);
+            }
             for (i, d) in w.deployments.iter().enumerate() {
                 let e = all.entry((d.endpoint, d.commit)).or_insert_with(|| EndpointCommit::new(d.endpoint, d.commit));
                 e.first_deployed_at = e.first_deployed_at.min(d.start);
                 e.last_deployed_at = e.last_deployed_at.max(d.start);
                 let earlier = || {
-                    w.deployments[..i].iter().any(|o| o.rolled_back && (o.endpoint, o.commit) == (d.endpoint, d.commit))
+                    let this = (d.endpoint, d.commit);
+                    w.deployments[..i].iter().any(|o| o.rolled_back && (o.endpoint, o.commit) == this)
+                        || w.old.iter().any(|o| o.rolled_back && (o.word.endpoint, o.word.commit) == this)
                 };
                 e.rollbacks += u32::from(d.rolled_back && !earlier());
             }

@@ -57,10 +57,7 @@ impl Rows for Reconcilers {
                 let newest = s.0.reconciler(*r).history.newest().filter(|n| !n.gone);
                 newest.map_or(Cell::Null, |n| Cell::time(n.received_at))
             },
-            "first_reported_at" => |s, r| {
-                let first = s.0.reconciler(*r).history.iter().find(|n| !n.gone);
-                first.map_or(Cell::Null, |n| Cell::time(n.first))
-            },
+            "first_reported_at" => |s, r| s.0.reconciler(*r).history.first_report().map_or(Cell::Null, Cell::time),
             "source" => |s, r| Cell::Text(s.0.tables.text(s.0.reconciler(*r).now.source)),
             "retired_at" => |s, r| Cell::time(s.0.reconciler(*r).now.retired_at),
             "endpoint_no" => |s, r| Cell::Number(i64::from(s.0.reconciler(*r).now.endpoint)),

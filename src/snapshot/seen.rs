@@ -102,8 +102,7 @@ impl Shared {
         let endpoints = seen.endpoints.get_or_init(|| {
             let mut endpoints = Theirs::of(&Restriction::default(), &self.tables).endpoints;
             for (_, r) in self.tables.reconcilers.iter().filter(|(_, r)| seen.counts(r.host)) {
-                let said = r.history.iter().filter(|said| !said.gone).map(|said| said.endpoint);
-                endpoints.extend(said.chain([r.now.endpoint]));
+                endpoints.extend(r.history.endpoints().chain([r.now.endpoint]));
             }
             endpoints
         });

@@ -86,7 +86,7 @@ impl State {
         (walk.now, standing)
     }
 
-    fn heard(&self, host: u32) -> Heard {
+    pub(super) fn heard(&self, host: u32) -> Heard {
         self.tables.hosts.get(host).expect(WHY).liveness().into()
     }
 
@@ -189,8 +189,7 @@ impl State {
         }
         self.index.desired_moves += 1;
         let reconcilers = self.index.reconcilers_of(host).iter().filter_map(|r| self.tables.reconcilers.get(*r));
-        let said = reconcilers.flat_map(|r| r.history.iter()).filter(|s| !s.gone);
-        let endpoints: BTreeSet<u32> = said.map(|s| s.endpoint).collect();
+        let endpoints: BTreeSet<u32> = reconcilers.flat_map(|r| r.history.endpoints()).collect();
         if let Some(before) = before
             && self.index.expectations.leave(host, &endpoints)
         {

@@ -10,6 +10,7 @@ use crate::ledger::record::{Decode, Encode};
 
 use crate::model::{Micros, Status};
 
+use super::dropped::Dropped;
 use super::packed;
 
 /// One statement, or a run of equal ones.
@@ -71,6 +72,11 @@ impl Statement {
             == (other.endpoint, other.commit, other.applied, other.status, other.gone, other.raw, other.message)
     }
 
+    /// The commit that runs, where it names one.
+    pub fn runs(&self) -> Option<u32> {
+        (self.commit != 0).then_some(if self.applied != 0 { self.applied } else { self.commit })
+    }
+
     fn starting(self) -> Statement {
         Statement { last: self.first, ..self }
     }
@@ -99,18 +105,62 @@ pub type Tie<'a> = &'a dyn Fn(&Statement, &Statement) -> Ordering;
 /// The history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct History {
+    dropped: Option<Box<Dropped>>,
     earlier: Vec<u8>,
     newest: Option<Statement>,
     before_newest: Option<(Micros, u32, u32)>,
 }
 
+/// A history as files of record version 1 hold it: nothing was ever dropped.
+#[derive(Debug, Default, Decode)]
+#[cfg_attr(test, derive(Encode))]
+pub(super) struct HistoryV1 {
+    earlier: Vec<u8>,
+    newest: Option<Statement>,
+    before_newest: Option<(Micros, u32, u32)>,
+}
+
+impl From<HistoryV1> for History {
+    fn from(HistoryV1 { earlier, newest, before_newest }: HistoryV1) -> History {
+        History { dropped: None, earlier, newest, before_newest }
+    }
+}
+
 impl History {
+    /// What is left of statements before a time, and those since.
+    pub fn since(dropped: Dropped, statements: &[Statement]) -> History {
+        let mut history = History { dropped: Some(Box::new(dropped)), ..History::default() };
+        if let Some((newest, earlier)) = statements.split_last() {
+            earlier.iter().for_each(|s| history.pack(s));
+            history.newest = Some(*newest);
+        }
+        history.earlier.shrink_to_fit();
+        history
+    }
+
+    /// What was dropped, if anything was.
+    pub fn dropped(&self) -> Option<&Dropped> {
+        self.dropped.as_deref()
+    }
+
+    /// Time of the first report, dropped or not.
+    pub fn first_report(&self) -> Option<Micros> {
+        let kept = || self.iter().find(|s| !s.gone).map(|s| s.first);
+        self.dropped.as_ref().map(|d| d.first).or_else(kept)
+    }
+
+    /// The endpoints that were ever reported; some more than once.
+    pub fn endpoints(&self) -> impl Iterator<Item = u32> {
+        let dropped = self.dropped.iter().flat_map(|d| d.known.iter().map(|k| k.0));
+        dropped.chain(self.iter().filter(|s| !s.gone).map(|s| s.endpoint))
+    }
+
     /// The newest run.
     pub fn newest(&self) -> Option<&Statement> {
         self.newest.as_ref()
     }
 
-    /// All runs, oldest first.
+    /// All runs that were not dropped, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Statement> {
         packed::unpack(&self.earlier).chain(self.newest)
     }

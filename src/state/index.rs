@@ -60,8 +60,8 @@ impl Index {
         for (id, r) in t.reconcilers.iter() {
             index.reconcilers.insert((r.host, r.name), id);
             add(&mut index.host_reconcilers, r.host, id);
-            for s in r.history.iter().filter(|s| !s.gone) {
-                add(&mut index.subscribers, s.endpoint, id);
+            for endpoint in r.history.endpoints() {
+                add(&mut index.subscribers, endpoint, id);
             }
         }
         for (id, target) in t.targets.iter() {

@@ -17,7 +17,7 @@ const HAS_APPLIED: u8 = 1 << 5;
 const SAME_SOURCE: u8 = 1 << 6;
 const FUTURE: u8 = 1 << 7;
 
-fn put(out: &mut Vec<u8>, mut v: u64) {
+pub(super) fn put(out: &mut Vec<u8>, mut v: u64) {
     while v >= 0x80 {
         out.push((v as u8) | 0x80);
         v >>= 7;
@@ -25,7 +25,7 @@ fn put(out: &mut Vec<u8>, mut v: u64) {
     out.push(v as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut v = 0u64;
     for shift in (0..64).step_by(7) {
         let (&b, rest) = bytes.split_first()?;
@@ -39,13 +39,13 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 /// Differences of times are mostly whole seconds (sources report seconds), so the lowest bit tells the unit.
-fn put_time(out: &mut Vec<u8>, micros: i64) {
+pub(super) fn put_time(out: &mut Vec<u8>, micros: i64) {
     let (v, whole) = if micros % 1_000_000 == 0 { (micros / 1_000_000, 1) } else { (micros, 0) };
     let zigzag = ((v << 1) ^ (v >> 63)) as u64;
     put(out, zigzag << 1 | whole);
 }
 
-fn take_time(bytes: &mut &[u8]) -> Option<i64> {
+pub(super) fn take_time(bytes: &mut &[u8]) -> Option<i64> {
     let v = take(bytes)?;
     let zigzag = v >> 1;
     let n = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);

@@ -10,7 +10,8 @@ use crate::ledger::record::{Decode, Derived, Encode};
 use super::blocks::{Block, Blocks};
 use super::carrier::{self, CarrierRecord, Object, ObjectKind, Span};
 use super::commit_log::LogRecord;
-use super::history::{History, Statement};
+use super::dropped::Dropped;
+use super::history::{History, HistoryV1, Statement};
 use super::host::{HostRecord, HostRecordV1, HostRecordV2};
 use super::names;
 use super::rank::rank;
@@ -123,6 +124,37 @@ pub struct ReconcilerRecord {
     pub standing: Derived<Standing>,
 }
 
+/// A reconciler as files of record version 1 hold it.
+#[derive(Debug, Decode)]
+#[cfg_attr(test, derive(Encode))]
+pub(super) struct ReconcilerRecordV1 {
+    host: u32,
+    name: u32,
+    kind: u32,
+    carrier: u32,
+    more_carriers: Vec<u32>,
+    sources: Vec<SourceWord>,
+    history: HistoryV1,
+}
+
+impl From<ReconcilerRecordV1> for ReconcilerRecord {
+    fn from(old: ReconcilerRecordV1) -> ReconcilerRecord {
+        let ReconcilerRecordV1 { host, name, kind, carrier, more_carriers, sources, history } = old;
+        let (now, standing) = Default::default();
+        ReconcilerRecord { host, name, kind, carrier, more_carriers, sources, history: history.into(), now, standing }
+    }
+}
+
+/// From when on histories are kept whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Window {
+    /// What reconcilers said before was dropped, but for their last words; rows of transitions and of deployments that ended before
+    /// are kept elsewhere, or nowhere.
+    pub since: Micros,
+    /// Last words from before this time were dropped too.
+    pub forgotten: Micros,
+}
+
 impl ReconcilerRecord {
     /// All carriers that ever named it.
     pub fn carriers(&self) -> impl Iterator<Item = u32> {
@@ -166,12 +198,16 @@ pub struct Tables {
     pub sources: Blocks<SourceRecord>,
     /// Verifications.
     pub verifications: Blocks<VerificationRecord>,
+    /// At most one record: there is none while everything is kept.
+    pub window: Blocks<Window>,
 }
 
 /// The stored version of the records of most tables.
 const RECORD_VERSION: u8 = 1;
 /// That of hosts: in version 1 the details of a declaration had one time, in version 2 there were no selectors.
 const HOST_VERSION: u8 = 3;
+/// That of reconcilers: in version 1 nothing was ever dropped from a history.
+const RECONCILER_VERSION: u8 = 2;
 
 /// A block that a checkpoint may have to write: a snapshot of its own.
 pub struct BlockRef {
@@ -198,7 +234,11 @@ impl BlockRef {
 }
 
 fn refs<T: Clone + Encode + Send + Sync + 'static>(table: u8, blocks: &Blocks<T>, since: u64) -> Vec<BlockRef> {
-    let version = if table == 2 { HOST_VERSION } else { RECORD_VERSION };
+    let version = match table {
+        2 => HOST_VERSION,
+        3 => RECONCILER_VERSION,
+        _ => RECORD_VERSION,
+    };
     let all = blocks.blocks().iter().enumerate();
     all.filter(|(_, b)| b.changed_at > since)
         .map(|(i, b)| {
@@ -221,6 +261,13 @@ fn restored_hosts(bytes: &[u8]) -> Result<Block<HostRecord>, RecordError> {
     }
 }
 
+fn restored_reconcilers(bytes: &[u8]) -> Result<Block<ReconcilerRecord>, RecordError> {
+    match record::version(bytes)? {
+        1 => converted::<ReconcilerRecordV1, _>(bytes, 1),
+        _ => converted::<ReconcilerRecord, _>(bytes, RECONCILER_VERSION),
+    }
+}
+
 fn converted<Old: Decode<()>, T: From<Old>>(bytes: &[u8], version: u8) -> Result<Block<T>, RecordError> {
     let (changed_at, records) = record::decode::<(u64, Vec<Old>)>(bytes, version)?;
     Ok(Block { changed_at, records: records.into_iter().map(T::from).collect() })
@@ -239,6 +286,7 @@ impl Tables {
         all.extend(refs(7, &self.versions, since));
         all.extend(refs(8, &self.sources, since));
         all.extend(refs(9, &self.verifications, since));
+        all.extend(refs(10, &self.window, since));
         all
     }
 
@@ -248,13 +296,14 @@ impl Tables {
             0 => self.names.restore(restored(bytes)?),
             1 => self.carriers.restore(restored(bytes)?),
             2 => self.hosts.restore(restored_hosts(bytes)?),
-            3 => self.reconcilers.restore(restored(bytes)?),
+            3 => self.reconcilers.restore(restored_reconcilers(bytes)?),
             4 => self.endpoints.restore(restored(bytes)?),
             5 => self.logs.restore(restored(bytes)?),
             6 => self.targets.restore(restored(bytes)?),
             7 => self.versions.restore(restored(bytes)?),
             8 => self.sources.restore(restored(bytes)?),
             9 => self.verifications.restore(restored(bytes)?),
+            10 => self.window.restore(restored(bytes)?),
             // A table that a newer koh wrote is refused by the format number before it comes to this.
             _ => {}
         }
@@ -265,11 +314,27 @@ impl Tables {
     pub fn examine(table: u8, bytes: &[u8]) -> Result<usize, RecordError> {
         let mut tables = Tables::default();
         tables.restore(table, bytes)?;
-        let Tables { names, carriers, hosts, reconcilers, endpoints, logs, targets, versions, sources, verifications } =
-            &tables;
+        let Tables {
+            names,
+            carriers,
+            hosts,
+            reconcilers,
+            endpoints,
+            logs,
+            targets,
+            versions,
+            sources,
+            verifications,
+            window,
+        } = &tables;
         let counts = [names.len(), carriers.len(), hosts.len(), reconcilers.len(), endpoints.len(), logs.len()];
-        let more = [targets.len(), versions.len(), sources.len(), verifications.len()];
+        let more = [targets.len(), versions.len(), sources.len(), verifications.len(), window.len()];
         Ok(counts.iter().chain(&more).sum())
+    }
+
+    /// From when on everything that reconcilers said is kept; the beginning of time while nothing was dropped.
+    pub fn kept_since(&self) -> Micros {
+        self.window.get(0).map_or(Micros::MIN, |window| window.since)
     }
 
     /// The text of a name.
@@ -311,8 +376,10 @@ impl Tables {
     /// The place in a log of the last applied commit that has one, of those a reconciler reported at an endpoint: an applied
     /// commit without a place leaves what was proven as it was.
     pub fn last_placed(&self, log: u32, endpoint: u32, r: &ReconcilerRecord) -> Option<Place<'_>> {
-        let said = r.history.iter().filter(|s| !s.gone && s.commit != 0 && s.endpoint == endpoint);
-        said.filter_map(|s| self.place(log, if s.applied != 0 { s.applied } else { s.commit })).last()
+        let dropped = r.history.dropped().into_iter().flat_map(Dropped::iter);
+        let dropped = dropped.filter(|old| old.ran && old.word.endpoint == endpoint).map(|old| old.word.commit);
+        let said = r.history.iter().filter(|s| !s.gone && s.endpoint == endpoint).filter_map(|s| s.runs());
+        dropped.chain(said).filter_map(|commit| self.place(log, commit)).last()
     }
 
     /// The assignment of a target that covers a commit of a log.
@@ -392,7 +459,7 @@ impl Tables {
             }
         }
         for (id, r) in reconcilers.iter().filter_map(|id| Some((*id, self.reconcilers.get(*id)?))) {
-            let Some(mut from) = r.history.iter().find(|s| !s.gone).map(|s| s.first) else { continue };
+            let Some(mut from) = r.history.first_report() else { continue };
             for (end, again) in self.dead_times(id, r).into_iter().filter(|(end, again)| end < again) {
                 spans.push((from, end));
                 from = again;
@@ -407,7 +474,7 @@ impl Tables {
     /// Reads a reconciler's history into `walk`.
     pub fn walk(&self, id: u32, walk: &mut Walk) {
         if let Some(r) = self.reconcilers.get(id) {
-            walk.read(r.history.iter(), &self.dead_times(id, r));
+            walk.read(&r.history, &self.dead_times(id, r));
         }
     }
 }

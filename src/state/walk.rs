@@ -5,7 +5,8 @@
 
 use crate::model::{Micros, Status};
 
-use super::history::Statement;
+use super::dropped::{OldWord, Open};
+use super::history::{History, Statement};
 
 /// A change of (endpoint, commit, status), or the first word after a retirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,22 +141,67 @@ pub struct Walk {
     pub words: Vec<Word>,
     /// What is so now.
     pub now: Now,
-    known: Vec<(u32, u32, u32)>,
+    /// What was dropped of the history, and how many deployments with it.
+    pub old: Vec<OldWord>,
+    /// See `old`.
+    pub old_deployments: u32,
+    /// Each endpoint that was reported, and the commits attempted and applied there last.
+    pub known: Vec<(u32, u32, u32)>,
 }
 
 impl Walk {
     /// Reads a history. `dead` are the times without life, in order; one may end at `Micros::MAX`.
-    pub fn read(&mut self, history: impl Iterator<Item = Statement>, dead: &[(Micros, Micros)]) {
+    pub fn read(&mut self, history: &History, dead: &[(Micros, Micros)]) {
+        self.begin(history);
+        self.statements(history.iter(), dead);
+    }
+
+    /// Nothing but what was dropped.
+    pub fn begin(&mut self, history: &History) {
         self.transitions.clear();
         self.deployments.clear();
         self.words.clear();
         self.known.clear();
+        self.old.clear();
+        self.old_deployments = 0;
         self.now = Now::default();
-        let mut dead = dead.iter().peekable();
-        let mut fresh = true;
+        if let Some(dropped) = history.dropped() {
+            self.old.extend(dropped.iter());
+            self.words.extend(self.old.iter().map(|old| old.word));
+            self.known.extend_from_slice(&dropped.known);
+            self.old_deployments = dropped.deployments;
+            if let Some(open) = dropped.open {
+                self.resume(&open);
+            }
+        }
+    }
+
+    /// The deployment that goes on with the first statement that was kept.
+    fn resume(&mut self, open: &Open) {
+        let Open { endpoint, commit, start, rolled_back } = *open;
+        self.deployments.push(Deployment {
+            endpoint,
+            commit,
+            start,
+            end: Micros::MAX,
+            status: Status::Unknown,
+            message: 0,
+            reported_at: start,
+            rolled_back,
+        });
+        let known = self.known.iter().find(|k| k.0 == endpoint);
+        let (attempted, applied) = known.map_or((0, 0), |k| (k.1, k.2));
+        self.now = Now { endpoint, attempted, applied, ..self.now };
+    }
+
+    /// Reads statements after what was dropped.
+    pub fn statements(&mut self, history: impl Iterator<Item = Statement>, dead: &[(Micros, Micros)]) {
+        let resumed = self.deployments.first().map(|open| open.start);
+        let mut dead = dead.iter().filter(|(from, _)| resumed.is_none_or(|start| *from >= start)).peekable();
+        let mut fresh = resumed.is_none();
         for s in history.filter(|s| !s.gone) {
             while let Some(&(from, _)) = dead.next_if(|(from, _)| *from < s.first) {
-                if !self.transitions.is_empty() {
+                if !self.transitions.is_empty() || resumed.is_some() {
                     self.close(from);
                     fresh = true;
                 }
@@ -278,12 +324,19 @@ impl Walk {
             }
             another = true;
         }
-        false
+        let here = |o: &&OldWord| o.word.endpoint == endpoint;
+        let last = |o: &OldWord| o.deployed.map(|(_, last)| last);
+        let Some(before) = self.old.iter().filter(here).find(|o| o.word.commit == commit).and_then(last) else {
+            return false;
+        };
+        another || self.old.iter().filter(here).filter_map(last).any(|other| other > before)
     }
 
     fn word(&mut self, s: &Statement, commit: u32, (status, message): (Status, u32), stays: bool) {
         let succeeded = if status == Status::Success { s.first } else { Micros::MAX };
         match self.words.iter_mut().rev().find(|w| w.endpoint == s.endpoint && w.commit == commit) {
+            // It came late, of a time whose statements were dropped.
+            Some(w) if s.last < w.last => {}
             Some(w) => {
                 // Of two words of one time the graver one is last, also where the other came with the report of another commit.
                 if w.last < s.last || w.status <= status {
@@ -330,7 +383,7 @@ mod tests {
 
     fn walk(statements: &[Statement], dead: &[(Micros, Micros)]) -> Walk {
         let mut w = Walk::default();
-        w.read(statements.iter().copied(), dead);
+        w.statements(statements.iter().copied(), dead);
         w
     }
 

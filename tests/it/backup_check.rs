@@ -30,7 +30,7 @@ fn stopped(dir: &Path) -> (PathBuf, PathBuf) {
     let data = hub.keep_data_and_stop(dir);
     let backups = dir.join("backups");
     let cut = Cut::of_file(&data.join("hub.redb")).unwrap();
-    Folder::open(&backups).unwrap().add(cut, Micros::now(), 7).unwrap();
+    Folder::open(&backups).unwrap().add(cut, koh::backup::Files::default(), Micros::now(), 7).unwrap();
     (data, backups)
 }
 

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use koh::backup::{self, BackupError, Reader};
+use koh::backup::{self, BackupError, Part, Reader};
 use koh::ledger::migrations::{MIGRATIONS, newest};
 use koh::ledger::tables::{BLOCKS, FORMAT, META};
 use koh::ledger::{AppendError, Cut, Ledger, OpenError, Options, Piece, Rebuild, RestoreError, Store};
@@ -26,8 +26,13 @@ fn batch(n: i64) -> Vec<Fact> {
 
 fn written(cut: Cut) -> Vec<u8> {
     let mut bytes = Vec::new();
-    backup::write(cut, &mut bytes, &mut |_, _| {}).unwrap();
+    backup::write(cut, backup::Files::default(), &mut bytes, &mut |_, _| {}).unwrap();
     bytes
+}
+
+fn piece(part: Part) -> Piece {
+    let Part::Piece(piece) = part else { panic!("there is no archive") };
+    piece
 }
 
 fn restore(bytes: &[u8], data: &Path) -> Result<u64, BackupError> {
@@ -315,10 +320,8 @@ async fn whatever_a_restore_leaves_when_it_is_killed_does_not_open_and_the_next_
     let mut rebuild = Rebuild::begin(&to.join("hub.redb"), origin).unwrap();
     killed("at the begin");
     let mut reader = Reader::open(bytes.as_slice()).unwrap();
-    while let Some(pieces) = reader.next().unwrap() {
-        for piece in pieces {
-            rebuild.piece(piece).unwrap();
-        }
+    while let Some(parts) = reader.next().unwrap() {
+        parts.into_iter().for_each(|part| rebuild.piece(piece(part)).unwrap());
     }
     killed("before its end");
     let second = Rebuild::begin(&to.join("hub.redb"), origin).unwrap_err();
@@ -335,7 +338,7 @@ async fn pieces_of_something_else_make_no_ledger() {
     let origin = Cut::of_file(&dir.path().join("hub.redb")).unwrap().origin();
     let pieces: Vec<Piece> = {
         let mut reader = Reader::open(bytes.as_slice()).unwrap();
-        std::iter::from_fn(|| reader.next().unwrap()).flatten().collect()
+        std::iter::from_fn(|| reader.next().unwrap()).flatten().map(piece).collect()
     };
     let attempt = |pieces: &[Piece]| {
         let mut rebuild = Rebuild::begin(&dir.path().join("to").join("hub.redb"), origin).unwrap();
@@ -365,7 +368,8 @@ async fn a_file_with_a_damaged_block_is_not_copied_and_the_block_is_named() {
         blocks.insert(key, [0u8, 1, 2, 3].as_slice()).unwrap();
     });
     let mut bytes = Vec::new();
-    let error = backup::write(Cut::of_file(&path).unwrap(), &mut bytes, &mut |_, _| {}).unwrap_err();
+    let error =
+        backup::write(Cut::of_file(&path).unwrap(), backup::Files::default(), &mut bytes, &mut |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("block 0 of table 0 is damaged"), "{error}");
     assert!(matches!(backup::verify(bytes.as_slice(), &mut |_, _| {}), Err(BackupError::Short { .. })));
 }

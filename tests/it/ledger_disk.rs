@@ -1,5 +1,5 @@
 //! A disk that remembers the order of everything written to it, and what was synced: the power can be cut at any moment of
-//! its past. It can also fail, and hold syncs back.
+//! its past. It can also fail, be full, and hold syncs back.
 //!
 //! Invariant: what a sync covered survives every cut after it. What no sync covered survives whole, torn at a sector, or not at
 //! all, each write by itself - as on real disks.
@@ -28,6 +28,8 @@ struct Inner {
     bytes: Vec<u8>,
     history: Vec<Event>,
     failing: bool,
+    /// How many more writes it has room for.
+    room: Option<usize>,
     held: bool,
 }
 
@@ -70,6 +72,11 @@ impl Disk {
     /// From now on every write and sync fails.
     pub fn fail(&self) {
         self.0.inner.lock().failing = true;
+    }
+
+    /// Has room for so many more writes, and then for none; or for any number again.
+    pub fn room(&self, writes: Option<usize>) {
+        self.0.inner.lock().room = writes;
     }
 
     /// From now on syncs wait; or do so no longer.
@@ -119,6 +126,9 @@ impl StorageBackend for Disk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut inner = self.0.inner.lock();
         inner.works()?;
+        if let Some(room) = &mut inner.room {
+            *room = room.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+        }
         write(&mut inner.bytes, offset, data);
         inner.history.push(Event::Write(offset, data.to_vec()));
         Ok(())

@@ -103,8 +103,19 @@ pub fn hosts(ledger: &Ledger) -> BTreeSet<String> {
 
 /// Every record of every table that the fold of the journal determines, readable.
 pub fn dump(tables: &Tables) -> String {
-    let Tables { names, carriers, hosts, reconcilers, endpoints, logs, targets, versions, sources: _, verifications } =
-        tables;
+    let Tables {
+        names,
+        carriers,
+        hosts,
+        reconcilers,
+        endpoints,
+        logs,
+        targets,
+        versions,
+        sources: _,
+        verifications,
+        window,
+    } = tables;
     format!(
         "{:?}",
         (
@@ -117,6 +128,7 @@ pub fn dump(tables: &Tables) -> String {
             targets.iter().collect::<Vec<_>>(),
             versions.iter().collect::<Vec<_>>(),
             verifications.iter().collect::<Vec<_>>(),
+            window.iter().collect::<Vec<_>>(),
         )
     )
 }

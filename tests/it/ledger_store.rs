@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use koh::ledger::migrations::{MIGRATIONS, newest};
 use koh::ledger::tables::{FORMAT, META};
-use koh::ledger::{AppendError, Ledger, OpenError, Options, Receipt, Since, Store};
+use koh::ledger::{AppendError, Ledger, OpenError, Options, Receipt, Since, Store, Trouble};
 use koh::model::{Body, Fact, HostDeclaration, Liveness, Micros, Status};
 use koh::state::ObjectKind;
 use redb::ReadableTable as _;
@@ -180,7 +180,8 @@ async fn a_failing_disk_makes_the_ledger_read_only_and_acknowledges_nothing() {
     assert_eq!(ledger.append(fleet(5)).await, Err(AppendError::Failed), "not even what is known");
     assert_eq!(ledger.append_waiting(vec![host("lost", 9)]).await, Err(AppendError::Failed));
     assert_eq!(ledger.checkpoint().await, Err(AppendError::Failed));
-    assert!(ledger.failure().unwrap().contains("the disk is broken"), "{:?}", ledger.failure());
+    let trouble = ledger.trouble().unwrap();
+    assert!(matches!(&trouble, Trouble::Failed(why) if why.contains("the disk is broken")), "{trouble:?}");
     assert_eq!(ledger.seq(), seq);
     assert!(dump(&ledger.tables().1) == dump(&before), "readers keep what was durable");
     assert_eq!(ledger.clone().shutdown(), Err(AppendError::Failed));

@@ -13,6 +13,7 @@ use super::super::params::Params;
 use super::super::problem::{Problem, ProblemBody};
 use super::super::rows;
 use super::AlertRow;
+use crate::ledger::Trouble;
 use crate::model::Micros;
 use crate::runtime::Freshness;
 
@@ -22,7 +23,7 @@ const STALE: u64 = 60;
 /// How the hub itself is: one row per check, 0 when it is fine.
 #[utoipa::path(
     get, path = "/alerts/hub", tag = "views", operation_id = "list_alert_hub",
-    description = "`check` is store (1: it failed, the hub is read-only), snapshot (seconds that answers are behind, when more than 60), \
+    description = "`check` is store (1: its volume is full or it failed, the hub is read-only), snapshot (seconds that answers are behind, when more than 60), \
 export (exports that failed in a row), or source (1 per source whose watch is broken or which was not heard yet; its name is in `source`).",
     params(
         ("from" = Option<String>, Query, description = "Taken and without effect."),
@@ -36,13 +37,13 @@ export (exports that failed in a row), or source (1 per source whose watch is br
 pub(super) async fn alert(State(app): State<App>, OriginalUri(uri): OriginalUri) -> Result<Response, Problem> {
     Params::of(&uri)?.only(["from", "to"].into_iter().chain(FRESHNESS))?;
     let row = |check: &str, source: &str, action: &str, value: u64| json!({"check": check, "source": source, "contact": app.default_contact.as_ref(), "action": action, "value": value});
+    let trouble = app.hub.trouble();
+    let store = match trouble {
+        Some(Trouble::NoRoom(_)) => "Make room on the hub's volume, or enlarge it: the hub goes on by itself.",
+        _ => "Restart the hub once its disk is well; the cause is in its log.",
+    };
     let mut checks: Vec<Value> = vec![
-        row(
-            "store",
-            "",
-            "Restart the hub once its disk is well; the cause is in its log.",
-            u64::from(app.hub.is_read_only()),
-        ),
+        row("store", "", store, u64::from(trouble.is_some())),
         row("snapshot", "", "Look at the hub's log and at its load: answers are old.", behind(&app).await),
         row("export", "", "Look at the hub's log: exports fail, the ledger is not affected.", app.hub.failed_exports()),
     ];

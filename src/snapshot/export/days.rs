@@ -1,11 +1,12 @@
-//! History by day: which days changed since the last export, and their files.
+//! History by day, and by month once a month is long over: which of them changed since the last export, and their files.
 //!
-//! Invariant: a day's fingerprint is a function of its rows, whatever their order; equal fingerprints mean equal files, so a
-//! day whose fingerprint the last manifest knows is not written again.
+//! Invariant: a fingerprint is a function of the rows, whatever their order; equal fingerprints mean equal files, so a period whose
+//! fingerprint the last manifest knows is not written again.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -19,17 +20,19 @@ use twox_hash::XxHash3_128;
 
 use super::ExportError;
 use super::durable::Durable;
-use super::manifest::{self, Form};
+use super::manifest;
+use super::period::{Period, day_of};
 use crate::model::Micros;
 use crate::query::{Batches, Table};
 use crate::snapshot::scan::{Builder, Rows};
 use crate::snapshot::schema::{Kind, TableSchema};
 
 /// Rows that one pass over the table gathers, of as many days as have so few together: some tens of megabytes.
-const GATHER: usize = 400_000;
+pub(in crate::snapshot) const GATHER: usize = 400_000;
 /// Rows that are encoded at a time.
-const PIECE: usize = 4096;
-const DAY: i64 = 86_400_000_000;
+pub(in crate::snapshot) const PIECE: usize = 4096;
+/// Days stay by themselves for so long after they are over; then late rows are rare, and many small files are slow to read.
+const DAYS_APART: i64 = 35;
 
 /// Rows that belong to a day.
 pub(in crate::snapshot) trait Dated: Rows {
@@ -49,7 +52,8 @@ pub(super) struct Written {
 pub(super) struct History(Box<dyn Exports>);
 
 trait Exports {
-    fn export(&self, disk: &Durable, known: &[manifest::File], epoch: u64) -> Result<Written, ExportError>;
+    fn export(&self, disk: &Durable, known: &[manifest::File], epoch: u64, now: Micros)
+    -> Result<Written, ExportError>;
     fn open(&self) -> Arc<dyn Table>;
 }
 
@@ -58,9 +62,15 @@ impl History {
         History(Box::new(ByDay(Arc::new(rows))))
     }
 
-    /// Writes the days that changed.
-    pub(super) fn export(&self, disk: &Durable, known: &[manifest::File], epoch: u64) -> Result<Written, ExportError> {
-        self.0.export(disk, known, epoch)
+    /// Writes the periods that changed, as of an instant.
+    pub(super) fn export(
+        &self,
+        disk: &Durable,
+        known: &[manifest::File],
+        epoch: u64,
+        now: Micros,
+    ) -> Result<Written, ExportError> {
+        self.0.export(disk, known, epoch, now)
     }
 
     /// The rows that are not history yet.
@@ -71,44 +81,52 @@ impl History {
 
 struct ByDay<R>(Arc<R>);
 
-#[derive(Default)]
-struct Print {
-    rows: u64,
-    sum: u64,
+/// How many rows there are, and what they say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::snapshot) struct Print {
+    pub(in crate::snapshot) rows: u64,
+    pub(in crate::snapshot) sum: u64,
 }
 
-fn day_of(at: Micros) -> i64 {
-    at.0.div_euclid(DAY)
+/// What the rows of each day are.
+pub(in crate::snapshot) fn days<R: Dated>(rows: &R) -> BTreeMap<i64, Print> {
+    let mut days: BTreeMap<i64, Print> = BTreeMap::new();
+    for chunk in 0..rows.chunks() {
+        for row in rows.chunk(chunk) {
+            if let Some(at) = rows.instant(&row) {
+                let print = days.entry(day_of(at)).or_default();
+                print.rows += 1;
+                print.sum = print.sum.wrapping_add(rows.fingerprint(&row));
+            }
+        }
+    }
+    days
 }
 
-fn date(day: i64) -> String {
-    let midnight = Micros(day.saturating_mul(DAY)).to_string();
-    midnight.split('T').next().unwrap_or_default().to_owned()
+/// The periods of days, in order; days from `closed` on stay by themselves, and so do those of its month.
+pub(in crate::snapshot) fn periods(days: &BTreeMap<i64, Print>, closed: i64) -> Vec<(Period, Print)> {
+    let mut periods: Vec<(Period, Print)> = Vec::new();
+    for (day, print) in days {
+        match periods.last_mut().filter(|(period, _)| period.days.contains(day)) {
+            Some((_, all)) => {
+                all.rows += print.rows;
+                all.sum = all.sum.wrapping_add(print.sum);
+            }
+            None => periods.push((Period::of(*day, closed), *print)),
+        }
+    }
+    periods
 }
 
 impl<R: Dated> ByDay<R> {
-    fn days(&self) -> BTreeMap<i64, Print> {
-        let mut days: BTreeMap<i64, Print> = BTreeMap::new();
-        for chunk in 0..self.0.chunks() {
-            for row in self.0.chunk(chunk) {
-                if let Some(at) = self.0.instant(&row) {
-                    let print = days.entry(day_of(at)).or_default();
-                    print.rows += 1;
-                    print.sum = print.sum.wrapping_add(self.0.fingerprint(&row));
-                }
-            }
-        }
-        days
-    }
-
-    /// Writes some days in one pass over the rows; gives the size of each file. One file is open at a time, unless a day has more
-    /// rows than are gathered.
+    /// Writes some periods in one pass over the rows; gives the size of each file. One file is open at a time, unless a period has
+    /// more rows than are gathered.
     fn write(&self, disk: &Durable, mut days: Vec<Dirty<R>>) -> Result<Vec<manifest::File>, ExportError> {
         let mut gathered = 0;
         for chunk in 0..self.0.chunks() {
             for row in self.0.chunk(chunk) {
                 let Some(day) = self.0.instant(&row).map(day_of) else { continue };
-                if let Ok(i) = days.binary_search_by_key(&day, |d| d.day) {
+                if let Some(i) = place(&days, day) {
                     days[i].gathered.push(row);
                     gathered += 1;
                 }
@@ -126,9 +144,15 @@ impl<R: Dated> ByDay<R> {
     }
 }
 
-/// A day that is to be written.
+/// Which of some periods, that come in order, a day is in.
+fn place<R: Dated>(dirty: &[Dirty<R>], day: i64) -> Option<usize> {
+    let next = dirty.partition_point(|d| d.days.end <= day);
+    dirty.get(next).filter(|d| d.days.contains(&day)).map(|_| next)
+}
+
+/// A period that is to be written.
 struct Dirty<R: Dated> {
-    day: i64,
+    days: Range<i64>,
     file: manifest::File,
     gathered: Vec<R::Row>,
     writer: Option<Writing<R>>,
@@ -182,7 +206,7 @@ fn fingerprint(table: &TableSchema) -> u64 {
 
 /// How the files are encoded. Dictionaries are for words and names; numbers and times are differences from one row to the next,
 /// and ids are all different.
-fn properties(table: &TableSchema) -> WriterProperties {
+pub(in crate::snapshot) fn properties(table: &TableSchema) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(128 * 1024));
@@ -204,16 +228,22 @@ fn format_error(disk: &Durable, path: &str, error: String) -> ExportError {
 }
 
 impl<R: Dated> Exports for ByDay<R> {
-    fn export(&self, disk: &Durable, known: &[manifest::File], epoch: u64) -> Result<Written, ExportError> {
+    fn export(
+        &self,
+        disk: &Durable,
+        known: &[manifest::File],
+        epoch: u64,
+        now: Micros,
+    ) -> Result<Written, ExportError> {
         let table = self.0.table().name;
         let columns = fingerprint(self.0.table());
         let mut files = Vec::new();
         let (mut some, mut rows, mut written) = (Vec::new(), 0, 0);
-        for (day, print) in self.days() {
-            let date = date(day);
+        for (period, print) in periods(&days(&*self.0), day_of(now) - DAYS_APART) {
             // Numbers inside rows mean something inside one epoch only, and another version of koh may have other columns.
             let sum = print.sum ^ columns;
-            let path = format!("history/{table}/day={date}/{epoch:x}-{:x}-{sum:016x}.parquet", print.rows);
+            let folder = period.folder();
+            let path = format!("history/{table}/{folder}/{epoch:x}-{:x}-{sum:016x}.parquet", print.rows);
             if let Some(file) = known.iter().find(|f| f.path == path) {
                 files.push(file.clone());
                 continue;
@@ -224,8 +254,8 @@ impl<R: Dated> Exports for ByDay<R> {
             }
             rows += print.rows;
             written += 1;
-            let file = manifest::File { path, form: Form::Parquet, rows: print.rows, bytes: 0, day: Some(date) };
-            some.push(Dirty { day, file, gathered: Vec::new(), writer: None });
+            let file = manifest::File::history(path, print.rows, &period);
+            some.push(Dirty { days: period.days, file, gathered: Vec::new(), writer: None });
         }
         if !some.is_empty() {
             files.extend(self.write(disk, some)?);

@@ -10,17 +10,17 @@ use super::ExportError;
 
 /// A directory that files are written into.
 #[derive(Debug)]
-pub(super) struct Durable {
+pub(in crate::snapshot) struct Durable {
     dir: PathBuf,
 }
 
-pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError + '_ {
+pub(in crate::snapshot) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError + '_ {
     |error| ExportError::File { path: path.display().to_string(), error }
 }
 
 impl Durable {
     /// Makes the directory, and removes what an interrupted export left half written.
-    pub(super) fn new(dir: &Path) -> Result<Durable, ExportError> {
+    pub(in crate::snapshot) fn new(dir: &Path) -> Result<Durable, ExportError> {
         fs::create_dir_all(dir).map_err(failed(dir))?;
         let beside = dir.join("writing");
         if beside.exists() {
@@ -31,18 +31,18 @@ impl Durable {
     }
 
     /// The directory.
-    pub(super) fn dir(&self) -> &Path {
+    pub(in crate::snapshot) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Starts a file beside its place.
-    pub(super) fn begin(&self, path: &str) -> Result<BufWriter<File>, ExportError> {
+    pub(in crate::snapshot) fn begin(&self, path: &str) -> Result<BufWriter<File>, ExportError> {
         let beside = self.beside(path);
         Ok(BufWriter::with_capacity(1 << 18, File::create(&beside).map_err(failed(&beside))?))
     }
 
     /// Makes a written file durable and gives it its name; returns its size.
-    pub(super) fn finish(&self, path: &str, mut file: BufWriter<File>) -> Result<u64, ExportError> {
+    pub(in crate::snapshot) fn finish(&self, path: &str, mut file: BufWriter<File>) -> Result<u64, ExportError> {
         let (beside, place) = (self.beside(path), self.dir.join(path));
         let mut put = || -> std::io::Result<u64> {
             file.flush()?;
@@ -64,7 +64,7 @@ impl Durable {
     }
 
     /// Writes a file whole; returns its size.
-    pub(super) fn write(
+    pub(in crate::snapshot) fn write(
         &self,
         path: &str,
         fill: impl FnOnce(BufWriter<File>) -> Result<BufWriter<File>, String>,
@@ -73,6 +73,16 @@ impl Durable {
         let file =
             filled.map_err(|error| ExportError::Format { path: self.dir.join(path).display().to_string(), error })?;
         self.finish(path, file)
+    }
+
+    /// Gives a file that is durable another name.
+    pub(in crate::snapshot) fn rename(&self, path: &str, other: &str) -> Result<(), ExportError> {
+        let place = self.dir.join(other);
+        let put = || -> std::io::Result<()> {
+            fs::rename(self.dir.join(path), &place)?;
+            File::open(place.parent().unwrap_or(&self.dir))?.sync_all()
+        };
+        put().map_err(failed(&place))
     }
 
     fn beside(&self, path: &str) -> PathBuf {

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::durable::{Durable, failed};
+use super::period::Period;
 use super::{ExportError, Generation};
 use crate::model::Micros;
 
@@ -74,6 +75,23 @@ pub struct File {
     /// The day of its rows, for history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<String>,
+    /// The month of its rows, for history that has been over for some weeks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub month: Option<String>,
+}
+
+impl File {
+    /// A file of history that is still to be written.
+    pub(in crate::snapshot) fn history(path: String, rows: u64, period: &Period) -> File {
+        let name = Some(period.name.clone());
+        let (day, month) = if period.days.end - period.days.start > 1 { (None, name) } else { (name, None) };
+        File { path, form: Form::Parquet, rows, bytes: 0, day, month }
+    }
+
+    /// The first day of its rows, for history.
+    pub fn first_day(&self) -> Option<String> {
+        self.day.clone().or_else(|| self.month.as_ref().map(|month| format!("{month}-01")))
+    }
 }
 
 /// A file that the newest export does not use.

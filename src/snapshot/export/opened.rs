@@ -7,7 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use datafusion::arrow::compute::{cast, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::arrow::ipc::reader::FileReader;
@@ -50,18 +50,20 @@ pub fn exported_at(dir: &Path) -> Result<Micros, ExportError> {
     Ok(Micros(Manifest::load(dir)?.ok_or_else(missing)?.into_current().taken_at))
 }
 
+/// A file of rows.
 #[derive(Clone, Debug)]
-struct Part {
-    path: PathBuf,
-    form: Form,
-    rows: usize,
+pub(in crate::snapshot) struct Part {
+    pub(in crate::snapshot) path: PathBuf,
+    pub(in crate::snapshot) form: Form,
+    pub(in crate::snapshot) rows: usize,
 }
 
+/// A table over files.
 #[derive(Debug)]
-struct Opened {
-    table: &'static TableSchema,
-    schema: SchemaRef,
-    files: Vec<Part>,
+pub(in crate::snapshot) struct Opened {
+    pub(in crate::snapshot) table: &'static TableSchema,
+    pub(in crate::snapshot) schema: SchemaRef,
+    pub(in crate::snapshot) files: Vec<Part>,
 }
 
 impl Opened {
@@ -134,31 +136,45 @@ impl Part {
     }
 
     fn batches(&self, columns: &[usize], schema: &SchemaRef) -> Result<Batches, DataFusionError> {
-        // Readers give the columns in the order of the file: asked in that order, then put in the order wanted.
-        let mut ascending = columns.to_vec();
-        ascending.sort_unstable();
-        ascending.dedup();
-        let place = |c: &usize| ascending.binary_search(c).unwrap_or_default();
-        let order: Vec<usize> = columns.iter().map(place).collect();
-        let schema = Arc::clone(schema);
-        let arrange = move |batch: RecordBatch| -> Result<RecordBatch, DataFusionError> {
-            let arrays = order.iter().zip(schema.fields()).map(|(i, f)| cast(batch.column(*i), f.data_type()));
-            Ok(RecordBatch::try_new(Arc::clone(&schema), arrays.collect::<Result<_, _>>()?)?)
-        };
         let file = File::open(&self.path)?;
         Ok(match self.form {
             Form::Arrow => {
+                let (ascending, arrange) = arrange(columns.iter().map(|c| Some(*c)).collect(), Arc::clone(schema));
                 let reader = FileReader::try_new_buffered(file, Some(ascending))?;
                 Box::new(reader.flat_map(move |b| pieces(b.map_err(Into::into).and_then(&arrange))))
             }
             Form::Parquet => {
                 let builder = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(PIECE as usize);
+                // The archive keeps files of every koh that ever wrote one, also of those that knew fewer columns.
+                let found = |field: &Arc<Field>| builder.schema().index_of(field.name()).ok();
+                let (ascending, arrange) = arrange(schema.fields().iter().map(found).collect(), Arc::clone(schema));
                 let mask = ProjectionMask::roots(builder.parquet_schema(), ascending);
                 let reader = builder.with_projection(mask).build()?;
                 Box::new(reader.map(move |b| arrange(b?)))
             }
         })
     }
+}
+
+/// Readers give the columns in the order of the file: which of them to ask for, and how to put what comes in the order wanted. A
+/// column that a file does not have is null.
+fn arrange(
+    wanted: Vec<Option<usize>>,
+    schema: SchemaRef,
+) -> (Vec<usize>, impl Fn(RecordBatch) -> Result<RecordBatch, DataFusionError>) {
+    let mut ascending: Vec<usize> = wanted.iter().flatten().copied().collect();
+    ascending.sort_unstable();
+    ascending.dedup();
+    let order: Vec<Option<usize>> = wanted.iter().map(|c| c.and_then(|c| ascending.binary_search(&c).ok())).collect();
+    let arrange = move |batch: RecordBatch| {
+        let arrays = order.iter().zip(schema.fields()).map(|(place, field)| match place {
+            Some(place) => cast(batch.column(*place), field.data_type()),
+            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), arrays.collect::<Result<_, _>>()?, &options)?)
+    };
+    (ascending, arrange)
 }
 
 /// Cuts the one batch of an Arrow file. Its columns are slices of one buffer, and each would be accounted as all of it: the

@@ -9,6 +9,7 @@ use koh::query::{Engine, Format, Limits, Statement};
 use koh::rollout::{self, Asked, Clauses, Question, Rules};
 use koh::snapshot::Generation;
 use koh::sources::push::{Decoder, Form};
+use koh::state::tables::Window;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -91,6 +92,13 @@ pub fn asked(query: &str) -> (Question, Rules) {
 }
 
 impl InProcess {
+    /// Drops what reconcilers said before a time.
+    pub fn trim(&self, since: i64) {
+        let window = Window { since: Micros(since), forgotten: Micros::MIN };
+        let (_, tables) = self.ledger().tables();
+        RUNTIME.block_on(self.ledger().trim(window, Some(tables))).unwrap();
+    }
+
     pub(super) fn ledger(&self) -> &Ledger {
         self.ledger.as_ref().unwrap()
     }

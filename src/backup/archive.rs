@@ -1,0 +1,134 @@
+//! The archive in a backup: its files as they are, and its manifest.
+//!
+//! Invariant: files are open before the first byte is written, so none that the manifest names can go meanwhile; a restore puts them
+//! beside their place, checks each, and gives the folder its name last.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::BackupError;
+use super::frame::FRAME;
+use crate::snapshot::archive::manifest::{Archived, NAME, is_below};
+use crate::snapshot::{ARCHIVE, Archive};
+
+/// The files of an archive, open.
+#[derive(Debug, Default)]
+pub struct Files {
+    files: Vec<(String, File)>,
+    manifest: Option<Vec<u8>>,
+}
+
+impl Files {
+    /// Those of an archive; none where there is none.
+    pub fn of(archive: Option<&Archive>) -> Result<Files, BackupError> {
+        let Some(archive) = archive else { return Ok(Files::default()) };
+        let (dir, archived) = archive.parts();
+        let open = |path: &str| -> Result<(String, File), BackupError> {
+            let place = dir.join(path);
+            let file = File::open(&place).map_err(failed(&place, "cannot read"))?;
+            Ok((path.to_owned(), file))
+        };
+        let files = archived.files().map(|f| open(&f.file.path)).collect::<Result<_, _>>()?;
+        // What is on its way out stays out.
+        let kept = Archived { superseded: Vec::new(), ..archived.clone() };
+        let manifest =
+            kept.text().map_err(|e| failed(dir, "cannot write the manifest of")(std::io::Error::other(e)))?;
+        Ok(Files { files, manifest: Some(manifest) })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.manifest.is_none()
+    }
+
+    /// How many there are, the manifest included.
+    pub(super) fn count(&self) -> u64 {
+        self.files.len() as u64 + u64::from(self.manifest.is_some())
+    }
+
+    /// All bytes, in pieces, the manifest last.
+    pub(super) fn each(
+        self,
+        mut put: impl FnMut(&str, u64, &[u8]) -> Result<(), BackupError>,
+    ) -> Result<(), BackupError> {
+        let mut piece = vec![0; FRAME];
+        for (path, mut file) in self.files {
+            let wrong = |error| failed(Path::new(&path), "cannot read")(error);
+            file.seek(SeekFrom::Start(0)).map_err(wrong)?;
+            let mut offset = 0;
+            loop {
+                let read = file.read(&mut piece).map_err(wrong)?;
+                if read == 0 {
+                    break;
+                }
+                put(&path, offset, &piece[..read])?;
+                offset += read as u64;
+            }
+        }
+        self.manifest.map_or(Ok(()), |text| put(NAME, 0, &text))
+    }
+}
+
+/// The files of a backup, on their way into a data directory.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    place: PathBuf,
+    beside: PathBuf,
+    any: bool,
+}
+
+impl Unpacked {
+    pub(super) fn new(data: &Path) -> Unpacked {
+        let place = data.join(ARCHIVE);
+        Unpacked { beside: data.join(format!("{ARCHIVE}{RESTORING}")), place, any: false }
+    }
+
+    /// Adds some bytes to a file.
+    pub(super) fn put(&mut self, path: &str, offset: u64, bytes: &[u8]) -> Result<(), BackupError> {
+        if !is_below(path) {
+            let stray = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no path below the archive");
+            return Err(failed(Path::new(path), "cannot restore")(stray));
+        }
+        if !self.any {
+            // What an attempt before this one left.
+            let _ = fs::remove_dir_all(&self.beside);
+            self.any = true;
+        }
+        let place = self.beside.join(path);
+        let write = || -> std::io::Result<()> {
+            fs::create_dir_all(place.parent().unwrap_or(&self.beside))?;
+            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&place)?;
+            file.seek(SeekFrom::Start(offset))?;
+            file.write_all(bytes)
+        };
+        write().map_err(failed(&place, "cannot write"))
+    }
+
+    /// Checks all files, makes them durable, and gives the folder its name.
+    pub(super) fn finish(self) -> Result<(), BackupError> {
+        if !self.any {
+            return Ok(());
+        }
+        let lost = |error: &dyn std::fmt::Display| {
+            failed(&self.beside, "cannot restore")(std::io::Error::other(error.to_string()))
+        };
+        let archive = Archive::open(&self.beside).map_err(|e| lost(&e))?;
+        let archive = archive.ok_or_else(|| lost(&"the archive has no manifest"))?;
+        archive.verify().map_err(|e| lost(&e))?;
+        let sync = || -> std::io::Result<()> {
+            for entry in walkdir::WalkDir::new(&self.beside).contents_first(true) {
+                File::open(entry?.path())?.sync_all()?;
+            }
+            fs::rename(&self.beside, &self.place)
+        };
+        sync().map_err(failed(&self.place, "cannot restore"))
+    }
+}
+
+/// What a restore under way is called, after the name of what it makes.
+const RESTORING: &str = ".restoring";
+
+fn failed(path: &Path, what: &str) -> impl Fn(std::io::Error) -> BackupError {
+    let what = format!("{what} {}", path.display());
+    move |error| BackupError::Io { what: what.clone(), error }
+}

@@ -1,0 +1,147 @@
+//! Retention: what reconcilers said before the window leaves the ledger - for the archive, or for good - hour by hour.
+//!
+//! Invariant: with an archive nothing leaves the ledger before it is in a file that was read back; a round that fails leaves all as it
+//! was, is said in the log, and is tried again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::hub::{Freshness, Hub};
+use crate::model::Micros;
+use crate::snapshot::Archive;
+use crate::snapshot::archive::midnight_before;
+use crate::state::tables::Window;
+
+/// How often it is looked what is older than the window, and what came late.
+const EVERY: Duration = Duration::from_secs(3_600);
+/// After a failure the next attempt comes after this.
+const AGAIN: Duration = Duration::from_secs(600);
+
+/// How long history is kept, and where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// In the ledger; what is older is in the archive. For ever where it is not said.
+    pub hot_window: Option<Duration>,
+    /// At all. For ever where it is not said.
+    pub keep_history: Option<Duration>,
+}
+
+/// Rounds since the start.
+#[derive(Debug)]
+pub struct Rounds {
+    /// How long each took, in seconds.
+    pub durations: Histogram,
+    /// Those that failed.
+    pub failures: Counter,
+}
+
+impl Default for Rounds {
+    fn default() -> Rounds {
+        Rounds { durations: Histogram::new([0.1, 1.0, 10.0, 60.0, 600.0]), failures: Counter::default() }
+    }
+}
+
+/// Where the archive lies in a data directory.
+pub(super) fn archive_directory(data: &Path) -> PathBuf {
+    data.join(crate::snapshot::ARCHIVE)
+}
+
+/// Trims history until the hub stops.
+pub(super) async fn retain_regularly(hub: Arc<Hub>, retention: Retention, directory: PathBuf) {
+    loop {
+        let began = Instant::now();
+        let rest = match round(&hub, retention, &directory, Micros::now()).await {
+            Ok(()) => EVERY,
+            Err(_) if hub.stopping().is_cancelled() => return,
+            Err(error) => {
+                hub.rounds().failures.inc();
+                tracing::error!(error, "could not trim history; nothing was lost, and it is tried again");
+                AGAIN
+            }
+        };
+        hub.rounds().durations.observe(began.elapsed().as_secs_f64());
+        tokio::select! {
+            () = hub.stopping().cancelled() => return,
+            () = tokio::time::sleep(rest) => {}
+        }
+    }
+}
+
+async fn round(hub: &Arc<Hub>, retention: Retention, directory: &Path, now: Micros) -> Result<(), String> {
+    let ago = |span: Duration| midnight_before(now.plus(-i64::try_from(span.as_micros()).unwrap_or(i64::MAX)));
+    let forgotten = retention.keep_history.map_or(Micros::MIN, ago);
+    let known = hub.kept().archive();
+    // What left the ledger stays in the archive, also when nothing more is to leave it.
+    let archived = known.as_ref().map_or(Micros::MIN, |archive| archive.through());
+    let hot = retention.hot_window.map_or(archived, |span| ago(span).max(archived));
+    if hot > Micros::MIN {
+        archive(hub, directory, Window { since: hot, forgotten }, now).await
+    } else if forgotten > Micros::MIN {
+        trim(hub, Window { since: forgotten, forgotten }, None).await
+    } else {
+        Ok(())
+    }
+}
+
+/// Archives what is older than the window, and only then lets it go.
+async fn archive(hub: &Arc<Hub>, directory: &Path, window: Window, now: Micros) -> Result<(), String> {
+    let published = hub.generation(Freshness::Now).await.map_err(|e| e.to_string())?;
+    let directory = directory.to_owned();
+    let add = move || -> Result<_, crate::snapshot::export::ExportError> {
+        let (mut archive, written) = Archive::add(&published.generation, &directory, window.since)?;
+        let forgotten = archive.forget(window.forgotten, now)?;
+        Ok((archive, written, forgotten, published.generation.snapshot()))
+    };
+    let added = tokio::task::spawn_blocking(add).await.map_err(|e| e.to_string())?;
+    let (archive, written, forgotten, tables) = added.map_err(|e| e.to_string())?;
+    if written + forgotten > 0 {
+        let holds = archive.holds();
+        tracing::info!(
+            written,
+            forgotten,
+            files = holds.files,
+            rows = holds.rows,
+            bytes = holds.bytes,
+            "archived history"
+        );
+    }
+    let window = Window { since: archive.through(), ..window };
+    hub.kept().archived(archive);
+    trim(hub, window, Some(tables)).await
+}
+
+async fn trim(hub: &Hub, window: Window, archived: Option<crate::state::Tables>) -> Result<(), String> {
+    let went = hub.ledger().trim(window, archived).await.map_err(|e| e.to_string())?;
+    if went > 0 {
+        tracing::info!(statements = went, before = %window.since, "trimmed the history in the ledger");
+    }
+    Ok(())
+}
+
+impl Hub {
+    /// Shows what is archived in a directory, from now on.
+    pub(super) fn open_archive(&self, directory: &Path) -> Result<(), crate::snapshot::export::ExportError> {
+        let window = self.read(|state| state.view().window.get(0).copied());
+        match Archive::open(directory)? {
+            Some(archive) => {
+                self.kept().archived(archive);
+                self.take_again();
+            }
+            None => {
+                if let Some(Window { since, forgotten }) = window
+                    && since > forgotten
+                {
+                    tracing::error!(
+                        directory = %directory.display(),
+                        "the archive is not there, and history before {since} is nowhere else: restore it from a backup"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! The archive: rows of history that the ledger does not keep any more, as Parquet files that are primary data.
+//!
+//! ```text
+//! archive/manifest.json                                    what is archived, and the checksum of each file
+//! archive/<table>/month=2026-01/<checksum>.parquet         transitions by the time of the report, deployments by that of their end
+//! archive/<table>/day=2026-02-01/<checksum>.parquet        days of a month that is not archived to its end yet
+//! ```
+//!
+//! Invariants: a file is named only after it is durable, was read back, and holds what was written; rows leave the ledger only after
+//! the manifest names them; of rows before the window, readers see the archive and nothing else, so none is seen twice.
+
+pub mod manifest;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::manifest::Archived;
+use self::write::write;
+use super::export::durable::Durable;
+use super::export::opened::{Opened, Part};
+use super::export::period::{day_of, midnight};
+use super::export::{Dated, ExportError, manifest::Form};
+use super::generation::Generation;
+use super::history::{Deployments, Past, Transitions};
+use super::schema::{self, TableSchema};
+use crate::model::Micros;
+use crate::query::{Batches, Table};
+
+/// How long a file stays that is not needed any more: 10 minutes.
+const KEEP: i64 = 10 * 60 * 1_000_000;
+
+/// What is archived, and where.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    dir: PathBuf,
+    archived: Archived,
+}
+
+/// What an archive holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// Files.
+    pub files: usize,
+    /// Rows in them.
+    pub rows: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
+/// The last midnight before an instant: days are archived whole.
+pub fn midnight_before(at: Micros) -> Micros {
+    midnight(day_of(at))
+}
+
+impl Archive {
+    /// Reads what a directory says that it holds; `None` when it holds nothing.
+    pub fn open(dir: &Path) -> Result<Option<Archive>, ExportError> {
+        Ok(Archived::load(dir)?.map(|archived| Archive { dir: dir.to_owned(), archived }))
+    }
+
+    /// Writes the rows of a generation before a midnight, as far as they are not here yet; gives how many files were written. What is
+    /// here already stays, and what came late is added to it.
+    pub fn add(generation: &Generation, dir: &Path, before: Micros) -> Result<(Archive, usize), ExportError> {
+        let disk = Durable::new(dir)?;
+        let known = Archived::load(dir)?.unwrap_or_default();
+        let shared = || Arc::clone(&generation.shared);
+        let closed = day_of(before).max(day_of(Micros(known.through)));
+        let transitions = Transitions(shared(), Past::Whole);
+        let deployments = Deployments(shared(), Past::Whole);
+        let tables = vec![
+            table(&disk, &known, transitions, &["transition_id"], closed)?,
+            // A deployment that comes a second time has another number then.
+            table(&disk, &known, deployments, &DEPLOYMENT, closed)?,
+        ];
+        let written = tables.iter().map(|t| t.1).sum();
+        let tables: Vec<manifest::TableFiles> = tables.into_iter().map(|t| t.0).collect();
+        let mut next = Archived { through: midnight(closed).0, tables, superseded: known.superseded.clone() };
+        next.supersede(&known, generation.taken_at);
+        next.clean(&disk)?;
+        if next != known {
+            next.save(&disk)?;
+        }
+        Ok((Archive { dir: dir.to_owned(), archived: next }, written))
+    }
+
+    /// Forgets files of which every row is of before an instant; gives how many.
+    pub fn forget(&mut self, before: Micros, now: Micros) -> Result<usize, ExportError> {
+        let known = self.archived.clone();
+        for table in &mut self.archived.tables {
+            table.files.retain(|f| f.days.1 > day_of(before));
+        }
+        let forgotten = known.files().count() - self.archived.files().count();
+        if forgotten > 0 {
+            self.archived.supersede(&known, now);
+            self.archived.save(&Durable::new(&self.dir)?)?;
+        }
+        Ok(forgotten)
+    }
+
+    /// Everything before this instant is here.
+    pub fn through(&self) -> Micros {
+        Micros(self.archived.through)
+    }
+
+    /// Where it is, and what it says that it holds.
+    pub fn parts(&self) -> (&Path, &Archived) {
+        (&self.dir, &self.archived)
+    }
+
+    /// What it holds.
+    pub fn holds(&self) -> Holds {
+        let mut holds = Holds::default();
+        for f in self.archived.files() {
+            holds.files += 1;
+            holds.rows += f.file.rows;
+            holds.bytes += f.file.bytes;
+        }
+        holds
+    }
+
+    /// Reads every file to its end, and tells the first that is not what it was.
+    pub fn verify(&self) -> Result<Holds, ExportError> {
+        self.archived.files().try_for_each(|f| f.verify(&self.dir))?;
+        Ok(self.holds())
+    }
+
+    /// The files that hold the rows of a table before an instant, as an export names them.
+    pub(super) fn files(&self, table: &str, before: Micros) -> impl Iterator<Item = super::export::manifest::File> {
+        let files = self.archived.of(table).iter().filter(move |f| midnight(f.days.0) < before);
+        files.map(|f| f.file.clone())
+    }
+
+    /// A table with its rows of before an instant, where there are any.
+    pub(super) fn with(&self, kept: Arc<dyn Table>, before: Micros) -> Arc<dyn Table> {
+        let declared = [&schema::TRANSITIONS, &schema::DEPLOYMENTS].into_iter().find(|t| t.name == kept.name());
+        let files: Vec<Part> = self.files(kept.name(), before).map(|f| part(&self.dir, &f)).collect();
+        match declared {
+            Some(table) if !files.is_empty() => {
+                Arc::new(WithArchive { kept, archived: Opened { table, schema: table.arrow(), files } })
+            }
+            _ => kept,
+        }
+    }
+}
+
+/// By what a deployment is known again.
+const DEPLOYMENT: [&str; 5] = ["host", "reconciler", "manifests_endpoint", "commit", "deployed_at"];
+
+fn part(dir: &Path, file: &super::export::manifest::File) -> Part {
+    Part { path: dir.join(&file.path), form: Form::Parquet, rows: file.rows as usize }
+}
+
+/// Brings the files of one table to the rows it has.
+fn table<R: Dated>(
+    disk: &Durable,
+    known: &Archived,
+    rows: R,
+    identity: &[&'static str],
+    closed: i64,
+) -> Result<(manifest::TableFiles, usize), ExportError> {
+    let name = rows.table().name.to_owned();
+    let (files, written) = write(disk, known.of(&name), &rows, identity, closed)?;
+    Ok((manifest::TableFiles { name, files }, written))
+}
+
+impl Archived {
+    /// What was named before and is not any more stays for a while.
+    fn supersede(&mut self, before: &Archived, now: Micros) {
+        let kept: Vec<&str> = self.files().map(|f| f.file.path.as_str()).collect();
+        let gone = before.files().map(|f| f.file.path.as_str()).filter(|path| !kept.contains(path));
+        let gone: Vec<_> = gone.map(|path| manifest::Superseded { path: path.to_owned(), since: now.0 }).collect();
+        self.superseded.extend(gone);
+    }
+
+    /// Deletes what has stayed long enough.
+    fn clean(&mut self, disk: &Durable) -> Result<(), ExportError> {
+        let now = Micros::now().0;
+        let (over, stays): (Vec<_>, Vec<_>) =
+            self.superseded.drain(..).partition(|s| now.saturating_sub(s.since) > KEEP);
+        self.superseded = stays;
+        for file in over.iter().filter(|s| manifest::is_below(&s.path)) {
+            // One that is gone already is gone.
+            let _ = std::fs::remove_file(disk.dir().join(&file.path));
+        }
+        Ok(())
+    }
+}
+
+/// A table of which the older rows are in files.
+#[derive(Debug)]
+struct WithArchive {
+    kept: Arc<dyn Table>,
+    archived: Opened,
+}
+
+impl Table for WithArchive {
+    fn name(&self) -> &str {
+        self.kept.name()
+    }
+
+    fn schema(&self) -> datafusion::arrow::datatypes::SchemaRef {
+        self.kept.schema()
+    }
+
+    fn partitions(&self) -> usize {
+        self.kept.partitions() + self.archived.partitions()
+    }
+
+    fn scan(&self, partition: usize, projection: &[usize]) -> Batches {
+        match partition.checked_sub(self.kept.partitions()) {
+            None => self.kept.scan(partition, projection),
+            Some(partition) => self.archived.scan(partition, projection),
+        }
+    }
+
+    fn rows(&self) -> Option<usize> {
+        None
+    }
+}

@@ -1,0 +1,151 @@
+//! `archive/manifest.json`: which files hold what the ledger does not keep any more.
+//!
+//! Invariant: it is replaced atomically, after all that it names is durable and was read back; what it names is primary data, so a
+//! file that is not there, or is not what it was, is a loss and is told as one.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Component, Path};
+
+use serde::{Deserialize, Serialize};
+use twox_hash::xxhash3_128::Hasher;
+
+use super::super::export::durable::{Durable, failed};
+use super::super::export::{self, ExportError};
+
+/// The file's name.
+pub const NAME: &str = "manifest.json";
+
+/// The manifest, by version of its format.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "format")]
+enum Manifest {
+    #[serde(rename = "koh-archive-1")]
+    V1(Archived),
+}
+
+/// What is archived.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archived {
+    /// Everything before this instant is here, UTC microseconds.
+    pub through: i64,
+    /// The tables.
+    pub tables: Vec<TableFiles>,
+    /// Files that are not needed any more, and stay for a while for whoever reads them.
+    #[serde(default)]
+    pub superseded: Vec<Superseded>,
+}
+
+/// A table and its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableFiles {
+    /// Name.
+    pub name: String,
+    /// Files, by time.
+    pub files: Vec<ArchivedFile>,
+}
+
+/// A file of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedFile {
+    /// Path, rows, size and period, as in the manifest of an export.
+    #[serde(flatten)]
+    pub file: export::manifest::File,
+    /// The days in it, counted from 1970: first, and the one after the last.
+    pub days: (i64, i64),
+    /// XXH3-128 of its bytes, in hexadecimal.
+    pub xxh3: String,
+    /// What was still in the ledger of its days when it was written: rows, and a sum over what they say. Where that changes, something
+    /// came late and is added.
+    pub left: (u64, u64),
+}
+
+/// A file that is to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Superseded {
+    /// Path.
+    pub path: String,
+    /// Since when, UTC microseconds.
+    pub since: i64,
+}
+
+impl Archived {
+    /// Reads the manifest of a directory; `None` when there is none.
+    pub fn load(dir: &Path) -> Result<Option<Archived>, ExportError> {
+        let path = dir.join(NAME);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(failed(&path)(e)),
+        };
+        Archived::parse(&text).map(Some).map_err(|detail| ExportError::Archive {
+            path: path.display().to_string(),
+            what: format!("it cannot be read ({detail})"),
+        })
+    }
+
+    /// Reads the text of a manifest; an error says what is wrong with it.
+    pub fn parse(text: &[u8]) -> Result<Archived, String> {
+        let Manifest::V1(archived) = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        let stray = archived.files().map(|f| &f.file.path).find(|path| !is_below(path)).cloned();
+        match stray {
+            Some(stray) => Err(format!("{stray:?} is no path below it")),
+            None => Ok(archived),
+        }
+    }
+
+    /// The text of the manifest.
+    pub fn text(&self) -> Result<Vec<u8>, String> {
+        serde_json::to_vec_pretty(&Manifest::V1(self.clone())).map_err(|e| e.to_string())
+    }
+
+    pub(super) fn save(&self, disk: &Durable) -> Result<u64, ExportError> {
+        disk.write(NAME, |mut file| {
+            file.write_all(&self.text()?).map_err(|e| e.to_string())?;
+            Ok(file)
+        })
+    }
+
+    /// All files that are needed.
+    pub fn files(&self) -> impl Iterator<Item = &ArchivedFile> {
+        self.tables.iter().flat_map(|t| &t.files)
+    }
+
+    /// The files of a table.
+    pub fn of(&self, table: &str) -> &[ArchivedFile] {
+        self.tables.iter().find(|t| t.name == table).map_or(&[], |t| &t.files)
+    }
+}
+
+impl ArchivedFile {
+    /// Reads it to its end: whether it is what it was when it was archived.
+    pub fn verify(&self, dir: &Path) -> Result<(), ExportError> {
+        let path = dir.join(&self.file.path);
+        let lost = |what: String| ExportError::Archive { path: path.display().to_string(), what };
+        let (bytes, sum) = sum_of(&path).map_err(|e| lost(format!("it cannot be read ({e})")))?;
+        if bytes != self.file.bytes || sum != self.xxh3 {
+            let (had, has) = (self.file.bytes, bytes);
+            return Err(lost(format!("its checksum is another one ({has} bytes, {had} were written)")));
+        }
+        Ok(())
+    }
+}
+
+/// The size and the checksum of a file.
+pub(super) fn sum_of(path: &Path) -> std::io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut bytes, mut piece) = (Hasher::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let read = file.read(&mut piece)?;
+        if read == 0 {
+            return Ok((bytes, format!("{:032x}", hasher.finish_128())));
+        }
+        hasher.write(&piece[..read]);
+        bytes += read as u64;
+    }
+}
+
+/// A path of nothing but names.
+pub fn is_below(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
