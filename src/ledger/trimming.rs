@@ -13,7 +13,7 @@ use super::writer::{Answer, Writer, concluded};
 use crate::state::Novelty;
 
 /// Reconcilers of one step: some milliseconds.
-const STEP: u32 = 128;
+const STEP: u32 = 32;
 
 /// What is to be trimmed.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ impl Writer {
         let (since, forgotten) = before.map_or((Micros::MIN, Micros::MIN), |w| (w.since, w.forgotten));
         let window = Window { since: since.max(trim.window.since), forgotten: forgotten.max(trim.window.forgotten) };
         state.set_window(self.seq + 1, window);
+        state.forget_silences(self.seq + 1, window.forgotten);
         drop(state);
         self.pending.trimming =
             Some(Trimming { trim: Trim { window, ..trim }, trimmer: Trimmer::default(), next: 0, went: 0 });
@@ -58,14 +59,17 @@ impl Writer {
     pub(super) fn step_trimming(&mut self) {
         let Some(mut trimming) = self.pending.trimming.take() else { return };
         let (from, window) = (trimming.next, trimming.trim.window);
-        let mut state = self.shared.state.write();
+        let archived = trimming.trim.archived.as_ref();
+        // Nobody else changes the state: readers go on while histories are read.
+        let state = self.shared.state.read();
         let all = u32::try_from(state.view().reconcilers.len()).unwrap_or(u32::MAX);
         trimming.next = from.saturating_add(STEP).min(all);
-        let archived = trimming.trim.archived.as_ref();
-        // Blocks count as changed by the next entry: the checkpoint before it does not know of this.
-        let went = state.trim(self.seq + 1, from..trimming.next, window, archived, &mut trimming.trimmer);
+        let trimmed = state.trim(from..trimming.next, window, archived, &mut trimming.trimmer);
         drop(state);
-        trimming.went += went as u64;
+        if !trimmed.is_empty() {
+            // Blocks count as changed by the next entry: the checkpoint before it does not know of this.
+            trimming.went += self.shared.state.write().put_trimmed(self.seq + 1, trimmed) as u64;
+        }
         if trimming.next < all {
             self.pending.trimming = Some(trimming);
         } else {

@@ -36,26 +36,38 @@ impl State {
         }
     }
 
-    /// Trims the histories of some reconcilers to the window; gives how many statements went. Where `archived` is given only those go
-    /// that are in it: it is what is kept elsewhere.
+    /// The histories of some reconcilers as they are when they are trimmed to the window; of those that are not trimmed, none. Where
+    /// `archived` is given only what is in it goes: it is what is kept elsewhere.
     pub fn trim(
-        &mut self,
-        seq: u64,
+        &self,
         ids: Range<u32>,
         window: Window,
         archived: Option<&Tables>,
         trimmer: &mut Trimmer,
-    ) -> usize {
+    ) -> Vec<(u32, History)> {
+        let known = ids.map_while(|id| Some((id, self.tables.reconcilers.get(id)?)));
+        known.filter_map(|(id, r)| Some((id, self.trimmed(id, r, window, archived, trimmer)?))).collect()
+    }
+
+    /// Puts trimmed histories in the place of whole ones, which say the same; gives how many statements went.
+    pub fn put_trimmed(&mut self, seq: u64, histories: Vec<(u32, History)>) -> usize {
         let mut went = 0;
-        for id in ids {
-            let Some(r) = self.tables.reconcilers.get(id) else { break };
-            if let Some(history) = self.trimmed(id, r, window, archived, trimmer) {
-                let r = self.tables.reconcilers.get_mut(id, seq).expect(WHY);
-                went += r.history.iter().count() - history.iter().count();
-                r.history = history;
-            }
+        for (id, history) in histories {
+            let r = self.tables.reconcilers.get_mut(id, seq).expect(WHY);
+            went += r.history.iter().count() - history.iter().count();
+            r.history = history;
         }
         went
+    }
+
+    /// Drops what is known of the silence of hosts before a time, but for what was so at it.
+    pub fn forget_silences(&mut self, seq: u64, before: Micros) {
+        for id in 0..self.tables.hosts.len() as u32 {
+            let over = self.tables.hosts.get(id).map_or(0, |h| h.silences.partition_point(|e| e.at < before));
+            if over > 1 {
+                self.tables.hosts.get_mut(id, seq).expect(WHY).silences.drain(..over - 1);
+            }
+        }
     }
 
     fn trimmed(
@@ -197,4 +209,28 @@ fn means_the_same(whole: &Walk, rest: &Walk, window: Window) -> bool {
         })
         && sorted(whole).filter(kept).eq(sorted(rest).filter(kept))
         && whole.known == rest.known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Liveness;
+    use crate::state::host::{HostRecord, LivenessEntry};
+
+    #[test]
+    fn what_a_host_was_at_the_time_stays() {
+        let mut state = State::new();
+        let mut host = HostRecord::new(1, Micros(0));
+        let entry = |at, liveness| LivenessEntry { at: Micros(at), liveness };
+        host.silences = vec![entry(1, Liveness::Late), entry(5, Liveness::Silent), entry(9, Liveness::Online)];
+        state.tables.hosts.push(host, 1);
+        let left =
+            |state: &State| state.tables.hosts.get(0).unwrap().silences.iter().map(|e| e.at.0).collect::<Vec<_>>();
+        state.forget_silences(2, Micros::MIN);
+        assert_eq!(left(&state), [1, 5, 9]);
+        state.forget_silences(2, Micros(6));
+        assert_eq!(left(&state), [5, 9], "it was silent at 6");
+        state.forget_silences(2, Micros(100));
+        assert_eq!(left(&state), [9]);
+    }
 }

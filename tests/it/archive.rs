@@ -56,13 +56,19 @@ async fn rows(engine: &Engine, generation: &Generation, sql: &str) -> Vec<String
 
 const PAST: [&str; 2] = ["SELECT * FROM transitions", "SELECT * FROM deployments"];
 
+fn apply(state: &mut State, window: Window, archived: Option<&Generation>) {
+    state.set_window(1, window);
+    let archived = archived.map(Generation::snapshot);
+    let trimmed = state.trim(0..u32::MAX, window, archived.as_ref(), &mut Trimmer::default());
+    state.put_trimmed(1, trimmed);
+}
+
 /// Archives all before a day and trims the state to it.
 fn trim(state: &mut State, dir: &Path, day: i64) -> Archive {
     let taken = generation(state);
     let (archive, _) = Archive::add(&taken, dir, at(START + day * DAY)).unwrap();
     let window = Window { since: archive.through(), forgotten: Micros::MIN };
-    state.set_window(1, window);
-    state.trim(1, 0..3, window, Some(&taken.snapshot()), &mut Trimmer::default());
+    apply(state, window, Some(&taken));
     archive
 }
 
@@ -163,8 +169,7 @@ async fn rows_that_are_not_in_the_archive_do_not_go() {
     // After the archive was written, and before the ledger is trimmed.
     tell(&mut state, report("h2", "late", Status::Failure, START + 3 * DAY + 7_777));
     let window = Window { since: archive.through(), forgotten: Micros::MIN };
-    state.set_window(1, window);
-    state.trim(1, 0..3, window, Some(&taken.snapshot()), &mut Trimmer::default());
+    apply(&mut state, window, Some(&taken));
     let kept: Vec<usize> = state.view().reconcilers.iter().map(|(_, r)| r.history.iter().count()).collect();
     assert!(kept[0] < 200 && kept[2] > kept[0], "{kept:?}");
     let archive = trim(&mut state, dir.path(), 40);
@@ -203,8 +208,7 @@ fn what_is_forgotten_leaves_what_runs_now() {
     tell(&mut state, quiet);
     tell(&mut state, host("h9", START));
     let window = Window { since: at(START + 90 * DAY), forgotten: at(START + 90 * DAY) };
-    state.set_window(1, window);
-    state.trim(1, 0..4, window, None, &mut Trimmer::default());
+    apply(&mut state, window, None);
     let words = |state: &State| {
         let mut walk = koh::state::walk::Walk::default();
         let ids = 0..state.view().reconcilers.len() as u32;

@@ -2,9 +2,10 @@
 //!
 //! Few names, few commits, few minutes: so that duplicates, ties, returns, moves and late words are the rule, not the exception.
 
+mod trimmed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use koh::model::Micros;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::Value;
@@ -80,13 +81,6 @@ const KEPT: [(&str, &[&str]); 4] = [
     ("environment_history", &["version", "commit", "first_deployed_at", "last_deployed_at", "rolled_back"]),
     ("transitions", &["host", "reconciler", "manifests_endpoint", "commit", "status", "reported_at"]),
     ("deployments", &["host", "reconciler", "manifests_endpoint", "commit", "started_at", "ended_at", "rolled_back"]),
-];
-
-/// What else trimming leaves as it was, by view.
-const LEFT: [(&str, &[&str]); 3] = [
-    ("host_state", &["host", "reconciler", "rolled_back", "deployed_at"]),
-    ("environment_history", &["version", "commit", "first_deployed_at", "last_deployed_at", "rolled_back"]),
-    ("rollouts", &["version", "verdict", "completed_at"]),
 ];
 
 /// What the other tables are derived from.
@@ -405,15 +399,6 @@ fn by_model(views: &[(&'static str, &[&'static str])], history: &[Observed]) -> 
     shown(views, |view| views::rows(&model, view, RECEIVED).expect("the model has every view"))
 }
 
-/// The rows of the past that begin or end at a time or later, or go on.
-fn since(hub: &mut dyn HubUnderTest, at: At) -> Shown {
-    let instant = Micros(at.max(0));
-    shown(&KEPT[2..], |table| {
-        let column = if table == "transitions" { "reported_at" } else { "ended_at" };
-        hub.rows(&format!("SELECT * FROM {table} WHERE {column} >= TIMESTAMP '{instant}' OR {column} IS NULL"))
-    })
-}
-
 /// Every question about a target that the names allow, by version and by commit.
 fn questions() -> Vec<String> {
     let mut questions = Vec::new();
@@ -543,32 +528,6 @@ proptest! {
         hub.ingest(&lines(then));
         hub.keeps_what_it_would_make_again();
         hub.shows_of_one_host_what_sql_shows();
-    }
-
-    #[test]
-    fn a_hub_whose_histories_are_trimmed_says_the_same_but_for_the_rows_that_went(
-        history in histories(Mix { without_commit: true, late: false }), minutes in prop::collection::vec(0..25_i64, 1..4)
-    ) {
-        let (mut whole, mut trimmed) = (InProcess::default(), InProcess::default());
-        let mut window = At::MIN;
-        let alike = |whole: &mut InProcess, trimmed: &mut InProcess, window: At| {
-            trimmed.keeps_what_it_would_make_again();
-            prop_assert_eq!(by_hub(&EXACT, whole), by_hub(&EXACT, trimmed));
-            prop_assert_eq!(by_hub(&LEFT, whole), by_hub(&LEFT, trimmed));
-            prop_assert_eq!(since(whole, window), since(trimmed, window));
-            prop_assert_eq!(verdicts(whole), verdicts(trimmed));
-            Ok(())
-        };
-        for (batch, minute) in history.chunks(history.len().div_ceil(minutes.len())).zip(&minutes) {
-            whole.ingest(&lines(batch));
-            trimmed.ingest(&lines(batch));
-            // What comes later is not older than what is kept: it is on time.
-            window = window.max((START + minute * MINUTE).min(batch.last().and_then(|o| o.said_at).unwrap_or(START)));
-            trimmed.trim(window);
-            alike(&mut whole, &mut trimmed, window)?;
-        }
-        trimmed.restart();
-        alike(&mut whole, &mut trimmed, window)?;
     }
 
     #[test]
