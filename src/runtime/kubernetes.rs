@@ -46,13 +46,13 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Neither a pod's ServiceAccount nor a kubeconfig.
-    #[error("no API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG to a kubeconfig ({0})")]
+    #[error("no API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG to a kubeconfig")]
     Infer(#[from] kube::config::InferConfigError),
     /// The kubeconfig is not usable.
-    #[error("the kubeconfig cannot be used: {0}")]
+    #[error("the kubeconfig cannot be used")]
     Kubeconfig(#[from] KubeconfigError),
     /// The client cannot be made of it.
-    #[error("the API server cannot be used: {0}")]
+    #[error("the API server cannot be used")]
     Client(#[from] kube::Error),
 }
 

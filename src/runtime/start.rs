@@ -69,7 +69,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory cannot be made.
-    #[error("cannot create the data directory {path}: {source}", path = path.display())]
+    #[error("cannot create the data directory {path}", path = path.display())]
     Directory {
         /// Which.
         path: PathBuf,
@@ -86,7 +86,7 @@ pub enum StartError {
     #[error(transparent)]
     Engine(#[from] query::QueryError),
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -109,8 +109,8 @@ pub enum StartError {
     #[error("TLS cannot be spoken: {0}")]
     Tls(String),
     /// Threads could not be made.
-    #[error("cannot start threads: {0}")]
-    Threads(std::io::Error),
+    #[error("cannot start threads")]
+    Threads(#[source] std::io::Error),
 }
 
 /// A hub that serves.
