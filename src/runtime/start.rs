@@ -204,6 +204,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         loaded.follow(move |classes| hub.ledger().set_heartbeats(classes.heartbeats(default)), &stop, &tasks);
     }
     if let Some(loaded) = tokens {
+        if accounts.is_none() && loaded.content().accounts.is_some() {
+            tracing::warn!(
+                "the file of tokens lists accounts, and none gets in: their tokens are taken with --token-review"
+            );
+        }
         let hub = Arc::clone(&hub);
         loaded.follow(move |file| hub.set_tokens(file.into()), &stop, &tasks);
     }

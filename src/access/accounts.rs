@@ -1,0 +1,188 @@
+//! The ServiceAccounts that the file of tokens lists: who of a cluster gets in, and what part of the fleet each sees.
+//!
+//! Invariant: where accounts are listed, one that is not listed does not get in, so neither a name that is misspelt nor an entry
+//! that was taken out shows anybody more. What an account may *do* is not said here: its roles say it ([`super::reviews`]), and an
+//! entry adds nothing to them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Client, Restriction, restriction};
+
+/// How API servers name an account: this, its namespace, a colon, its name.
+const ONE: &str = "system:serviceaccount:";
+/// How they name all accounts, and with a colon and a namespace behind it those of the namespace.
+const MANY: &str = "system:serviceaccounts";
+
+/// One account, or those of a namespace, or all, as the file has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Their name for the API server, which roles are bound to as well.
+    pub name: String,
+    /// The part of the fleet that they see and may tell of; all of it when not given.
+    #[serde(default, skip_serializing_if = "Restriction::is_none", deserialize_with = "restriction::given")]
+    pub sees: Arc<Restriction>,
+}
+
+/// The accounts of a file that lists them.
+pub(super) fn listed<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<Account>>, D::Error> {
+    let given = Option::<Vec<Account>>::deserialize(d)?;
+    given.map(Some).ok_or_else(|| {
+        D::Error::custom(
+            "'accounts' lists who gets in: write [] where no account does, and leave it out where roles alone say it",
+        )
+    })
+}
+
+impl Account {
+    /// What is not sound in it, if anything.
+    pub(super) fn fault(&self) -> Option<String> {
+        let known = match (self.name.strip_prefix(ONE), self.name.strip_prefix(MANY)) {
+            (Some(one), _) => one.split_once(':').is_some_and(|(namespace, name)| label(namespace) && subdomain(name)),
+            (_, Some("")) => true,
+            (_, Some(rest)) => rest.strip_prefix(':').is_some_and(label),
+            (None, None) => false,
+        };
+        if !known {
+            return Some(format!(
+                "'name' is as the API server says it: {ONE}NAMESPACE:NAME for an account, {MANY}:NAMESPACE for those of a namespace, \
+                 {MANY} for all"
+            ));
+        }
+        self.sees.fault().map(|fault| format!("sees: {fault}"))
+    }
+}
+
+/// What Kubernetes takes for the name of a namespace.
+fn label(name: &str) -> bool {
+    let within = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(within) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// What it takes for the name of an account.
+fn subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+/// The accounts that get in, by name.
+#[derive(Clone, Debug)]
+pub(super) struct Accounts(HashMap<String, Arc<Restriction>>);
+
+impl Accounts {
+    pub(super) fn of(listed: Vec<Account>) -> Accounts {
+        Accounts(listed.into_iter().map(|account| (account.name, account.sees)).collect())
+    }
+
+    /// What an account sees: by its own entry, else by that of its namespace, else by that of all; nothing where none names it.
+    pub(super) fn see(&self, user: &str) -> Option<&Arc<Restriction>> {
+        let (namespace, _) = parts(user)?;
+        let own = self.0.get(user);
+        own.or_else(|| self.0.get(&format!("{MANY}:{namespace}"))).or_else(|| self.0.get(MANY))
+    }
+}
+
+/// The namespace and the name of an account.
+fn parts(user: &str) -> Option<(&str, &str)> {
+    user.strip_prefix(ONE)?.split_once(':')
+}
+
+/// An account as a client. No two have the same name: neither part of it has a slash.
+pub(super) fn client(user: &str, sees: &Arc<Restriction>) -> Client {
+    let name = parts(user).map_or_else(|| user.to_owned(), |(namespace, name)| format!("{namespace}/{name}"));
+    Client { name: format!("account/{name}"), sees: Arc::clone(sees) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{File, Tokens};
+    use super::*;
+
+    const FILE: &str = "
+accounts:
+  - {name: 'system:serviceaccount:ci:pipeline', sees: {workspaces: [shop]}}
+  - {name: 'system:serviceaccounts:ci', sees: {hosts: {region: [eu]}}}
+  - {name: 'system:serviceaccount:monitoring:grafana'}
+";
+
+    fn seen(tokens: &Tokens, user: &str) -> Option<String> {
+        tokens.account(user).map(|client| client.sees.to_string())
+    }
+
+    #[test]
+    fn an_account_sees_what_its_own_entry_says_else_that_of_its_namespace_and_is_not_let_in_without_any() {
+        let tokens = Tokens::from(File::parse(FILE).unwrap());
+        let of = |user: &str| seen(&tokens, user);
+        assert_eq!(of("system:serviceaccount:ci:pipeline").as_deref(), Some("workspaces shop"));
+        assert_eq!(of("system:serviceaccount:ci:pipeline2").as_deref(), Some("hosts with region eu"));
+        assert_eq!(of("system:serviceaccount:monitoring:grafana").as_deref(), Some(""));
+        for stranger in
+            ["system:serviceaccount:monitoring:other", "system:serviceaccount:ci2:pipeline", "alice", "ci:pipeline"]
+        {
+            assert_eq!(of(stranger), None, "{stranger}");
+        }
+        let all = Tokens::from(
+            File::parse(&format!("{FILE}  - {{name: 'system:serviceaccounts', sees: {{workspaces: [x]}}}}")).unwrap(),
+        );
+        assert_eq!(seen(&all, "system:serviceaccount:else:where").as_deref(), Some("workspaces x"));
+        assert_eq!(seen(&all, "system:serviceaccount:ci:other").as_deref(), Some("hosts with region eu"));
+        assert_eq!(seen(&all, "alice"), None, "who is no account is among none of them");
+    }
+
+    #[test]
+    fn a_file_that_lists_no_accounts_leaves_them_to_their_roles_and_one_with_an_empty_list_lets_none_in() {
+        let of = |text: &str| seen(&Tokens::from(File::parse(text).unwrap()), "system:serviceaccount:ci:pipeline");
+        assert_eq!(of("tokens: []").as_deref(), Some(""));
+        assert_eq!(of("accounts: []"), None);
+        assert!(File::parse("accounts:").unwrap_err().contains("leave it out"));
+        let written = serde_saphyr::to_string(&File::parse("accounts: []").unwrap()).unwrap();
+        assert_eq!(of(&written), None, "{written}");
+        let written = serde_saphyr::to_string(&File::parse(FILE).unwrap()).unwrap();
+        assert_eq!(File::parse(&written), File::parse(FILE));
+    }
+
+    #[test]
+    fn a_list_that_is_not_sound_is_refused() {
+        let said = |entry: &str| File::parse(&format!("accounts: [{entry}]")).unwrap_err();
+        for name in [
+            "pipeline",
+            "ci/pipeline",
+            "system:serviceacount:ci:pipeline",
+            "system:serviceaccount:ci",
+            "system:serviceaccount:ci:",
+            "system:serviceaccount:*:pipeline",
+            "system:serviceaccount:ci:a:b",
+            "system:serviceaccount:CI:pipeline",
+            "system:serviceaccounts:",
+            "system:serviceaccounts:ci:pipeline",
+            "system:serviceaccountsci",
+            "*",
+            "",
+        ] {
+            let why = said(&format!("{{name: '{name}'}}"));
+            assert!(why.contains("NAMESPACE:NAME"), "{name}: {why}");
+        }
+        let good = "name: 'system:serviceaccount:ci:a.b-c'";
+        assert!(File::parse(&format!("accounts: [{{{good}}}]")).is_ok());
+        assert!(said(&format!("{{{good}}}, {{{good}, sees: {{workspaces: [shop]}}}}")).contains("twice"));
+        assert!(said(&format!("{{{good}, see: {{workspaces: [shop]}}}}")).contains("see"));
+        assert!(said(&format!("{{{good}, sees: {{}}}}")).contains("leave it out"));
+        assert!(said(&format!("{{{good}, sees: {{workspaces: ['*']}}}}")).contains("names of workspaces"));
+        assert!(said(&format!("{{{good}, scopes: [read]}}")).contains("scopes"), "roles say that");
+    }
+
+    #[test]
+    fn no_two_accounts_speak_under_one_source() {
+        let sees = Arc::new(Restriction { workspaces: ["shop".to_owned()].into(), ..Restriction::default() });
+        let source = |user: &str, said| client(user, &sees).source(said);
+        let pipeline = "system:serviceaccount:ci:pipeline";
+        assert_eq!(source(pipeline, None), "account/ci/pipeline");
+        assert_eq!(source(pipeline, Some("eu")), "account/ci/pipeline/eu");
+        assert_eq!(source(pipeline, Some("account/ci/pipeline/eu")), "account/ci/pipeline/eu");
+        assert_eq!(source(pipeline, Some("account/ci/other")), "account/ci/pipeline/account/ci/other");
+        assert_ne!(source("system:serviceaccount:ci:a.b", None), source("system:serviceaccount:ci:a", Some("b")));
+    }
+}
