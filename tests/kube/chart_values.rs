@@ -44,7 +44,7 @@ async fn classes_and_options_of_the_values_are_in_force_and_what_the_hub_reads_b
     let admin = token(&client, &namespace, "admin").await.unwrap();
     let hub = pod.start(&cluster, &admin);
     hub.until_ready().await;
-    assert!(hub.get("/metrics").await.contains("\nkoh_ingest_streams_limit 7\n"));
+    assert!(hub.get("/metrics").await.contains("\nkoh_ingest_streams_limit 7.0\n"));
     for host in [json!({"name": "of-a-class", "class": "edge"}), json!({"name": "of-none"})] {
         assert_eq!(told(&hub, &cluster, &admin, "/api/v1/ingest/hosts", &host).await.0, 200);
     }
