@@ -272,6 +272,16 @@ impl Tokens {
         if token.expired(now) { Err(Refusal::Expired) } else { Ok(token) }
     }
 
+    /// Lists the accounts that another file listed, where this one lists none; whether it does. A list that is gone - a file that is
+    /// empty, a key that was misplaced - would let in all, and show them everything.
+    pub fn keep_accounts(&mut self, of: &Tokens) -> bool {
+        let gone = self.accounts.is_none() && of.accounts.is_some();
+        if gone {
+            self.accounts.clone_from(&of.accounts);
+        }
+        gone
+    }
+
     /// An account as a client, if the file lets it in. What it may do its roles say, and nothing else.
     pub fn account(&self, user: &str) -> Option<Client> {
         let Some(listed) = &self.accounts else { return Some(accounts::client(user, &Arc::default())) };

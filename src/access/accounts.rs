@@ -1,14 +1,16 @@
 //! The ServiceAccounts that the file of tokens lists: who of a cluster gets in, and what part of the fleet each sees.
 //!
-//! Invariant: where accounts are listed, one that is not listed does not get in, so neither a name that is misspelt nor an entry
-//! that was taken out shows anybody more. What an account may *do* is not said here: its roles say it ([`super::reviews`]), and an
-//! entry adds nothing to them.
+//! Invariant: where accounts are listed, one that is not listed does not get in, and an entry that does not say what it sees is none;
+//! so neither a name that is misspelt nor a line that was lost shows anybody more. What an account may *do* is not said here: its
+//! roles say it ([`super::reviews`]), and an entry adds nothing to them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Client, Restriction, restriction};
 
@@ -16,6 +18,8 @@ use super::{Client, Restriction, restriction};
 const ONE: &str = "system:serviceaccount:";
 /// How they name all accounts, and with a colon and a namespace behind it those of the namespace.
 const MANY: &str = "system:serviceaccounts";
+/// What an entry says that restricts nothing.
+const EVERYTHING: &str = "everything";
 
 /// One account, or those of a namespace, or all, as the file has them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,9 +27,34 @@ const MANY: &str = "system:serviceaccounts";
 pub struct Account {
     /// Their name for the API server, which roles are bound to as well.
     pub name: String,
-    /// The part of the fleet that they see and may tell of; all of it when not given.
-    #[serde(default, skip_serializing_if = "Restriction::is_none", deserialize_with = "restriction::given")]
+    /// The part of the fleet that they see and may tell of.
+    #[serde(serialize_with = "said", deserialize_with = "heard")]
     pub sees: Arc<Restriction>,
+}
+
+fn said<S: Serializer>(sees: &Arc<Restriction>, s: S) -> Result<S::Ok, S::Error> {
+    if sees.is_none() { s.serialize_str(EVERYTHING) } else { sees.serialize(s) }
+}
+
+/// `everything`, or a restriction.
+fn heard<'de, D: Deserializer<'de>>(d: D) -> Result<Arc<Restriction>, D::Error> {
+    struct Sees;
+    impl<'de> Visitor<'de> for Sees {
+        type Value = Arc<Restriction>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "'sees' with 'workspaces', 'hosts' or both, or sees: {EVERYTHING}")
+        }
+
+        fn visit_str<E: Error>(self, word: &str) -> Result<Self::Value, E> {
+            if word == EVERYTHING { Ok(Arc::default()) } else { Err(E::invalid_value(Unexpected::Str(word), &self)) }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            restriction::given(MapAccessDeserializer::new(map))
+        }
+    }
+    d.deserialize_any(Sees)
 }
 
 /// The accounts of a file that lists them.
@@ -105,7 +134,7 @@ mod tests {
 accounts:
   - {name: 'system:serviceaccount:ci:pipeline', sees: {workspaces: [shop]}}
   - {name: 'system:serviceaccounts:ci', sees: {hosts: {region: [eu]}}}
-  - {name: 'system:serviceaccount:monitoring:grafana'}
+  - {name: 'system:serviceaccount:monitoring:grafana', sees: everything}
 ";
 
     fn seen(tokens: &Tokens, user: &str) -> Option<String> {
@@ -145,6 +174,19 @@ accounts:
     }
 
     #[test]
+    fn a_list_that_is_gone_stays_in_force_and_one_that_is_empty_does_not() {
+        let of = |text: &str| Tokens::from(File::parse(text).unwrap());
+        let pipeline = "system:serviceaccount:ci:pipeline";
+        let mut emptied = of("");
+        assert!(emptied.keep_accounts(&of(FILE)));
+        assert_eq!(seen(&emptied, pipeline).as_deref(), Some("workspaces shop"));
+        let mut none = of("accounts: []");
+        assert!(!none.keep_accounts(&of(FILE)));
+        assert_eq!(seen(&none, pipeline), None);
+        assert!(!of("").keep_accounts(&of("tokens: []")), "none were listed");
+    }
+
+    #[test]
     fn a_list_that_is_not_sound_is_refused() {
         let said = |entry: &str| File::parse(&format!("accounts: [{entry}]")).unwrap_err();
         for name in [
@@ -162,16 +204,26 @@ accounts:
             "*",
             "",
         ] {
-            let why = said(&format!("{{name: '{name}'}}"));
+            let why = said(&format!("{{name: '{name}', sees: everything}}"));
             assert!(why.contains("NAMESPACE:NAME"), "{name}: {why}");
         }
         let good = "name: 'system:serviceaccount:ci:a.b-c'";
-        assert!(File::parse(&format!("accounts: [{{{good}}}]")).is_ok());
-        assert!(said(&format!("{{{good}}}, {{{good}, sees: {{workspaces: [shop]}}}}")).contains("twice"));
-        assert!(said(&format!("{{{good}, see: {{workspaces: [shop]}}}}")).contains("see"));
-        assert!(said(&format!("{{{good}, sees: {{}}}}")).contains("leave it out"));
-        assert!(said(&format!("{{{good}, sees: {{workspaces: ['*']}}}}")).contains("names of workspaces"));
-        assert!(said(&format!("{{{good}, scopes: [read]}}")).contains("scopes"), "roles say that");
+        let sees = |what: &str| format!("{{{good}, sees: {what}}}");
+        assert!(File::parse(&format!("accounts: [{}]", sees("everything"))).is_ok());
+        assert!(said(&format!("{}, {}", sees("everything"), sees("{workspaces: [shop]}"))).contains("twice"));
+        assert!(said(&format!("{{{good}}}")).contains("sees"), "what it sees was forgotten, or lost");
+        for (what, why) in [
+            ("all", "sees: everything"),
+            ("", "sees: everything"),
+            ("[shop]", "sees: everything"),
+            ("{}", "'workspaces', 'hosts' or both"),
+            ("{workspaces: ['*']}", "names of workspaces"),
+            ("{workspaces: []}", "name what is seen"),
+            ("{workspace: [shop]}", "workspace"),
+        ] {
+            assert!(said(&sees(what)).contains(why), "{what}: {}", said(&sees(what)));
+        }
+        assert!(said(&format!("{{{good}, sees: everything, scopes: [read]}}")).contains("scopes"), "roles say that");
     }
 
     #[test]

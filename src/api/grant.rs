@@ -71,8 +71,8 @@ pub(super) fn client_of(account: &str, known: Option<&Tokens>) -> Result<Client,
             StatusCode::FORBIDDEN,
             "forbidden",
             format!("{account} is not listed"),
-            "The hub's file of tokens lists the accounts that get in, and names neither this one nor its namespace. Add an entry \
-             with its name to 'accounts', and with 'sees' where it sees a part of the fleet only.",
+            "The hub's file of tokens lists the accounts that get in, and names neither this one nor its namespace. Add an entry to \
+             'accounts' with its name, and with what it 'sees': a part of the fleet, or everything.",
         )
     })
 }
@@ -112,8 +112,8 @@ mod tests {
     #[test]
     fn what_the_file_takes_from_an_account_or_narrows_is_granted_no_longer() {
         let account = "system:serviceaccount:ci:pipeline";
-        let listed = |sees: &str| file(&format!("accounts: [{{name: '{account}'{sees}}}]"));
-        let (all, shop) = (listed(""), listed(", sees: {workspaces: [shop]}"));
+        let listed = |sees: &str| file(&format!("accounts: [{{name: '{account}', sees: {sees}}}]"));
+        let (all, shop) = (listed("everything"), listed("{workspaces: [shop]}"));
         let granted = |known: &Tokens| Grant {
             who: Who::Account(account.to_owned()),
             client: client_of(account, Some(known)).unwrap(),
@@ -125,7 +125,7 @@ mod tests {
         }
         let changed = Some("the account was changed meanwhile".to_owned());
         assert_eq!(title(&granted(&all), &shop), changed);
-        assert_eq!(title(&granted(&shop), &listed(", sees: {workspaces: [shop, bank]}")), changed);
+        assert_eq!(title(&granted(&shop), &listed("{workspaces: [shop, bank]}")), changed);
         let none = file("accounts: []");
         assert_eq!(title(&granted(&shop), &none), Some(format!("{account} is not listed")));
         assert_eq!(title(&granted(&file("")), &file("tokens: []")), None, "where none are listed, roles alone say it");

@@ -129,7 +129,7 @@ fn accounts_of_a_file_are_listed_and_outlive_what_is_done_with_its_tokens() {
     let name = file.to_str().unwrap();
     let accounts = "accounts:
   - {name: 'system:serviceaccount:ci:pipeline', sees: {workspaces: [shop]}}
-  - {name: 'system:serviceaccounts:monitoring'}
+  - {name: 'system:serviceaccounts:monitoring', sees: everything}
 ";
     std::fs::write(&file, accounts).unwrap();
     token(&file, "reader", "read", &[]);

@@ -150,7 +150,7 @@ async fn accounts_that_the_values_list_see_their_part_and_nobody_else_gets_in() 
         apply(&client, &namespace, &account).await;
     }
     let named = |name: &str| format!("system:serviceaccount:{namespace}:{name}");
-    let accounts = |region: &str| json!([{"name": named("whole")}, {"name": named("part"), "sees": {"hosts": {"region": [region]}}}]);
+    let accounts = |region: &str| json!([{"name": named("whole"), "sees": "everything"}, {"name": named("part"), "sees": {"hosts": {"region": [region]}}}]);
     let readers = json!([{"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": format!("system:serviceaccounts:{namespace}")}]);
     let review =
         format!("auth.tokenReview={}", json!({"enabled": true, "readers": readers, "accounts": accounts("eu")}));

@@ -159,7 +159,7 @@ async fn an_account_sees_and_tells_what_a_token_with_its_restriction_would_and_m
     let fleet = Fleet::start(&cluster, |namespace| {
         json!([
             {"name": name(namespace, "team"), "sees": {"workspaces": ["shop"]}},
-            {"name": name(namespace, "all")},
+            {"name": name(namespace, "all"), "sees": "everything"},
             {"name": format!("system:serviceaccounts:{namespace}"), "sees": {"hosts": {"region": ["eu"]}}},
         ])
     })
@@ -234,13 +234,22 @@ async fn an_account_sees_and_tells_what_a_token_with_its_restriction_would_and_m
     assert!(status == 403 && said.contains("is not listed"), "{status} {said}");
 
     // A mistake in the file lets nobody see more, and what is taken out of it lets nobody in.
-    let misspelt = json!([{"name": name(&fleet.namespace, "team")}, {"name": "system:serviceacounts"}]);
+    let misspelt =
+        json!([{"name": name(&fleet.namespace, "team"), "sees": "everything"}, {"name": "system:serviceacounts"}]);
     list(&fleet.file, &misspelt);
     fleet
         .hub
         .wait("the mistake is noticed", || async {
             fleet.hub.log().contains("the tokens stay what they were").then_some(())
         })
+        .await;
+    assert_eq!(fleet.sql(&team, count).await, "n\n2\n");
+    assert_eq!(fleet.get(&stranger, "/api/v1/hosts").await.0, 403);
+    let tokens = std::fs::read_to_string(&fleet.file).unwrap();
+    std::fs::write(&fleet.file, tokens.split("accounts:").next().unwrap()).unwrap();
+    fleet
+        .hub
+        .wait("the list is missed", || async { fleet.hub.log().contains("lists no accounts any more").then_some(()) })
         .await;
     assert_eq!(fleet.sql(&team, count).await, "n\n2\n");
     assert_eq!(fleet.get(&stranger, "/api/v1/hosts").await.0, 403);
@@ -264,7 +273,7 @@ async fn bind_in(fleet: &Fleet, namespace: &str, account: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_account_began_ends_once_its_role_is_taken_away() {
     let Some(cluster) = cluster().await else { return };
-    let fleet = Fleet::start(&cluster, |_| json!([{"name": "system:serviceaccounts"}])).await;
+    let fleet = Fleet::start(&cluster, |_| json!([{"name": "system:serviceaccounts", "sees": "everything"}])).await;
     let agent = fleet.account("agent", &["koh-reporter"]).await;
     let reader = fleet.account("reader", &["koh-reader"]).await;
     let stays = fleet.account("stays", &["koh-reporter"]).await;
