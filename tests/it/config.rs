@@ -153,5 +153,7 @@ fn a_start_that_fails_says_its_cause_once() {
     let context =
         ["--data", &place("data"), "--listen", "127.0.0.1:0", "--kubernetes", "--kubernetes-context", "other"];
     let no_kubeconfig = serve(&context, &[("KUBECONFIG", &place("kubeconfig"))]);
-    once(&no_kubeconfig, "koh: the kubeconfig cannot be used", "failed to read kubeconfig");
+    once(&no_kubeconfig, "koh: the kubeconfig cannot be used", "No such file");
+    let no_cluster = serve(&context[..5], &[("HOME", &place("home"))]);
+    once(&no_cluster, "koh: no API server is configured", "No such file");
 }
