@@ -27,17 +27,20 @@ const EVERYTHING: &str = "everything";
 pub struct Account {
     /// Their name for the API server, which roles are bound to as well.
     pub name: String,
-    /// The part of the fleet that they see and may tell of.
-    #[serde(serialize_with = "said", deserialize_with = "heard")]
-    pub sees: Arc<Restriction>,
+    /// The part of the fleet that they see and may tell of; nobody gets in by an entry that does not say it.
+    #[serde(default, serialize_with = "said", deserialize_with = "heard")]
+    pub sees: Option<Arc<Restriction>>,
 }
 
-fn said<S: Serializer>(sees: &Arc<Restriction>, s: S) -> Result<S::Ok, S::Error> {
-    if sees.is_none() { s.serialize_str(EVERYTHING) } else { sees.serialize(s) }
+fn said<S: Serializer>(sees: &Option<Arc<Restriction>>, s: S) -> Result<S::Ok, S::Error> {
+    match sees {
+        Some(sees) if sees.is_none() => s.serialize_str(EVERYTHING),
+        other => other.serialize(s),
+    }
 }
 
 /// `everything`, or a restriction.
-fn heard<'de, D: Deserializer<'de>>(d: D) -> Result<Arc<Restriction>, D::Error> {
+fn heard<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Arc<Restriction>>, D::Error> {
     struct Sees;
     impl<'de> Visitor<'de> for Sees {
         type Value = Arc<Restriction>;
@@ -54,7 +57,7 @@ fn heard<'de, D: Deserializer<'de>>(d: D) -> Result<Arc<Restriction>, D::Error> 
             restriction::given(MapAccessDeserializer::new(map))
         }
     }
-    d.deserialize_any(Sees)
+    d.deserialize_any(Sees).map(Some)
 }
 
 /// The accounts of a file that lists them.
@@ -82,7 +85,12 @@ impl Account {
                  {MANY} for all"
             ));
         }
-        self.sees.fault().map(|fault| format!("sees: {fault}"))
+        match &self.sees {
+            Some(sees) => sees.fault().map(|fault| format!("sees: {fault}")),
+            None => Some(format!(
+                "it does not say what it sees: 'sees' with 'workspaces', 'hosts' or both, or sees: {EVERYTHING}"
+            )),
+        }
     }
 }
 
@@ -103,7 +111,7 @@ pub(super) struct Accounts(HashMap<String, Arc<Restriction>>);
 
 impl Accounts {
     pub(super) fn of(listed: Vec<Account>) -> Accounts {
-        Accounts(listed.into_iter().map(|account| (account.name, account.sees)).collect())
+        Accounts(listed.into_iter().filter_map(|account| Some((account.name, account.sees?))).collect())
     }
 
     /// What an account sees: by its own entry, else by that of its namespace, else by that of all; nothing where none names it.
@@ -211,7 +219,8 @@ accounts:
         let sees = |what: &str| format!("{{{good}, sees: {what}}}");
         assert!(File::parse(&format!("accounts: [{}]", sees("everything"))).is_ok());
         assert!(said(&format!("{}, {}", sees("everything"), sees("{workspaces: [shop]}"))).contains("twice"));
-        assert!(said(&format!("{{{good}}}")).contains("sees"), "what it sees was forgotten, or lost");
+        let lost = said(&format!("{{{good}}}"));
+        assert!(lost.contains("account 'system:serviceaccount:ci:a.b-c': it does not say what it sees"), "{lost}");
         for (what, why) in [
             ("all", "sees: everything"),
             ("", "sees: everything"),

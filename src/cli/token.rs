@@ -143,7 +143,7 @@ fn list(path: &Path) -> anyhow::Result<()> {
         println!("{}\t{}\t{state}{}", token.name, scopes.join(","), restricted(&token.sees));
     }
     for account in file.accounts.into_iter().flatten() {
-        println!("{}\tby its roles\twhile they last{}", account.name, restricted(&account.sees));
+        println!("{}\tby its roles\twhile they last{}", account.name, restricted(&account.sees.unwrap_or_default()));
     }
     Ok(())
 }
