@@ -38,6 +38,10 @@ BORDERS = [
 ]
 
 
+# The text of an error that also has that cause as its source: whoever prints the chain says it twice.
+SAID_TWICE = re.compile(r'#\[error\(\s*"[^\]]*\{source\}|#\[error\(\s*"[^\]]*\{0\}[^\]]*\)\]\s*\w+\(\s*#\[(?:from|source)\]')
+
+
 def tracked():
     """Committed and new files, as git sees them: what is ignored is not ours."""
     out = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)
@@ -70,6 +74,9 @@ def breaches():
                 yield f"{name}:1: a file opens with //! - what it is for, and the invariant it keeps"
             if len(lines) - 1 > MAX_LINES:
                 yield f"{name}: {len(lines) - 1} lines, more than {MAX_LINES}: split it"
+            for said in SAID_TWICE.finditer(text):
+                yield (f"{name}:{text.count(chr(10), 0, said.start()) + 1}: the chain of causes says this one again: leave it out of "
+                       "the text, or have no source")
             if re.search(r"(^|/)(mod|utils?|common|helpers?)(\.rs|/)", name):
                 yield f"{name}: name a module after what it is about (foo.rs beside foo/, no mod.rs, no utils)"
 

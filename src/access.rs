@@ -1,14 +1,16 @@
-//! Who may do what: tokens, their scopes, and the file they are in; [`telling`] judges what a restricted one says, and [`reviews`]
-//! asks a cluster about its own accounts.
+//! Who may do what: tokens, their scopes, and the file they are in, which also lists [`accounts`] of a cluster; [`telling`] judges what
+//! a restricted client says, and [`reviews`] asks a cluster about its own accounts.
 //!
 //! Pure but for the reviews: text and "now" in, an answer out. Invariants: a token's own text is nowhere, only its SHA-256; a slow
 //! hash would protect guessable passwords, but a token is 256 random bits that nobody guesses, and one that is checked with every
 //! request must be cheap. A file that is not sound is refused as a whole.
 
+mod accounts;
 mod restriction;
 pub mod reviews;
 pub mod telling;
 
+pub use accounts::Account;
 pub use restriction::Restriction;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use self::accounts::Accounts;
 use crate::model::Micros;
 
 /// What tokens begin with, so that scanners of secrets know them.
@@ -124,25 +127,40 @@ impl Token {
         self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin)
     }
 
-    /// The source under which is filed what it tells, given what the request says. A restricted token has a source that no other
-    /// restricted token has, so it never speaks through the carriers of others.
-    pub fn source(&self, said: Option<&str>) -> String {
-        if self.sees.is_none() {
-            return said.unwrap_or(SOURCE).to_owned();
-        }
-        let own = format!("token/{}", self.name);
-        match said {
-            None => own,
-            Some(said) if said.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) => {
-                said.to_owned()
-            }
-            Some(said) => format!("{own}/{said}"),
-        }
+    /// It as a client.
+    pub fn client(&self) -> Client {
+        Client { name: format!("token/{}", self.name), sees: Arc::clone(&self.sees) }
     }
 
     /// Whether it is over.
     pub fn expired(&self, now: Micros) -> bool {
         self.expires.as_deref().is_some_and(|at| Micros::parse(at).is_ok_and(|at| at <= now))
+    }
+}
+
+/// Whoever asks or tells, by a token of the file or as an account; nobody in particular by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    name: String,
+    /// The part of the fleet that it sees and may tell of.
+    pub sees: Arc<Restriction>,
+}
+
+impl Client {
+    /// The source under which is filed what it tells, given what the request says. A restricted client has a source that no other
+    /// restricted client has, so it never speaks through the carriers of others.
+    pub fn source(&self, said: Option<&str>) -> String {
+        if self.sees.is_none() {
+            return said.unwrap_or(SOURCE).to_owned();
+        }
+        let own = &self.name;
+        match said {
+            None => own.clone(),
+            Some(said) if said.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) => {
+                said.to_owned()
+            }
+            Some(said) => format!("{own}/{said}"),
+        }
     }
 }
 
@@ -152,6 +170,9 @@ impl Token {
 pub struct File {
     /// The tokens.
     pub tokens: Vec<Token>,
+    /// The accounts that get in; without a list those whose roles say so, and they see everything.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "accounts::listed")]
+    pub accounts: Option<Vec<Account>>,
 }
 
 impl File {
@@ -164,6 +185,19 @@ impl File {
 
     /// What is not sound in it, if anything.
     pub fn fault(&self) -> Option<String> {
+        self.fault_of_tokens().or_else(|| self.fault_of_accounts())
+    }
+
+    fn fault_of_accounts(&self) -> Option<String> {
+        let mut known = HashSet::new();
+        self.accounts.iter().flatten().find_map(|account| {
+            let twice = (!known.insert(&account.name)).then(|| "the name is there twice".to_owned());
+            let fault = account.fault().or(twice)?;
+            Some(format!("account '{}': {fault}", account.name.escape_debug()))
+        })
+    }
+
+    fn fault_of_tokens(&self) -> Option<String> {
         let (mut known, mut digests) = (HashSet::new(), HashSet::new());
         self.tokens.iter().find_map(|token| {
             let wrong = |what: &str| Some(format!("token '{}': {what}", token.name));
@@ -208,9 +242,12 @@ fn without_quotes(message: &str) -> String {
     message.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The tokens that are taken.
+/// Who is let in by the file: tokens, and accounts as far as it lists them.
 #[derive(Clone, Debug, Default)]
-pub struct Tokens(HashMap<Digest, Token>);
+pub struct Tokens {
+    tokens: HashMap<Digest, Token>,
+    accounts: Option<Accounts>,
+}
 
 /// Why a token is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,31 +260,32 @@ pub enum Refusal {
 
 impl From<File> for Tokens {
     fn from(file: File) -> Tokens {
-        Tokens(file.tokens.into_iter().map(|t| (t.sha256, t)).collect())
+        let tokens = file.tokens.into_iter().map(|t| (t.sha256, t)).collect();
+        Tokens { tokens, accounts: file.accounts.map(Accounts::of) }
     }
 }
 
 impl Tokens {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// True when there is none, and so nobody gets in.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The token that was presented.
-    pub fn find(&self, presented: &str, now: Micros) -> Result<&Token, Refusal> {
-        // Looking up a hash tells nothing about the token by how long it takes.
-        self.entry(Digest::of(presented), now)
-    }
-
-    /// The same for one of which only the hash is at hand.
+    /// The token with this hash. Looking it up tells nothing about the token by how long it takes.
     pub fn entry(&self, digest: Digest, now: Micros) -> Result<&Token, Refusal> {
-        let token = self.0.get(&digest).ok_or(Refusal::Unknown)?;
+        let token = self.tokens.get(&digest).ok_or(Refusal::Unknown)?;
         if token.expired(now) { Err(Refusal::Expired) } else { Ok(token) }
+    }
+
+    /// Lists the accounts that another file listed, where this one lists none; whether it does. A list that is gone - a file that is
+    /// empty, a key that was misplaced - would let in all, and show them everything.
+    pub fn keep_accounts(&mut self, of: &Tokens) -> bool {
+        let gone = self.accounts.is_none() && of.accounts.is_some();
+        if gone {
+            self.accounts.clone_from(&of.accounts);
+        }
+        gone
+    }
+
+    /// An account as a client, if the file lets it in. What it may do its roles say, and nothing else.
+    pub fn account(&self, user: &str) -> Option<Client> {
+        let Some(listed) = &self.accounts else { return Some(accounts::client(user, &Arc::default())) };
+        listed.see(user).map(|sees| accounts::client(user, sees))
     }
 }
 
@@ -264,23 +302,23 @@ mod tests {
         let (text, token) = Token::create("grafana", all(&[Scope::Read]), None, Restriction::default()).unwrap();
         let (root, admin) = Token::create("root", all(&[Scope::Admin]), None, Restriction::default()).unwrap();
         assert!(text.starts_with(PREFIX) && text.len() == PREFIX.len() + 64);
-        let file = File { tokens: vec![token, admin] };
+        let file = File { tokens: vec![token, admin], accounts: None };
         let written = serde_saphyr::to_string(&file).unwrap();
         assert!(!written.contains(&text[PREFIX.len()..]), "{written}");
         let tokens = Tokens::from(File::parse(&written).unwrap());
-        let found = tokens.find(&text, Micros(0)).unwrap();
+        let found = tokens.entry(Digest::of(&text), Micros(0)).unwrap();
         assert_eq!((found.allows(Scope::Read), found.allows(Scope::Report)), (true, false));
-        assert!(tokens.find(&root, Micros(0)).unwrap().allows(Scope::Report));
-        assert_eq!(tokens.find("koh_00", Micros(0)), Err(Refusal::Unknown));
+        assert!(tokens.entry(Digest::of(&root), Micros(0)).unwrap().allows(Scope::Report));
+        assert_eq!(tokens.entry(Digest::of("koh_00"), Micros(0)), Err(Refusal::Unknown));
     }
 
     #[test]
     fn a_token_is_refused_from_the_time_on_at_which_it_expires() {
         let end = Micros::parse("2026-06-01T00:00:00Z").unwrap();
         let (text, token) = Token::create("ci", all(&[Scope::Report]), Some(end), Restriction::default()).unwrap();
-        let tokens = Tokens::from(File { tokens: vec![token] });
-        assert!(tokens.find(&text, end.plus(-1)).is_ok());
-        assert_eq!(tokens.find(&text, end), Err(Refusal::Expired));
+        let tokens = Tokens::from(File { tokens: vec![token], accounts: None });
+        assert!(tokens.entry(Digest::of(&text), end.plus(-1)).is_ok());
+        assert_eq!(tokens.entry(Digest::of(&text), end), Err(Refusal::Expired));
     }
 
     #[test]
@@ -290,7 +328,7 @@ mod tests {
                 workspaces: workspaces.iter().map(|w| (*w).to_owned()).collect(),
                 ..Restriction::default()
             };
-            Token::create(name, all(&[Scope::Report]), None, sees).unwrap().1.source(said)
+            Token::create(name, all(&[Scope::Report]), None, sees).unwrap().1.client().source(said)
         };
         assert_eq!([source("ci", None, &[]), source("ci", Some("eu"), &[])], ["push", "eu"]);
         let own = |said| source("ci", said, &["shop"]);

@@ -14,6 +14,7 @@ mod cursor;
 mod deployment_state;
 mod edge;
 mod few;
+mod grant;
 mod graph;
 mod health;
 mod inflate;

@@ -11,11 +11,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::App;
+use super::grant::{Grant, Who, client_of, lacks, refused, untaken};
 use super::lease::Lease;
 use super::problem::Problem;
 use super::resource::LISTS;
 use crate::access::reviews::{self, Reviews, Verdict};
-use crate::access::{Refusal, Restriction, Scope, Token, Tokens};
+use crate::access::{Digest, Refusal, Restriction, Scope};
 use crate::model::Micros;
 
 /// What a route needs.
@@ -35,35 +36,9 @@ const POST: &[&str] = &["POST"];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Viewer(pub(super) Arc<Restriction>);
 
-/// Who tells: the token of the file as it was when the request began; none where nobody is asked, or an account tells.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Teller(pub(super) Option<Token>);
-
-impl Teller {
-    /// Whether what a request goes on to say may still be taken; a stream outlives the token it began with.
-    pub(super) fn check(&self, known: Option<&Tokens>) -> Result<(), Problem> {
-        let Some((token, known)) = self.0.as_ref().zip(known) else { return Ok(()) };
-        let now = known.entry(token.sha256, Micros::now()).map_err(untaken)?;
-        if !now.allows(Scope::Report) {
-            return Err(lacks(Scope::Report));
-        }
-        // Source and part of what was said hang on both.
-        if (&now.name, &now.sees) == (&token.name, &token.sees) {
-            return Ok(());
-        }
-        Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            "the token was changed while it told",
-            "Its name or its restriction is another than when the request began. Items counted here are stored; send the rest \
-             in a new request.",
-        ))
-    }
-}
-
-/// The begins of paths whose answers hold nothing that a restricted token does not see: they are made from generations, by the
+/// The begins of paths whose answers hold nothing that a restricted client does not see: they are made from generations, by the
 /// gate, or say nothing of the fleet; and of those that take nothing that is not about its part. Whatever is not named here is
-/// closed to such tokens.
+/// closed to such clients.
 const RESTRICTED: &[&str] = &[
     "/deployment_state",
     "/api/v1/sql",
@@ -78,7 +53,7 @@ const RESTRICTED: &[&str] = &[
     "/api/v1/health/grafana",
 ];
 
-/// Whether a restricted token may ask at a path. Lists are made from generations.
+/// Whether a restricted client may ask at a path. Lists are made from generations.
 fn holds(path: &str) -> bool {
     let list = |name: &str| LISTS.iter().any(|list| list.name == name);
     let under = path.strip_prefix("/api/v1/").is_some_and(|rest| list(rest.split('/').next().unwrap_or_default()));
@@ -114,20 +89,22 @@ pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
 /// Lets a request pass that may.
 pub(super) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let presented = bearer(request.headers()).map(str::to_owned);
-    let (viewer, teller) = match permit(&app, request.method(), request.uri().path(), presented.as_deref()).await {
-        Ok(may) => may,
+    let grant = match permit(&app, request.method(), request.uri().path(), presented.as_deref()).await {
+        Ok(grant) => grant,
         Err(problem) => return turned_away(problem),
     };
-    request.extensions_mut().insert(viewer.clone());
-    request.extensions_mut().insert(teller);
-    // What is told is looked at with every batch: only there it is known what was taken before.
-    let tells = need(request.method(), request.uri().path()) == Some(Need::Token(Scope::Report));
-    if tells || (app.hub.tokens().is_none() && app.hub.reviews().is_none()) {
+    request.extensions_mut().insert(Viewer(Arc::clone(&grant.client.sees)));
+    if grant.who == Who::Anybody {
+        return next.run(request).await;
+    }
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let lease = Lease { app, method, path, presented, grant };
+    // What is told before the lease is over counts, and the answer says so: who takes it ends with it himself.
+    if need(&lease.method, &lease.path) == Some(Need::Token(Scope::Report)) {
+        request.extensions_mut().insert(lease);
         let response = next.run(request).await;
         return if response.status() == StatusCode::UNAUTHORIZED { challenged(response) } else { response };
     }
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let lease = Lease { app, method, path, presented, viewer };
     // Boxed, so that hubs that ask nobody do not carry it.
     Box::pin(lease.hold(next.run(request))).await.unwrap_or_else(turned_away)
 }
@@ -143,19 +120,14 @@ fn challenged(mut response: Response) -> Response {
     response
 }
 
-/// What part of the fleet whoever asks sees, and who tells, where he may.
-pub(super) async fn permit(
-    app: &App,
-    method: &Method,
-    path: &str,
-    presented: Option<&str>,
-) -> Result<(Viewer, Teller), Problem> {
+/// What whoever asks is granted, if anything.
+pub(super) async fn permit(app: &App, method: &Method, path: &str, presented: Option<&str>) -> Result<Grant, Problem> {
     let (tokens, reviews) = (app.hub.tokens(), app.hub.reviews());
     if tokens.is_none() && reviews.is_none() {
-        return Ok(Default::default());
+        return Ok(Grant::default());
     }
     let scope = match need(method, path) {
-        Some(Need::Nothing) => return Ok(Default::default()),
+        Some(Need::Nothing) => return Ok(Grant::default()),
         Some(Need::Token(scope)) => scope,
         None => Scope::Admin,
     };
@@ -165,81 +137,66 @@ pub(super) async fn permit(
             "Send Authorization: Bearer TOKEN; koh token create makes one, and koh takes it from KOH_TOKEN or --token-file.",
         ));
     };
-    let found = tokens.as_ref().map_or(Err(Refusal::Unknown), |tokens| tokens.find(presented, Micros::now()));
-    match (found, reviews) {
+    let digest = Digest::of(presented);
+    let found = tokens.as_ref().map_or(Err(Refusal::Unknown), |tokens| tokens.entry(digest, Micros::now()));
+    let grant = match (found, reviews) {
         (Ok(token), _) => {
             tracing::debug!(target: "koh::access", token = token.name, "a token was presented");
             if !token.allows(scope) {
                 return Err(lacks(scope));
             }
-            if !token.sees.is_none() && !holds(path) {
-                return Err(Problem::new(
-                    StatusCode::FORBIDDEN,
-                    "forbidden",
-                    "the token sees only a part of the fleet",
-                    format!("It sees {}; what is answered here is about all of it.", token.sees),
-                ));
-            }
-            let teller = (scope == Scope::Report).then(|| token.clone());
-            Ok((Viewer(Arc::clone(&token.sees)), Teller(teller)))
+            Grant { who: Who::Token(digest, scope), client: token.client() }
         }
-        (Err(Refusal::Expired), _) => Err(untaken(Refusal::Expired)),
         (Err(Refusal::Unknown), Some(reviews)) if Reviews::concerns(presented) => {
             // Boxed: few ask this, and every request that waits would be as large as the question.
-            match Box::pin(reviews.verdict(presented, scope)).await {
-                Ok(Verdict::Allowed(account)) => {
-                    tracing::debug!(target: "koh::access", account, "the token of an account was presented");
-                    Ok(Default::default())
-                }
-                Ok(Verdict::Denied(account)) => Err(Problem::new(
-                    StatusCode::FORBIDDEN,
-                    "forbidden",
-                    format!("{account} may not {} here", scope.as_str()),
-                    format!(
-                        "Bind it to a role with apiGroups [{}], resources [{}], verbs [{}] in the namespace of the hub.",
-                        reviews::GROUP,
-                        reviews::RESOURCE,
-                        scope.as_str()
-                    ),
-                )),
-                Ok(Verdict::Unknown) => Err(refused(
-                    "the token is not known",
-                    "It is neither in the hub's file of tokens nor a ServiceAccount's, made for the hub's audience (kubectl \
-                     create token NAME --audience koh).",
-                )),
-                Err(unavailable) => Err(Problem::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "no-review",
-                    "the API server cannot be asked about the token",
-                    unavailable.to_string(),
-                )
-                .retry_after(5)),
-            }
+            let account = Box::pin(account_of(&reviews, presented, scope)).await?;
+            tracing::debug!(target: "koh::access", account, "the token of an account was presented");
+            let client = client_of(&account, tokens.as_deref())?;
+            Grant { who: Who::Account(account), client }
         }
-        (Err(Refusal::Unknown), _) => Err(untaken(Refusal::Unknown)),
+        (Err(why), _) => return Err(untaken(why)),
+    };
+    let sees = &grant.client.sees;
+    if sees.is_none() || (scope != Scope::Admin && holds(path)) {
+        return Ok(grant);
     }
-}
-
-fn untaken(why: Refusal) -> Problem {
-    match why {
-        Refusal::Unknown => {
-            refused("the token is not known", "It is not in the hub's file of tokens, or not any more.")
-        }
-        Refusal::Expired => refused("the token has expired", "Ask for a new one: koh token create."),
-    }
-}
-
-fn refused(title: &str, detail: &str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", title, detail)
-}
-
-fn lacks(scope: Scope) -> Problem {
-    Problem::new(
+    let whose = if matches!(grant.who, Who::Account(_)) { "account" } else { "token" };
+    Err(Problem::new(
         StatusCode::FORBIDDEN,
         "forbidden",
-        format!("the token lacks the scope '{}'", scope.as_str()),
-        "read is for questions, report for pushes and verifications, admin for everything.",
-    )
+        format!("the {whose} sees only a part of the fleet"),
+        format!("It sees {sees}; what is answered here is about all of it."),
+    ))
+}
+
+/// The account whose token was presented, if its roles allow this.
+async fn account_of(reviews: &Reviews, presented: &str, scope: Scope) -> Result<String, Problem> {
+    match reviews.verdict(presented, scope).await {
+        Ok(Verdict::Allowed(account)) => Ok(account),
+        Ok(Verdict::Denied(account)) => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("{account} may not {} here", scope.as_str()),
+            format!(
+                "Bind it to a role with apiGroups [{}], resources [{}], verbs [{}] in the namespace of the hub.",
+                reviews::GROUP,
+                reviews::RESOURCE,
+                scope.as_str()
+            ),
+        )),
+        Ok(Verdict::Unknown) => Err(refused(
+            "the token is not known",
+            "It is neither in the hub's file of tokens nor a ServiceAccount's, made for the hub's audience (kubectl create token \
+             NAME --audience koh).",
+        )),
+        Err(unavailable) => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no-review",
+            "the API server cannot be asked about the token",
+            unavailable.to_string(),
+        )
+        .retry_after(5)),
+    }
 }
 
 /// The token of a request. The scheme is spelled in any case.

@@ -4,10 +4,10 @@
 //! whole before it broke. Decoding runs on the ingest threads, apart from SQL and from the answering of other requests. A full
 //! ledger stops the reading of the body; only a request whose body has not begun is turned away. At shutdown a stream is read until
 //! it pauses, so that what its client has sent counts. Every group is stored by the token as it is then: once it is revoked or
-//! changed, nothing more is.
+//! changed, nothing more is; and a stream ends with its lease, whether or not anything comes.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,17 +19,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::StreamExt;
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::access::Teller;
+use super::grant::Grant;
+use super::lease::Lease;
 use super::params::Params;
 use super::problem::Problem;
 use super::sql::content_type;
 use super::{App, Limits, openapi};
-use crate::access::SOURCE;
 use crate::ledger::{AppendError, Receipt};
 use crate::metrics::Metrics;
 use crate::model::{Fact, Micros};
@@ -133,7 +134,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Checks the request, then hands its body to the ingest threads.
 async fn take(app: App, form: Form, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let teller: Teller = parts.extensions.remove().unwrap_or_default();
+    let lease: Option<Lease> = parts.extensions.remove();
+    let grant = lease.as_ref().map(|lease| lease.grant.clone()).unwrap_or_default();
     if content_type(&parts.headers) == "multipart/form-data" {
         return Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -143,7 +145,7 @@ async fn take(app: App, form: Form, request: Request) -> Response {
         )
         .into_response();
     }
-    let (source, key) = match said(&parts.uri, &parts.headers, &teller) {
+    let (source, key) = match said(&parts.uri, &parts.headers, &grant) {
         Ok(said) => said,
         Err(problem) => return problem.into_response(),
     };
@@ -159,22 +161,43 @@ async fn take(app: App, form: Form, request: Request) -> Response {
     };
     let decoder = Decoder::new(form, source.clone(), key);
     let stream_of = source.clone();
-    let stream = Stream::new(&app, source, decoder, teller);
+    let stream = Stream::new(&app, source, decoder, grant);
+    let (end, over) = oneshot::channel();
     let work = async move {
-        let outcome = stream.run(body).await;
+        let outcome = stream.run(body, pin!(refusal(over))).await;
         drop(slot);
         outcome
     };
     let span = tracing::debug_span!(target: crate::TRACES, "ingest", koh.source = stream_of);
-    let work = app.ingest_threads.spawn(work.instrument(span));
-    match work.await {
+    let mut work = app.ingest_threads.spawn(work.instrument(span));
+    let outcome = match lease {
+        None => work.await,
+        // Watched here and not on the ingest threads: an API server may be asked.
+        Some(lease) => tokio::select! {
+            outcome = &mut work => outcome,
+            problem = Box::pin(lease.over()) => {
+                // A stream that has just ended does not listen any more.
+                let _ = end.send(problem);
+                work.await
+            }
+        },
+    };
+    match outcome {
         Ok((taken, ended)) => answer(taken, ended),
         Err(error) => Problem::internal(&error).into_response(),
     }
 }
 
+/// Ends with why nothing more is taken; never where nobody says so.
+async fn refusal(over: oneshot::Receiver<Problem>) -> Problem {
+    match over.await {
+        Ok(problem) => problem,
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// The source's name and the idempotency key of a request.
-fn said(uri: &axum::http::Uri, headers: &HeaderMap, teller: &Teller) -> Result<(String, Option<String>), Problem> {
+fn said(uri: &axum::http::Uri, headers: &HeaderMap, grant: &Grant) -> Result<(String, Option<String>), Problem> {
     let params = Params::of(uri)?;
     params.only(["source"])?;
     let source = params.one("source")?;
@@ -206,8 +229,7 @@ fn said(uri: &axum::http::Uri, headers: &HeaderMap, teller: &Teller) -> Result<(
             }
         },
     };
-    let source = teller.0.as_ref().map_or_else(|| source.unwrap_or(SOURCE).to_owned(), |token| token.source(source));
-    Ok((source, key))
+    Ok((grant.client.source(source), key))
 }
 
 /// Why the reading of a body ended.
@@ -225,7 +247,7 @@ enum Ended {
     Stopping,
     /// The ledger would not take any more.
     Ledger(AppendError),
-    /// The token is not taken any more, or not as it was.
+    /// The token is not taken any more, or not as it was; or the account may not tell any more.
     Refused(Problem),
 }
 
@@ -237,7 +259,7 @@ struct Stream {
     hub: Arc<Hub>,
     metrics: Arc<Metrics>,
     source: String,
-    teller: Teller,
+    grant: Grant,
     decoder: Decoder,
     limits: Limits,
     taken: Taken,
@@ -247,12 +269,12 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(app: &App, source: String, decoder: Decoder, teller: Teller) -> Stream {
+    fn new(app: &App, source: String, decoder: Decoder, grant: Grant) -> Stream {
         Stream {
             hub: Arc::clone(&app.hub),
             metrics: Arc::clone(&app.metrics),
             source,
-            teller,
+            grant,
             decoder,
             limits: app.limits,
             taken: Taken::default(),
@@ -262,7 +284,7 @@ impl Stream {
         }
     }
 
-    async fn run(mut self, body: Body) -> (Taken, Ended) {
+    async fn run(mut self, body: Body, mut over: Pin<&mut impl Future<Output = Problem>>) -> (Taken, Ended) {
         let mut body = body.into_data_stream();
         let stop = self.hub.stopping().clone();
         let mut ended: Option<Ended> = None;
@@ -296,6 +318,11 @@ impl Stream {
                         self.waiting.clear();
                         ended = Some(Ended::Ledger(error));
                     }
+                }
+                problem = &mut over, if ended.is_none() => {
+                    let waiting = std::mem::take(&mut self.waiting);
+                    self.refused(waiting.len() as u64, problem.title(), Micros::now());
+                    ended = Some(Ended::Refused(problem));
                 }
                 () = stop.cancelled(), if ended.is_none() && last.is_none() => {
                     idle = idle.min(self.limits.drain / QUIET);
@@ -373,11 +400,11 @@ impl Stream {
             return Ok(());
         }
         let (places, facts): (Vec<usize>, Vec<Fact>) = std::mem::take(&mut self.waiting).into_iter().unzip();
-        if let Err(problem) = self.teller.check(self.hub.tokens().as_deref()) {
+        if let Err(problem) = self.grant.check(self.hub.tokens().as_deref()) {
             self.refused(facts.len() as u64, problem.title(), Micros::now());
             return Err(problem);
         }
-        let part = self.teller.0.as_ref().map(|token| Arc::clone(&token.sees)).filter(|sees| !sees.is_none());
+        let part = Some(Arc::clone(&self.grant.client.sees)).filter(|sees| !sees.is_none());
         let hub = Arc::clone(&self.hub);
         let span = tracing::debug_span!(target: crate::TRACES, "store", koh.facts = facts.len());
         let store = async move {

@@ -1,7 +1,8 @@
-//! For how long a request is let in: a question may wait for minutes and a stream go on for days, and neither outlives its token.
+//! For how long a request is let in: a question may wait for minutes, and a stream or a push go on for days, and none outlives its
+//! token or what its account may do.
 //!
 //! Invariant: what is taken back or made narrower ends what it let in, within seconds of when a new request would be refused. An
-//! API server that cannot be asked takes nothing back.
+//! API server that cannot be asked takes nothing back; what the file says counts all the same.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use axum::response::Response;
 use futures::StreamExt;
 
 use super::App;
-use super::access::{Viewer, permit};
+use super::access::permit;
+use super::grant::Grant;
 use super::problem::Problem;
 
 /// How often it is looked at: as often as the file of tokens is.
@@ -28,26 +30,20 @@ pub(super) struct Lease {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) presented: Option<String>,
-    pub(super) viewer: Viewer,
+    pub(super) grant: Grant,
 }
 
 impl Lease {
-    /// Returns when the request would not be let in any more, and says why.
-    async fn over(self) -> Problem {
+    /// Returns when the request would not be let in any more, or not as it was, and says why.
+    pub(super) async fn over(self) -> Problem {
         loop {
             tokio::time::sleep(LOOK).await;
+            if let Err(problem) = self.grant.check(self.app.hub.tokens().as_deref()) {
+                return problem;
+            }
             match permit(&self.app, &self.method, &self.path, self.presented.as_deref()).await {
-                Ok((viewer, _)) if viewer == self.viewer => {}
-                Ok(_) => {
-                    return Problem::new(
-                        StatusCode::UNAUTHORIZED,
-                        "unauthorized",
-                        "the token sees another part of the fleet by now",
-                        "Ask again: the answer is about what it sees now.",
-                    );
-                }
-                Err(problem) if problem.status() == StatusCode::SERVICE_UNAVAILABLE => {}
-                Err(problem) => return problem,
+                Err(problem) if problem.status() != StatusCode::SERVICE_UNAVAILABLE => return problem,
+                _ => {}
             }
         }
     }

@@ -29,7 +29,8 @@ pub(super) struct ServeArgs {
     /// Address to listen on; port 0 picks a free one.
     #[arg(long, env = "KOH_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
     listen: SocketAddr,
-    /// File of tokens (see koh token): whoever asks must present one of them. Read again whenever it changes.
+    /// File of tokens (see koh token): whoever asks must present one of them, or be an account that it lists. Read again whenever it
+    /// changes.
     #[arg(long, env = "KOH_TOKENS", value_name = "FILE")]
     tokens: Option<PathBuf>,
     /// File of the certificate chain (PEM) to speak TLS with. Read again whenever it changes.

@@ -1,4 +1,4 @@
-//! `koh token`: makes, lists and revokes the tokens of a file.
+//! `koh token`: makes, lists and revokes the tokens of a file, and lists the accounts that it names.
 //!
 //! Invariant: a token's text is printed once, when it is made, and is nowhere after that; the file is replaced as a whole and
 //! readable for its owner only.
@@ -46,7 +46,7 @@ enum TokenCommand {
         #[arg(long, env = "KOH_TOKENS", value_name = "FILE")]
         tokens: Option<PathBuf>,
     },
-    /// List the tokens of a file.
+    /// List the tokens of a file, and the accounts that it names.
     List {
         /// The file of tokens.
         #[arg(long, env = "KOH_TOKENS", value_name = "FILE")]
@@ -109,9 +109,9 @@ fn create(
         .collect();
     let expires = expires_in.map(|span| Micros::now().plus(micros(span)));
     let (text, token) = Token::create(name, scopes, expires, sees).context("no randomness to be had")?;
-    File { tokens: vec![token.clone()] }.fault().map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))?;
+    File { tokens: vec![token.clone()], accounts: None }.fault().map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))?;
     let Some(path) = path else {
-        let entry = serde_saphyr::to_string(&File { tokens: vec![token] })?;
+        let entry = serde_saphyr::to_string(&File { tokens: vec![token], accounts: None })?;
         println!("{text}");
         eprint!("# for the file that koh serve --tokens names:\n{entry}");
         return Ok(());
@@ -128,9 +128,11 @@ fn create(
 
 fn list(path: &Path) -> anyhow::Result<()> {
     let file = read(path)?;
-    if file.tokens.is_empty() {
+    if file.tokens.is_empty() && file.accounts.as_ref().is_none_or(Vec::is_empty) {
         println!("no tokens: nobody gets in");
     }
+    let restricted =
+        |sees: &Restriction| if sees.is_none() { String::new() } else { format!("\trestricted to {sees}") };
     for token in file.tokens {
         let scopes: Vec<&str> = token.scopes.iter().map(|s| s.as_str()).collect();
         let state = match &token.expires {
@@ -138,9 +140,10 @@ fn list(path: &Path) -> anyhow::Result<()> {
             Some(at) => format!("expires {at}"),
             None => "does not expire".to_owned(),
         };
-        let sees = token.sees.to_string();
-        let sees = if sees.is_empty() { sees } else { format!("\trestricted to {sees}") };
-        println!("{}\t{}\t{state}{sees}", token.name, scopes.join(","));
+        println!("{}\t{}\t{state}{}", token.name, scopes.join(","), restricted(&token.sees));
+    }
+    for account in file.accounts.into_iter().flatten() {
+        println!("{}\tby its roles\twhile they last{}", account.name, restricted(&account.sees.unwrap_or_default()));
     }
     Ok(())
 }

@@ -16,10 +16,10 @@ pub const SOURCE: &str = "alerts.yaml";
 #[derive(Debug, thiserror::Error)]
 pub enum AlertsError {
     /// It cannot be read.
-    #[error("the alerts are not readable: {0}")]
+    #[error("the alerts are not readable")]
     Read(#[from] serde_saphyr::Error),
     /// The rules cannot be written.
-    #[error("the rules cannot be written: {0}")]
+    #[error("the rules cannot be written")]
     Write(#[from] serde_saphyr::SerializeError),
     /// An alert that no dialect shows, or a name that is there twice.
     #[error("alert {name}: {why}")]

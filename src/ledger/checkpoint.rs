@@ -177,7 +177,7 @@ pub(super) enum Version {
 impl Stored {
     /// As of a checkpoint.
     pub(super) fn at(txn: &ReadTransaction, checkpoint: u64) -> Result<Stored, OpenError> {
-        let unpacker = Unpacker::new().map_err(|source| OpenError::Io { path: "the tables".into(), source })?;
+        let unpacker = Unpacker::new().map_err(|error| OpenError::Io { path: "the tables".into(), error })?;
         let versions = txn.open_table(BLOCKS)?.range::<BlockKey>(..)?.peekable();
         Ok(Stored { versions, checkpoint, expected: (0, 0), unpacker })
     }

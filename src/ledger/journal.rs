@@ -90,7 +90,7 @@ pub(super) struct Entries {
 impl Entries {
     /// After a checkpoint.
     pub(super) fn after(txn: &ReadTransaction, checkpoint: u64) -> Result<Entries, OpenError> {
-        let unpacker = Unpacker::new().map_err(|source| OpenError::Io { path: "the journal".into(), source })?;
+        let unpacker = Unpacker::new().map_err(|error| OpenError::Io { path: "the journal".into(), error })?;
         let entries = txn.open_table(JOURNAL)?.range(checkpoint + 1..)?;
         Ok(Entries { entries, last: checkpoint, unpacker })
     }

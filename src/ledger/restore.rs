@@ -194,7 +194,7 @@ impl Rebuild {
     /// A full disk is told by the file that could not be written.
     fn explained(&self, error: redb::Error) -> OpenError {
         match error {
-            redb::Error::Io(source) => OpenError::Io { path: self.unfinished.display().to_string(), source },
+            redb::Error::Io(error) => OpenError::Io { path: self.unfinished.display().to_string(), error },
             other => other.into(),
         }
     }
@@ -225,5 +225,5 @@ fn must_be_empty(directory: &Path, unfinished: &Path) -> Result<(), RestoreError
 }
 
 fn io(path: &Path) -> impl Fn(std::io::Error) -> OpenError + '_ {
-    move |source| OpenError::Io { path: path.display().to_string(), source }
+    move |error| OpenError::Io { path: path.display().to_string(), error }
 }

@@ -69,7 +69,7 @@ impl Trouble {
 /// Reads a store whose volume is too full to open it; what cannot be read either, or has other trouble, is the error it was.
 pub(super) fn load_without(store: &Store, error: OpenError) -> Result<Loaded, OpenError> {
     let trouble = match &error {
-        OpenError::Io { source, .. } if is_full(source) => Trouble::of_io(source),
+        OpenError::Io { error, .. } if is_full(error) => Trouble::of_io(error),
         OpenError::Database(redb) => match **redb {
             redb::Error::Io(ref io) if is_full(io) => Trouble::of_io(io),
             _ => return Err(error),
@@ -149,7 +149,7 @@ impl Writer {
     /// Opens the store again if it has room now, and shows what its journal says.
     fn go_on(&mut self) -> Result<(), Trouble> {
         self.reopen().map_err(|error| match error {
-            OpenError::Io { source, .. } => Trouble::of_io(&source),
+            OpenError::Io { error, .. } => Trouble::of_io(&error),
             OpenError::Database(error) => Trouble::of(&error),
             other => Trouble::Failed(format!("the store failed: {other}")),
         })?;

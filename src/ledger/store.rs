@@ -126,16 +126,16 @@ pub enum OpenError {
         source: Option<RecordError>,
     },
     /// The file system said no.
-    #[error("cannot open {path}: {source}")]
+    #[error("cannot open {path}: {error}")]
     Io {
         /// The file.
         path: String,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// redb said no.
     #[error("cannot open the ledger: {0}")]
-    Database(#[source] Box<redb::Error>),
+    Database(Box<redb::Error>),
 }
 
 impl OpenError {
@@ -145,8 +145,8 @@ impl OpenError {
             OpenError::Damaged { .. } | OpenError::Foreign { .. } => true,
             OpenError::Database(error) => matches!(**error, redb::Error::Corrupted(_)),
             // How redb says that the first bytes are not its own, or that the file ends too early.
-            OpenError::Io { source, .. } => {
-                matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
+            OpenError::Io { error, .. } => {
+                matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
             }
             _ => false,
         }
@@ -278,7 +278,7 @@ pub(super) fn look(path: &Path) -> Result<Looked, OpenError> {
         });
     }
     let lock = Lock::take(path)?;
-    let overlay = Overlay::over(path).map_err(|source| OpenError::Io { path: name.clone(), source })?;
+    let overlay = Overlay::over(path).map_err(|error| OpenError::Io { path: name.clone(), error })?;
     let mut builder = Database::builder();
     builder.set_cache_size(LOOK_CACHE);
     let db = builder.create_with_backend(overlay).map_err(|error| explain(error, path))?;
@@ -314,7 +314,7 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 pub(super) fn remove(path: &Path) -> Result<(), OpenError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(OpenError::Io { path: path.display().to_string(), source: error })
+            Err(OpenError::Io { path: path.display().to_string(), error })
         }
         _ => Ok(()),
     }
@@ -332,7 +332,7 @@ fn create(path: &Path, builder: &redb::Builder) -> Result<(), OpenError> {
 
 /// Makes a file durable, and then gives it its name.
 pub(super) fn put_in_place(unfinished: &Path, path: &Path) -> Result<(), OpenError> {
-    let io = |source| OpenError::Io { path: unfinished.display().to_string(), source };
+    let io = |error| OpenError::Io { path: unfinished.display().to_string(), error };
     File::open(unfinished).and_then(|file| file.sync_all()).map_err(io)?;
     std::fs::rename(unfinished, path).map_err(io)?;
     // The name is durable when the directory is; where directories cannot be synced, they need not be.
@@ -348,7 +348,7 @@ pub(super) fn explain(error: DatabaseError, path: &Path) -> OpenError {
         DatabaseError::DatabaseAlreadyOpen => {
             OpenError::Locked { path, holder: "by a process that left no name".into() }
         }
-        DatabaseError::Storage(redb::StorageError::Io(source)) => OpenError::Io { path, source },
+        DatabaseError::Storage(redb::StorageError::Io(error)) => OpenError::Io { path, error },
         other => other.into(),
     }
 }
@@ -394,7 +394,7 @@ pub(super) struct Lock {
 impl Lock {
     pub(super) fn take(ledger: &Path) -> Result<Lock, OpenError> {
         let path = ledger.with_file_name("LOCK");
-        let io = |source| OpenError::Io { path: path.display().to_string(), source };
+        let io = |error| OpenError::Io { path: path.display().to_string(), error };
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
         match file.try_lock() {

@@ -233,8 +233,15 @@ impl Hub {
         self.tokens.read().clone()
     }
 
-    pub(super) fn set_tokens(&self, tokens: Tokens) {
-        *self.tokens.write() = Some(Arc::new(tokens));
+    pub(super) fn set_tokens(&self, mut tokens: Tokens) {
+        let mut known = self.tokens.write();
+        if known.as_ref().is_some_and(|known| tokens.keep_accounts(known)) {
+            tracing::error!(
+                "the file of tokens lists no accounts any more; those that it listed stay in force until a restart. Write accounts: [] \
+                 to let none in, or name system:serviceaccounts to let all in"
+            );
+        }
+        *known = Some(Arc::new(tokens));
     }
 
     /// Backups in numbers.

@@ -42,18 +42,18 @@ pub struct Options {
     pub identity: String,
 }
 
-/// Why no API server can be asked.
+/// Why no API server can be asked. The causes are none of their own sources: their texts say all of their chains already.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Neither a pod's ServiceAccount nor a kubeconfig.
     #[error("no API server is configured: run in a pod with a ServiceAccount, or set KUBECONFIG to a kubeconfig ({0})")]
-    Infer(#[from] kube::config::InferConfigError),
+    Infer(kube::config::InferConfigError),
     /// The kubeconfig is not usable.
     #[error("the kubeconfig cannot be used: {0}")]
-    Kubeconfig(#[from] KubeconfigError),
+    Kubeconfig(KubeconfigError),
     /// The client cannot be made of it.
     #[error("the API server cannot be used: {0}")]
-    Client(#[from] kube::Error),
+    Client(kube::Error),
 }
 
 /// Which accounts of an API server are taken as clients.
@@ -72,12 +72,12 @@ async fn connect(context: Option<String>) -> Result<(Client, String), ConnectErr
     let config = match context {
         Some(context) => {
             let options = KubeConfigOptions { context: Some(context), ..KubeConfigOptions::default() };
-            kube::Config::from_kubeconfig(&options).await?
+            kube::Config::from_kubeconfig(&options).await.map_err(ConnectError::Kubeconfig)?
         }
-        None => kube::Config::infer().await?,
+        None => kube::Config::infer().await.map_err(ConnectError::Infer)?,
     };
     let home = config.default_namespace.clone();
-    Ok((Client::try_from(config)?, home))
+    Ok((Client::try_from(config).map_err(ConnectError::Client)?, home))
 }
 
 /// Takes the tokens of accounts from now on.

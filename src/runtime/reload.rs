@@ -1,6 +1,7 @@
 //! Files that are read at the start and again whenever they change: named policies, host classes, tokens, the certificate.
 //!
-//! Invariant: a file that is not sound is refused at the start; later it changes nothing, and the log says why once.
+//! Invariant: a file that is not sound is refused at the start; later it changes nothing, and the log says why once. Nor does one that
+//! is only half written: the first half of a restriction is a restriction as well, and shows more.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use tokio_util::task::TaskTracker;
 
 /// How often a file is looked at: as often as kubelet renews a ConfigMap or a Secret, and oftener.
 const LOOK: Duration = Duration::from_secs(5);
+/// What changed is taken when it is read alike again after this long: not everybody replaces a file in one go.
+const SETTLES: Duration = Duration::from_secs(1);
 /// No such file is larger.
 const FILE_MAX: u64 = 1024 * 1024;
 
@@ -90,14 +93,16 @@ async fn follow<T: Send + 'static>(
     set: impl Fn(T),
 ) {
     let mut complained = String::new();
+    let mut unsettled = None;
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(if unsettled.is_some() { SETTLES } else { LOOK }).await;
         let from = paths.clone();
         let Ok(text) = tokio::task::spawn_blocking(move || texts(&from)).await else { continue };
         if text.as_ref() == Ok(&known) {
-            complained.clear();
+            (complained, unsettled) = (String::new(), None);
             continue;
         }
+        let Some(text) = settled(&mut unsettled, text) else { continue };
         match text.and_then(|text| Ok((read(&paths, &text, parse)?, text))) {
             Ok((content, text)) => {
                 tracing::info!(files = ?paths, "the {what} changed");
@@ -111,5 +116,27 @@ async fn follow<T: Send + 'static>(
                 complained = why;
             }
         }
+    }
+}
+
+/// What was read, if it is what was read before.
+fn settled<T: PartialEq>(before: &mut Option<T>, now: T) -> Option<T> {
+    if before.take().is_some_and(|before| before == now) {
+        return Some(now);
+    }
+    *before = Some(now);
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_still_being_written_is_not_taken() {
+        let mut before = None;
+        let taken: Vec<Option<&str>> =
+            ["", "half", "whole", "whole", "other"].into_iter().map(|now| settled(&mut before, now)).collect();
+        assert_eq!(taken, [None, None, None, Some("whole"), None]);
     }
 }

@@ -75,7 +75,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The data directory cannot be made.
-    #[error("cannot create the data directory {path}: {source}", path = path.display())]
+    #[error("cannot create the data directory {path}", path = path.display())]
     Directory {
         /// Which.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum StartError {
     #[error(transparent)]
     Engine(#[from] query::QueryError),
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -118,8 +118,8 @@ pub enum StartError {
     #[error("TLS cannot be spoken: {0}")]
     Tls(String),
     /// Threads could not be made.
-    #[error("cannot start threads: {0}")]
-    Threads(std::io::Error),
+    #[error("cannot start threads")]
+    Threads(#[source] std::io::Error),
 }
 
 /// A hub that serves.
@@ -215,6 +215,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         loaded.follow(move |classes| hub.ledger().set_heartbeats(classes.heartbeats(default)), &stop, &tasks);
     }
     if let Some(loaded) = tokens {
+        if accounts.is_none() && loaded.content().accounts.is_some() {
+            tracing::warn!(
+                "the file of tokens lists accounts, and none gets in: their tokens are taken with --token-review"
+            );
+        }
         let hub = Arc::clone(&hub);
         loaded.follow(move |file| hub.set_tokens(file.into()), &stop, &tasks);
     }

@@ -121,3 +121,30 @@ fn a_token_without_a_file_is_printed_with_its_entry_beside_it() {
     let entry = String::from_utf8(made.stderr).unwrap();
     assert!(entry.contains("sha256") && entry.contains("expires") && !entry.contains(text.trim()), "{entry}");
 }
+
+#[test]
+fn accounts_of_a_file_are_listed_and_outlive_what_is_done_with_its_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens.yaml");
+    let name = file.to_str().unwrap();
+    let accounts = "accounts:
+  - {name: 'system:serviceaccount:ci:pipeline', sees: {workspaces: [shop]}}
+  - {name: 'system:serviceaccounts:monitoring', sees: everything}
+";
+    std::fs::write(&file, accounts).unwrap();
+    token(&file, "reader", "read", &[]);
+    let lines = "system:serviceaccount:ci:pipeline\tby its roles\twhile they last\trestricted to workspaces shop
+system:serviceaccounts:monitoring\tby its roles\twhile they last
+";
+    let listed = || String::from_utf8(koh_with(&["token", "list", "--tokens", name], &[]).stdout).unwrap();
+    assert_eq!(listed(), format!("reader\tread\tdoes not expire\n{lines}"));
+    assert!(koh_with(&["token", "revoke", "--name", "reader", "--tokens", name], &[]).status.success());
+    assert_eq!(listed(), lines);
+    std::fs::write(&file, accounts.replace("serviceaccounts:", "serviceacounts:")).unwrap();
+    let refused = koh_with(&["serve", "--tokens", name, "--data", folder.path().join("data").to_str().unwrap()], &[]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("account 'system:serviceacounts:monitoring': 'name' is"),
+        "{said}"
+    );
+}

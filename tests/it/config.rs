@@ -121,3 +121,39 @@ fn the_log_level_changes_while_the_hub_runs_and_other_options_are_said_to_wait()
     hub.kill().unwrap();
     hub.wait().unwrap();
 }
+
+#[test]
+fn a_start_that_fails_says_its_cause_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let serve = |more: &[&str], environment: &[(&str, &str)]| {
+        let ended = koh_with(&[&["serve", "--log=off"], more].concat(), environment);
+        assert!(!ended.status.success());
+        said(&ended)
+    };
+    let once = |said: &str, beginning: &str, cause: &str| {
+        assert!(
+            said.contains(beginning) && said.matches(cause).count() == 1,
+            "'{cause}' once, after '{beginning}': {said}"
+        );
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let in_use = serve(&["--data", &place("data"), "--listen", &address], &[]);
+    once(&in_use, &format!("koh: cannot listen on {address}"), "Address already in use");
+
+    fs::create_dir_all(folder.path().join("odd/hub.redb")).unwrap();
+    let is_a_folder = serve(&["--data", &place("odd"), "--listen", "127.0.0.1:0"], &[]);
+    once(&is_a_folder, &format!("koh: cannot open {}", place("odd/hub.redb")), "Is a directory");
+
+    fs::write(folder.path().join("file"), "").unwrap();
+    let not_a_folder = serve(&["--data", &place("file/data"), "--listen", "127.0.0.1:0"], &[]);
+    once(&not_a_folder, &format!("koh: cannot create the data directory {}", place("file/data")), "Not a directory");
+
+    let context =
+        ["--data", &place("data"), "--listen", "127.0.0.1:0", "--kubernetes", "--kubernetes-context", "other"];
+    let no_kubeconfig = serve(&context, &[("KUBECONFIG", &place("kubeconfig"))]);
+    once(&no_kubeconfig, "koh: the kubeconfig cannot be used", "No such file");
+    let no_cluster = serve(&context[..5], &[("HOME", &place("home"))]);
+    once(&no_cluster, "koh: no API server is configured", "No such file");
+}

@@ -432,3 +432,34 @@ async fn partial_declarations_of_a_host_mean_the_same_in_every_order() {
         assert_eq!((tables.text(declared.class), tables.text(declared.contact)), ("edge", "ops"), "{order:?}");
     }
 }
+
+#[tokio::test]
+async fn nobody_turns_silent_for_a_time_in_which_the_clock_was_set_or_the_hub_did_not_run() {
+    let seconds = Arc::new(AtomicI64::new(0));
+    let clock = {
+        let seconds = Arc::clone(&seconds);
+        move || Micros(seconds.load(Ordering::Relaxed) * SECOND)
+    };
+    let options = Options { clock: Arc::new(clock), longest_gap: Duration::from_secs(60), ..still() };
+    let ledger = Ledger::open(Store::memory(), options).unwrap();
+    let liveness = || ledger.tables().1.hosts.iter().map(|(_, h)| h.liveness()).collect::<Vec<_>>();
+    let pass = async |s: i64| {
+        // Looked at every half minute, as a hub does every second.
+        for _ in 0..s / 30 {
+            seconds.fetch_add(30, Ordering::Relaxed);
+            ledger.sweep().await.unwrap();
+        }
+    };
+    ledger.append(vec![host("h", 0)]).await.unwrap();
+    seconds.fetch_add(5 * 3_600, Ordering::Relaxed);
+    ledger.sweep().await.unwrap();
+    assert_eq!(liveness(), [Liveness::Online], "set forward by five hours, or suspended for them");
+    pass(10 * 60).await;
+    assert_eq!(liveness(), [Liveness::Online]);
+    seconds.fetch_add(-4 * 3_600, Ordering::Relaxed);
+    ledger.sweep().await.unwrap();
+    pass(50 * 60).await;
+    assert_eq!(liveness(), [Liveness::Late], "set back: it counts from there, and not from where the clock was");
+    pass(20 * 60).await;
+    assert_eq!(liveness(), [Liveness::Silent]);
+}

@@ -376,7 +376,7 @@ fn a_token_that_is_taken_back_or_made_narrower_ends_what_it_let_in() {
     feed.read_to_string(&mut rest).unwrap();
     events.read_to_string(&mut rest).unwrap();
     assert!(rest.ends_with("\r\n0\r\n\r\n"), "both streams end as streams do: {rest}");
-    assert_eq!(Answer::read(&mut poll).problem(401), "the token sees another part of the fleet by now");
+    assert_eq!(Answer::read(&mut poll).problem(401), "the token was changed meanwhile");
     assert_eq!(fleet.get(&fleet.admin, "/api/v1/hosts").status, 403);
 }
 

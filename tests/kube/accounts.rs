@@ -12,7 +12,7 @@ use crate::hub::Hub;
 use crate::way::Way;
 
 /// Makes an account, and a token for it and an audience.
-async fn token(client: &Client, namespace: &str, name: &str, audience: &str) -> String {
+pub async fn token(client: &Client, namespace: &str, name: &str, audience: &str) -> String {
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
     accounts.patch(name, &PatchParams::apply("test"), &Patch::Apply(&account)).await.unwrap();
@@ -24,11 +24,16 @@ async fn token(client: &Client, namespace: &str, name: &str, audience: &str) -> 
     made.status.unwrap().token
 }
 
+/// The name of a binding that [`bind`] makes.
+pub fn binding(namespace: &str, name: &str, role: &str) -> String {
+    format!("{name}-{role}-{namespace}")
+}
+
 /// Binds a cluster role to an account, in its namespace or everywhere.
-async fn bind(client: &Client, namespace: &str, name: &str, role: &str, everywhere: bool) {
+pub async fn bind(client: &Client, namespace: &str, name: &str, role: &str, everywhere: bool) {
     let kind = if everywhere { "ClusterRoleBinding" } else { "RoleBinding" };
     let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": format!("{name}-{role}-{namespace}")},
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": binding(namespace, name, role)},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
     });
@@ -41,7 +46,7 @@ async fn bind(client: &Client, namespace: &str, name: &str, role: &str, everywhe
     }
 }
 
-async fn install_roles(client: &Client) {
+pub async fn install_roles(client: &Client) {
     for document in documents(include_str!("../../schema/rbac-reviews.yaml")) {
         let role: ClusterRole = serde_json::from_value(document).unwrap();
         let name = role.metadata.name.clone().unwrap();

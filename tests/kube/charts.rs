@@ -110,6 +110,13 @@ async fn everything_that_every_set_of_values_makes_passes_a_strict_dry_run_and_i
         let args = args.iter().map(|arg| arg.as_str().unwrap());
         let known = Command::new(env!("CARGO_BIN_EXE_koh")).args(args).arg("--help").output().unwrap();
         assert!(known.status.success(), "{}: {}", values.display(), String::from_utf8_lossy(&known.stderr));
+        for options in objects.iter().filter_map(|object| object["data"]["koh.yaml"].as_str()) {
+            let file = cluster.home().join("koh.yaml");
+            std::fs::write(&file, options).unwrap();
+            let taken =
+                Command::new(env!("CARGO_BIN_EXE_koh")).args(["config", "--config"]).arg(&file).output().unwrap();
+            assert!(taken.status.success(), "{}: {}", values.display(), String::from_utf8_lossy(&taken.stderr));
+        }
         for tokens in objects.iter().filter_map(|object| object["stringData"]["tokens.yaml"].as_str()) {
             let file = cluster.home().join("tokens.yaml");
             std::fs::write(&file, tokens).unwrap();
@@ -117,7 +124,8 @@ async fn everything_that_every_set_of_values_makes_passes_a_strict_dry_run_and_i
                 Command::new(env!("CARGO_BIN_EXE_koh")).args(["token", "list", "--tokens"]).arg(&file).output();
             let listed = listed.unwrap();
             assert!(listed.status.success(), "{}: {}", values.display(), String::from_utf8_lossy(&listed.stderr));
-            assert_eq!(listed.stdout.iter().filter(|byte| **byte == b'\n').count(), tokens.matches("sha256:").count());
+            let entries = tokens.matches("sha256:").count() + tokens.matches("name: system:serviceaccount").count();
+            assert_eq!(listed.stdout.iter().filter(|byte| **byte == b'\n').count(), entries);
         }
     }
     for object in rendered(&helm, &namespace, CRDS, &[]) {
@@ -167,7 +175,7 @@ async fn roles_and_definitions_of_the_charts_are_those_of_the_schema() {
 }
 
 /// The text of a token that the chart made; `None` where there is no such Secret.
-async fn token(client: &Client, namespace: &str, name: &str) -> Option<String> {
+pub async fn token(client: &Client, namespace: &str, name: &str) -> Option<String> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let secret = secrets.get_opt(&format!("koh-token-{name}")).await.unwrap()?;
     Some(String::from_utf8(secret.data.unwrap()["token"].0.clone()).unwrap())
@@ -230,14 +238,14 @@ async fn definitions_are_upgraded_with_their_release_and_stay_without_it() {
 }
 
 /// Installs the chart with its defaults - but for a port that is free here - and more arguments; and its pod.
-async fn installed(helm: &Helm, cluster: &Cluster, client: &Client, namespace: &str, more: &[&str]) -> Pod {
+pub async fn installed(helm: &Helm, cluster: &Cluster, client: &Client, namespace: &str, more: &[&str]) -> Pod {
     let port = format!("hub.port={}", free_port());
     helm.run(namespace, &[&["install", "koh", HUB, "--set", &port], more].concat());
     Pod::of(cluster, client, namespace, "koh").await
 }
 
 /// The status of an answer.
-async fn status(cluster: &Cluster, hub: &Hub, method: &str, path: &str, token: Option<&str>) -> u16 {
+pub async fn status(cluster: &Cluster, hub: &Hub, method: &str, path: &str, token: Option<&str>) -> u16 {
     let authority = std::fs::read(cluster.home().join("ca.crt")).unwrap();
     let authority = reqwest::Certificate::from_pem(&authority).unwrap();
     let client = reqwest::Client::builder().tls_certs_only([authority]).build().unwrap();

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod captured;
+mod chart_values;
 mod charts;
 mod cluster;
 mod declared;
@@ -19,4 +20,5 @@ mod hub;
 mod pod;
 mod races;
 mod resilience;
+mod restricted_accounts;
 mod way;

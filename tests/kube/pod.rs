@@ -8,10 +8,10 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, PersistentVolumeClaim, PodSpec, Secret};
 use kube::{Api, Client};
 use tempfile::TempDir;
 
@@ -69,16 +69,39 @@ impl Pod {
         pod
     }
 
+    /// Takes up what the StatefulSet says by now; what lies on the volumes stays.
+    pub async fn renew(&mut self, client: &Client) {
+        let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &self.namespace);
+        let set = sets.get(self.name.trim_end_matches("-0")).await.unwrap().spec.unwrap();
+        self.spec = set.template.spec.unwrap();
+        self.mount(client).await;
+    }
+
     /// Starts the hub as the pod says; it may not be ready yet.
     pub fn start(&self, cluster: &Cluster, token: &str) -> Hub {
-        let container = self.container();
+        let log = TempDir::new().unwrap();
+        let child = self
+            .command(cluster, self.container())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(log.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Hub::of_process(child, log, token, &fs::read(cluster.home().join("ca.crt")).unwrap())
+    }
+
+    /// Runs a container to its end.
+    pub fn run(&self, cluster: &Cluster, container: &Container) -> Output {
+        self.command(cluster, container).output().unwrap()
+    }
+
+    fn command(&self, cluster: &Cluster, container: &Container) -> Command {
         let security = self.spec.security_context.as_ref().unwrap();
         let user = format!("{}:{}", security.run_as_user.unwrap(), security.run_as_group.unwrap());
         let api_server = cluster.address();
         let (host, port) = api_server.trim_start_matches("https://").split_once(':').unwrap();
         let variables = container.env.iter().flatten().map(|v| (v.name.clone(), v.value.clone().unwrap()));
-        let log = TempDir::new().unwrap();
-        let child = Command::new("chroot")
+        let mut command = Command::new("chroot");
+        command
             .arg(format!("--userspec={user}"))
             .arg(self.root.path())
             .arg(image("ENTRYPOINT"))
@@ -89,17 +112,31 @@ impl Pod {
             .env("KUBERNETES_SERVICE_HOST", host)
             .env("KUBERNETES_SERVICE_PORT", port)
             .envs(image("ENV").split(' ').filter_map(|set| set.split_once('=')))
-            .envs(variables)
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(log.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        Hub::of_process(child, log, token, &fs::read(cluster.home().join("ca.crt")).unwrap())
+            .envs(variables);
+        command
     }
 
     /// The hub's container.
     pub fn container(&self) -> &Container {
         self.spec.containers.iter().find(|c| c.name == "koh").unwrap()
+    }
+
+    /// The container of that name that runs before it.
+    pub fn init_container(&self, name: &str) -> &Container {
+        self.spec.init_containers.iter().flatten().find(|c| c.name == name).unwrap()
+    }
+
+    /// The names of what lies in a folder.
+    pub fn list(&self, path: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.inside(path)).unwrap();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Takes a volume away with all that is on it; the next mount brings an empty one.
+    pub fn lose(&self, path: &str) {
+        fs::remove_dir_all(self.inside(path)).unwrap();
     }
 
     /// The program where the image has it, and what it is linked against.
@@ -122,6 +159,7 @@ impl Pod {
             let volume = self.spec.volumes.iter().flatten().find(|v| v.name == mount.name);
             let secret = volume.and_then(|v| v.secret.as_ref());
             let map = volume.and_then(|v| v.config_map.as_ref());
+            let claim = volume.and_then(|v| v.persistent_volume_claim.as_ref());
             let (files, mode): (BTreeMap<String, Vec<u8>>, i32) = if let Some(secret) = secret {
                 let secrets: Api<Secret> = Api::namespaced(client.clone(), &self.namespace);
                 let held = secrets.get(secret.secret_name.as_deref().unwrap()).await.unwrap();
@@ -135,7 +173,15 @@ impl Pod {
                 (files.collect(), map.default_mode.unwrap())
             } else {
                 let empty = volume.is_some_and(|v| v.empty_dir.is_some());
-                assert!(empty || self.claims.contains(&mount.name), "{}: of a kind that is not known here", mount.name);
+                if let Some(claim) = claim {
+                    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &self.namespace);
+                    claims.get(&claim.claim_name).await.unwrap();
+                }
+                assert!(
+                    empty || claim.is_some() || self.claims.contains(&mount.name),
+                    "{}: of a kind that is not known here",
+                    mount.name
+                );
                 let folder = self.inside(&mount.mount_path);
                 fs::create_dir_all(&folder).unwrap();
                 self.give(&folder, 0o2775);

@@ -26,6 +26,17 @@
 {{- if include "koh.policiesConfigMap" . }}
 - --policies=/etc/koh/policies/policies.yaml
 {{- end }}
+{{- if include "koh.classesConfigMap" . }}
+- --classes=/etc/koh/classes/classes.yaml
+{{- end }}
+{{- if $hub.options }}
+- --config=/etc/koh/options/koh.yaml
+{{- end }}
+{{- if .Values.backups.enabled }}
+- --backup-dir=/backups
+- --backup-every={{ .Values.backups.every }}
+- --backup-keep={{ int .Values.backups.keep }}
+{{- end }}
 {{- with $hub.defaultContact }}
 - {{ printf "--default-contact=%s" . | quote }}
 {{- end }}
@@ -58,6 +69,26 @@
 {{- end }}
 {{- end }}
 
+{{/*
+The options of the file. One that the chart gives as an argument would not count there, so it is refused; whether the others are any,
+the hub knows.
+*/}}
+{{- define "koh.options" -}}
+{{- $arguments := include "koh.arguments" . | fromYamlArray }}
+{{- range $name, $value := .Values.hub.options }}
+{{- $option := printf "--%s" (replace "_" "-" $name) }}
+{{- range $arguments }}
+{{- if or (eq . $option) (hasPrefix (printf "%s=" $option) .) }}
+{{- fail (printf "hub.options.%s: the hub is started with %s, and an argument wins over the file. Use the value that makes this argument" $name .) }}
+{{- end }}
+{{- end }}
+{{- if and (eq $name "log") $.Values.hub.log.filter }}
+{{- fail "hub.options.log and hub.log.filter say the same: leave one of them out" }}
+{{- end }}
+{{ $name }}: {{ if not (kindIs "float64" $value) }}{{ toJson $value }}{{ else if eq (floor $value) $value }}{{ int64 $value }}{{ else }}{{ $value }}{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* "true" where the hub asks the API server. */}}
 {{- define "koh.asksApiServer" -}}
 {{- if or .Values.kubernetes.enabled .Values.auth.tokenReview.enabled -}}true{{- end -}}
@@ -75,4 +106,18 @@
 {{- else if .Values.hub.policies -}}
 {{- printf "%s-policies" (include "koh.fullname" .) -}}
 {{- end -}}
+{{- end }}
+
+{{/* The ConfigMap with classes of hosts, where there is one. */}}
+{{- define "koh.classesConfigMap" -}}
+{{- if .Values.hub.existingClasses -}}
+{{- .Values.hub.existingClasses -}}
+{{- else if .Values.hub.classes -}}
+{{- printf "%s-classes" (include "koh.fullname" .) -}}
+{{- end -}}
+{{- end }}
+
+{{/* The claim of the volume with backups. */}}
+{{- define "koh.backupsClaim" -}}
+{{- default (printf "%s-backups" (include "koh.fullname" .)) .Values.backups.volume.existingClaim -}}
 {{- end }}
