@@ -13,6 +13,7 @@ mod api_verifications;
 mod backup_check;
 mod backup_hub;
 mod backup_ledger;
+mod backup_stores;
 mod classes;
 mod config;
 mod demo;
