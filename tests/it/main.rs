@@ -51,3 +51,4 @@ mod views_history;
 mod views_now;
 mod views_promotions;
 mod views_support;
+mod volumes;
