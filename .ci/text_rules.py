@@ -33,6 +33,8 @@ BORDERS = [
      "the pure core is told the time, it never asks"),
     (r"^src/(api|ui|query|snapshot|sources|demo)(/|\.rs$)", r"\bredb::", "only the ledger knows its storage engine"),
     (r"^src/sources(/|\.rs$)", r"\bcrate::ledger::tables", "sources never see the ledger's tables"),
+    (r"^(?!src/backup/(bucket|refusal))(src|tests|benches)/", r"(?<!::)\bobject_store::",
+     "two files speak to object stores and know what they say: credentials and signatures stay there"),
     (r"^(?!src/ledger/record)(src|tests|benches)/", r"\bbincode::",
      "one module names the codec, so that a change of codec is a change of one file"),
 ]

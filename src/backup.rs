@@ -19,9 +19,12 @@
 //! Invariant: writing and reading hold one frame at a time, and nothing is restored from a file whose end did not prove it whole.
 
 mod archive;
+mod bucket;
 mod folder;
 mod frame;
+mod place;
 mod read;
+mod refusal;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -29,8 +32,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use archive::Files;
-pub use folder::{Folder, Kept, newest_good};
+pub use bucket::Object;
+pub use folder::{Folder, Kept};
 pub use frame::Part;
+pub use place::Place;
 pub use read::{Reader, verify, verify_file};
 pub use write::{write, write_file};
 
@@ -103,6 +108,14 @@ pub enum BackupError {
         what: String,
         /// Why.
         error: std::io::Error,
+    },
+    /// What should be the address of a backup is none.
+    #[error("{text}: {why}")]
+    Address {
+        /// The address, without what may be a secret.
+        text: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// It does not begin like one.
     #[error("this is not a backup of koh: it begins with other bytes")]

@@ -162,7 +162,7 @@ impl Ledger {
             stats: Stats::starting_at(checkpoint),
         });
         let (queue, messages) = std::sync::mpsc::channel();
-let cannot_start = |error| OpenError::Io { path: "the writer's thread".into(), error };
+        let cannot_start = |error| OpenError::Io { path: "the writer's thread".into(), error };
         let now = (options.clock)();
         let capacity = options.queue_facts.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         let writer = Writer {

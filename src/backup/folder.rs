@@ -1,13 +1,13 @@
-//! A folder of backups: how they are named, which of them to keep, and which is the newest good one.
+//! A folder of backups, in a file system or an object store: how they are named, which of them to keep, and which is the newest good
+//! one.
 //!
 //! Invariant: a backup is removed only when a newer one that was just written and read back is there; files of other names are
 //! nobody's business here.
 
-use std::path::{Path, PathBuf};
+use std::io::Write;
 
-use super::write::PARTIAL;
-use super::{BackupError, Files, Whole, verify_file, write_file};
-use crate::ledger::Cut;
+use super::place::Place;
+use super::{BackupError, Whole};
 use crate::model::Micros;
 
 /// How names begin and end; between stands the time at which it was begun, so that names sort by time.
@@ -16,92 +16,98 @@ const END: &str = ".backup";
 
 /// The folder.
 #[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
+pub struct Folder(Place);
 
 /// A backup that was put into a folder.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Kept {
-    /// The file.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: Place,
     /// Its size.
     pub bytes: u64,
     /// What it is.
     pub whole: Whole,
+    /// Older ones beyond those to keep are gone, or why not.
+    pub removed: Result<(), BackupError>,
 }
 
 impl Folder {
-    /// Makes the folder where it is absent.
-    pub fn open(path: &Path) -> Result<Folder, BackupError> {
-        std::fs::create_dir_all(path).map_err(failed(path))?;
-        Ok(Folder(path.to_owned()))
+    /// Makes the folder where it is absent, and could be present.
+    pub fn open(place: &Place) -> Result<Folder, BackupError> {
+        place.make()?;
+        Ok(Folder(place.clone()))
     }
 
-    /// Writes a backup, reads it back, and then removes the oldest beyond `keep`.
-    pub fn add(&self, cut: Cut, files: Files, now: Micros, keep: usize) -> Result<Kept, BackupError> {
-        let path = self.0.join(name(now));
-        let whole = write_file(&path, |out| super::write(cut, files, out, &mut |_, _| {}).map(drop))?;
-        let bytes = path.metadata().map_err(failed(&path))?.len();
-        let mut all = self.all()?;
-        all.retain(|other| *other != path);
-        for old in all.iter().rev().skip(keep.max(1) - 1) {
-            std::fs::remove_file(old).map_err(failed(old))?;
-            tracing::info!(backup = %old.display(), "removed an old backup");
+    /// Takes a backup from `write`, reads it back, and then removes the oldest beyond `keep`.
+    pub fn add(
+        &self,
+        now: Micros,
+        keep: usize,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), BackupError>,
+    ) -> Result<Kept, BackupError> {
+        let added = name(now);
+        let place = self.0.child(&added);
+        let (whole, bytes) = place.put(write)?;
+        let removed = self.remove_beyond(keep.max(1) - 1, &added);
+        Ok(Kept { place, bytes, whole, removed })
+    }
+
+    fn remove_beyond(&self, keep: usize, added: &str) -> Result<(), BackupError> {
+        let mut all = self.named(END)?;
+        all.retain(|(other, _)| other != added);
+        for (old, _) in all.iter().rev().skip(keep) {
+            let old = self.0.child(old);
+            old.remove()?;
+            tracing::info!(backup = %old, "removed an old backup");
         }
-        Ok(Kept { path, bytes, whole })
+        Ok(())
     }
 
     /// Removes what a hub that was killed left half written.
     pub fn clear(&self) {
-        for path in self.named(&format!("{END}{PARTIAL}")).unwrap_or_default() {
+        let Some(partial) = self.0.partial() else { return };
+        for (name, _) in self.named(&format!("{END}{partial}")).unwrap_or_default() {
             // It is in nobody's way.
-            let _ = std::fs::remove_file(path);
+            let _ = self.0.child(&name).remove();
         }
     }
 
     /// All backups, oldest first.
-    pub fn all(&self) -> Result<Vec<PathBuf>, BackupError> {
-        self.named(END)
+    pub fn all(&self) -> Result<Vec<Place>, BackupError> {
+        Ok(self.named(END)?.iter().map(|(name, _)| self.0.child(name)).collect())
     }
 
     /// When the newest backup was begun, by its name, and its size.
-    pub fn newest(&self) -> Option<(Micros, u64)> {
-        let path = self.all().ok()?.pop()?;
-        let name = path.file_name()?.to_str()?.strip_prefix(BEGIN)?.strip_suffix(END)?;
-        Some((Micros::parse(name).ok()?, path.metadata().ok()?.len()))
+    pub fn newest(&self) -> Result<Option<(Micros, u64)>, BackupError> {
+        let time = |name: &str| Micros::parse(name.strip_prefix(BEGIN)?.strip_suffix(END)?).ok();
+        Ok(self.named(END)?.pop().and_then(|(name, bytes)| Some((time(&name)?, bytes))))
     }
 
-    fn named(&self, end: &str) -> Result<Vec<PathBuf>, BackupError> {
-        let entries = std::fs::read_dir(&self.0).map_err(failed(&self.0))?;
-        let named = |path: &PathBuf| {
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            name.starts_with(BEGIN) && name.ends_with(end)
-        };
-        let mut all: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(named).collect();
+    /// The newest backup that is whole, and how many newer ones are not.
+    pub fn newest_good(&self) -> Result<(Option<(Place, Whole)>, usize), BackupError> {
+        let mut bad = 0;
+        for place in self.all()?.into_iter().rev() {
+            match place.verify() {
+                Ok(whole) => return Ok((Some((place, whole)), bad)),
+                Err(_) => bad += 1,
+            }
+        }
+        Ok((None, bad))
+    }
+
+    /// Names that end so and their sizes, oldest first.
+    fn named(&self, end: &str) -> Result<Vec<(String, u64)>, BackupError> {
+        let mut all = self.0.children()?;
+        all.retain(|(name, _)| name.starts_with(BEGIN) && name.ends_with(end));
         all.sort();
         Ok(all)
     }
-}
-
-/// The newest backup in a folder that is whole, and how many newer ones are not.
-pub fn newest_good(folder: &Path) -> Result<(Option<(PathBuf, Whole)>, usize), BackupError> {
-    let mut bad = 0;
-    for path in Folder(folder.to_owned()).all()?.into_iter().rev() {
-        match verify_file(&path) {
-            Ok(whole) => return Ok((Some((path, whole)), bad)),
-            Err(_) => bad += 1,
-        }
-    }
-    Ok((None, bad))
 }
 
 /// `koh-20260131T100000.123Z.backup`
 fn name(at: Micros) -> String {
     let digits: String = at.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect();
     format!("{BEGIN}{digits}{END}")
-}
-
-fn failed(path: &Path) -> impl Fn(std::io::Error) -> BackupError + '_ {
-    move |error| BackupError::Io { what: path.display().to_string(), error }
 }
 
 #[cfg(test)]
@@ -111,15 +117,15 @@ mod tests {
     #[test]
     fn the_time_of_a_backup_is_read_off_its_name() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::open(dir.path()).unwrap();
-        assert_eq!(folder.newest(), None);
+        let folder = Folder::open(&Place::File(dir.path().to_owned())).unwrap();
+        assert_eq!(folder.newest().unwrap(), None);
         let at = Micros::parse("2026-01-31T10:00:00.123Z").unwrap();
         for other in ["koh-20270101T000000.000Z.backup.partial", "notes.txt"] {
             std::fs::write(dir.path().join(other), "x").unwrap();
         }
         std::fs::write(dir.path().join(name(at)), "12345").unwrap();
         std::fs::write(dir.path().join(name(at.plus(-86_400_000_000))), "1").unwrap();
-        assert_eq!(folder.newest(), Some((at, 5)));
+        assert_eq!(folder.newest().unwrap(), Some((at, 5)));
         folder.clear();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
     }

@@ -1,9 +1,8 @@
-//! `koh backup` and `koh restore`: all that a hub remembers in one file, and back.
+//! `koh backup` and `koh restore`: all that a hub remembers in one file or object, and back.
 //!
 //! Invariant: a file has its name only when it is whole and was read back; a data directory has a ledger only when all of the backup
 //! was read and its checksums are right. What was done is told on standard error.
 
-use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,14 +13,15 @@ use clap::Args;
 use super::ask::{self, HubArgs};
 use super::progress::Progress;
 use super::say;
-use crate::backup::{self, Whole};
+use crate::backup::{self, Place, Whole};
 use crate::ledger::Cut;
 use crate::snapshot::{ARCHIVE, Archive};
 
 /// Options of `koh backup`.
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// File to write, or - for standard output.
+    /// File or object (s3://BUCKET/NAME, az://CONTAINER/NAME, gs://BUCKET/NAME) to write, or - for standard output.
+    #[arg(value_name = "FILE|URL")]
     file: PathBuf,
     #[command(flatten)]
     hub: HubArgs,
@@ -33,7 +33,8 @@ pub(super) struct BackupArgs {
 /// Options of `koh restore`.
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// The backup, or - to read it from standard input.
+    /// The backup: a file, an object (s3://BUCKET/NAME, az://CONTAINER/NAME, gs://BUCKET/NAME), or - for standard input.
+    #[arg(value_name = "FILE|URL")]
     file: PathBuf,
     /// Data directory to make; absent or empty.
     #[arg(long, env = "KOH_DATA", value_name = "DIR")]
@@ -50,11 +51,11 @@ impl BackupArgs {
             progress.finish();
             return Ok(ExitCode::SUCCESS);
         }
-        let whole = backup::write_file(&file, |out| fill(&hub, data.as_deref(), out, &mut progress));
+        let place = Place::parse(&file)?;
+        let put = place.put(|out| fill(&hub, data.as_deref(), out, &mut progress));
         progress.finish();
-        let whole = whole?;
-        let bytes = file.metadata().map(|m| m.len()).unwrap_or_default();
-        say::note(format_args!("{}: {}, {}", file.display(), indicatif::HumanBytes(bytes), in_words(&whole)));
+        let (whole, bytes) = put?;
+        say::note(format_args!("{place}: {}, {}", indicatif::HumanBytes(bytes), in_words(&whole)));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -92,15 +93,13 @@ impl RestoreArgs {
         let RestoreArgs { file, data } = self;
         let mut progress = Progress::new("read");
         let from: Box<dyn Read> = if file == Path::new("-") {
-            Box::new(std::io::stdin().lock())
+            Box::new(BufReader::with_capacity(1 << 18, std::io::stdin().lock()))
         } else {
-            let opened = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            progress.of(opened.metadata().map(|m| m.len()).unwrap_or_default());
-            Box::new(opened)
+            let (from, bytes) = Place::parse(&file)?.read().context("cannot read the backup")?;
+            progress.of(bytes);
+            from
         };
-        let restored = backup::restore(BufReader::with_capacity(1 << 18, from), &data, &mut |bytes, left| {
-            progress.at(bytes, left)
-        });
+        let restored = backup::restore(from, &data, &mut |bytes, left| progress.at(bytes, left));
         progress.finish();
         let (whole, _) = restored.with_context(|| format!("nothing was restored from {}", file.display()))?;
         say::note(format_args!(

@@ -6,13 +6,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use serde::Deserialize;
 
 use super::ask::{self, HubArgs};
 use super::backup::in_words;
 use super::{foreign, say};
-use crate::backup::{self, BackupError};
+use crate::backup::{BackupError, Place};
 use crate::runtime::check_directory;
 
 /// Options of `koh check`.
@@ -24,10 +25,10 @@ pub(super) struct CheckArgs {
     #[arg(long, env = "KOH_CHECK_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
     /// Check this backup instead.
-    #[arg(long, env = "KOH_CHECK_BACKUP", value_name = "FILE", conflicts_with = "data")]
+    #[arg(long, env = "KOH_CHECK_BACKUP", value_name = "FILE|URL", conflicts_with = "data")]
     backup: Option<PathBuf>,
     /// Where backups lie: if the store is damaged, the newest good one of them is named.
-    #[arg(long, env = "KOH_BACKUP_DIR", value_name = "DIR")]
+    #[arg(long, env = "KOH_BACKUP_DIR", value_name = "DIR|URL")]
     backup_dir: Option<PathBuf>,
 }
 
@@ -63,12 +64,13 @@ impl CheckArgs {
 }
 
 fn directory(data: &Path, backups: Option<&Path>) -> anyhow::Result<Vec<Found>> {
-    let found = check_directory(data, backups)?;
+    let backups = backups.map(Place::parse).transpose().context("--backup-dir")?;
+    let found = check_directory(data, backups.as_ref())?;
     Ok(found.into_iter().map(|f| Found { check: f.check.to_owned(), ok: f.ok, detail: f.detail }).collect())
 }
 
-fn of_backup(file: &Path) -> anyhow::Result<Vec<Found>> {
-    let (ok, detail) = match backup::verify_file(file) {
+fn of_backup(backup: &Path) -> anyhow::Result<Vec<Found>> {
+    let (ok, detail) = match Place::parse(backup)?.verify() {
         Ok(whole) => (true, in_words(&whole)),
         Err(error @ BackupError::Io { .. }) => return Err(error.into()),
         Err(error) => (false, error.to_string()),

@@ -15,6 +15,7 @@ use super::config::{self, Taken};
 use super::logging::{LOG, Level};
 use super::open_files;
 use crate::api;
+use crate::backup::Place;
 use crate::runtime::{self, Config, Retention, Schedule};
 
 /// Options of the server.
@@ -177,8 +178,9 @@ impl RetentionArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Backups")]
 struct BackupsArgs {
-    /// Put backups into this folder; it should lie on another disk than the data.
-    #[arg(long, env = "KOH_BACKUP_DIR", value_name = "DIR")]
+    /// Put backups there: a folder, which should lie on another disk than the data, or s3://BUCKET/NAME, az://CONTAINER/NAME,
+    /// gs://BUCKET/NAME, with credentials from the environment.
+    #[arg(long, env = "KOH_BACKUP_DIR", value_name = "DIR|URL")]
     backup_dir: Option<PathBuf>,
     /// How often; after a restart that is counted from the newest one in the folder.
     #[arg(long, env = "KOH_BACKUP_EVERY", default_value = "24h", value_parser = crate::model::span, value_name = "SPAN")]
@@ -189,9 +191,10 @@ struct BackupsArgs {
 }
 
 impl BackupsArgs {
-    fn schedule(self) -> Option<Schedule> {
+    fn schedule(self) -> anyhow::Result<Option<Schedule>> {
         let BackupsArgs { backup_dir, backup_every, backup_keep } = self;
-        backup_dir.map(|directory| Schedule { directory, every: backup_every, keep: usize::from(backup_keep) })
+        let place = backup_dir.map(|place| Place::parse(&place)).transpose().context("--backup-dir")?;
+        Ok(place.map(|place| Schedule { place, every: backup_every, keep: usize::from(backup_keep) }))
     }
 }
 
@@ -294,7 +297,7 @@ impl ServeArgs {
             classes,
             tokens,
             retention: retention.retention()?,
-            backups: backups.schedule(),
+            backups: backups.schedule()?,
             tls: tls_cert.into_iter().chain(tls_key).collect(),
             default_contact,
             max_waiters,

@@ -7,9 +7,10 @@ use super::record::Decode;
 use super::record::Encode;
 use crate::model::{
     Body, CarrierKey, Clock, Declaration, Expectation, Fact, HostDeclaration, LivenessChange, Micros, Report, Sighting,
+    Verification,
 };
 
-/// A fact of version 1: hosts had no selectors.
+/// A fact of version 1: hosts had no selectors. Files of formats 1 and 2 hold such; verifications are in the latter only.
 #[derive(Decode)]
 #[cfg_attr(test, derive(Encode))]
 pub(super) struct FactV1 {
@@ -31,6 +32,7 @@ enum BodyV1 {
     Gone,
     Liveness(Vec<LivenessChange>),
     Sighting(Box<Sighting>),
+    Verification(Box<Verification>),
 }
 
 #[derive(Decode)]
@@ -63,6 +65,7 @@ impl From<FactV1> for Fact {
                 BodyV1::Gone => Body::Gone,
                 BodyV1::Liveness(changes) => Body::Liveness(changes),
                 BodyV1::Sighting(sighting) => Body::Sighting(sighting),
+                BodyV1::Verification(verification) => Body::Verification(verification),
             },
         }
     }
@@ -90,6 +93,7 @@ mod tests {
     use super::*;
     use crate::ledger::journal::{ENTRY_VERSION, facts};
     use crate::ledger::record::encode;
+    use crate::model::{Outcome, Subject};
 
     fn fact(body: BodyV1) -> FactV1 {
         FactV1 {
@@ -118,10 +122,27 @@ mod tests {
         }
     }
 
+    fn verification() -> Verification {
+        Verification {
+            name: "v".into(),
+            selectors: [None, None, Some("w".into()), Some("e".into()), None],
+            subject: Subject::Version("1".into()),
+            outcome: Outcome::Passed,
+            raw_result: "ok".into(),
+            link: None,
+            message: String::new(),
+            reported_by: None,
+        }
+    }
+
     #[test]
     fn a_journal_of_version_1_is_read_and_its_hosts_select_nothing() {
         let sighting = || Box::new(Sighting { repo: "r".into(), branch: "b".into(), commit: "c".into() });
-        let bodies = || [BodyV1::Host(Box::new(host())), BodyV1::Gone, BodyV1::Sighting(sighting())];
+        let judged = || Box::new(verification());
+        let bodies = || {
+            let host = BodyV1::Host(Box::new(host()));
+            [host, BodyV1::Gone, BodyV1::Sighting(sighting()), BodyV1::Verification(judged())]
+        };
         let old = encode(1, &bodies().map(fact).into_iter().collect::<Vec<_>>());
         let read = facts(&old).unwrap();
         assert_eq!(read, bodies().map(|body| Fact::from(fact(body))));
@@ -141,6 +162,15 @@ mod tests {
             1, b'h', 0, 1, 2, b'v', b'm', 0, 0, 0,         // name, external id, host type, labels, class, contact
             1, 1, 1, b'w', 1, b'e', 1, b't',               // one expectation
             1, 0,                                          // heartbeat, not retired
+        ];
+        assert_eq!(bytes, golden);
+        let bytes = encode(1, &fact(BodyV1::Verification(Box::new(verification()))));
+        #[rustfmt::skip]
+        let golden = [
+            1, 4, b'p', b'u', b's', b'h', 7, 2, 0, 9, 4,   // as above
+            6,                                             // body: verification
+            1, b'v', 0, 0, 1, 1, b'w', 1, 1, b'e', 0,      // name, selectors
+            0, 1, b'1', 1, 2, b'o', b'k', 0, 0, 0,         // subject: version; passed, raw result, link, message, reported by
         ];
         assert_eq!(bytes, golden);
     }

@@ -4,7 +4,7 @@
 //! runs it holds up the next one.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::hub::Hub;
-use crate::backup::{BackupError, Files, Folder, Kept, Whole};
+use crate::backup::{BackupError, Files, Folder, Kept, Place, Whole};
 use crate::ledger::Cut;
 use crate::model::Micros;
 
@@ -22,12 +22,14 @@ use crate::model::Micros;
 const WITHIN: Duration = Duration::from_secs(3_600);
 /// After a failure the next attempt comes after this, where the next regular one would be later.
 const AGAIN: Duration = Duration::from_secs(600);
+/// When the hub stops, what is half made gets this long to be cleared away.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// When backups are made without being asked for.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     /// Where they go.
-    pub directory: PathBuf,
+    pub place: Place,
     /// How often.
     pub every: Duration,
     /// How many are kept.
@@ -95,23 +97,26 @@ impl Backup {
     /// Writes it; ends with an error when whoever takes it is too slow.
     pub fn write(self, out: impl Write) -> Result<Whole, BackupError> {
         let Backup { cut, files, until, _place } = self;
-        crate::backup::write(cut, files, Hurried { out, until }, &mut |_, _| {})
+        let late = || {
+            let minutes = WITHIN.as_secs() / 60;
+            (Instant::now() > until).then(|| format!("it was not taken within {minutes} minutes"))
+        };
+        crate::backup::write(cut, files, Watched { out, over: late }, &mut |_, _| {})
     }
 }
 
-/// Takes bytes until its time is over.
-struct Hurried<W> {
+/// Takes bytes until `over` says why no more.
+struct Watched<W, F> {
     out: W,
-    until: Instant,
+    over: F,
 }
 
-impl<W: Write> Write for Hurried<W> {
+impl<W: Write, F: Fn() -> Option<String>> Write for Watched<W, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if Instant::now() > self.until {
-            let minutes = WITHIN.as_secs() / 60;
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("it was not taken within {minutes} minutes")));
+        match (self.over)() {
+            Some(why) => Err(io::Error::other(why)),
+            None => self.out.write(bytes),
         }
-        self.out.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -143,11 +148,11 @@ impl Hub {
 
 /// Puts backups into a folder until the hub stops.
 pub(super) async fn back_up_regularly(hub: Arc<Hub>, schedule: Schedule) {
-    let Schedule { directory, every, keep } = schedule;
-    let newest = Folder::open(&directory).ok().and_then(|folder| {
-        folder.clear();
-        folder.newest()
-    });
+    let Schedule { place, every, keep } = schedule;
+    let newest = tokio::select! {
+        () = hub.stopping().cancelled() => return,
+        newest = newest_in(place.clone()) => newest,
+    };
     *hub.backups().newest.lock() = newest;
     let since = |at: Micros| Duration::from_micros(Micros::now().since(at).try_into().unwrap_or(0));
     let mut rest = newest.map_or(Duration::ZERO, |(at, _)| every.saturating_sub(since(at)));
@@ -157,34 +162,61 @@ pub(super) async fn back_up_regularly(hub: Arc<Hub>, schedule: Schedule) {
             () = tokio::time::sleep(rest) => {}
         }
         let began = Instant::now();
+        let mut making = pin!(back_up(&hub, place.clone(), keep));
         let made = tokio::select! {
-            () = hub.stopping().cancelled() => return,
-            made = back_up(&hub, directory.clone(), keep) => made,
+            made = &mut making => made,
+            () = hub.stopping().cancelled() => {
+                // It sees that, too; a disk or a store that does not answer must not hold up the stop.
+                let _ = tokio::time::timeout(ENDING, making).await;
+                return;
+            }
         };
         hub.backups().durations.observe(began.elapsed().as_secs_f64());
         rest = match made {
-            Ok((at, Kept { path, bytes, whole })) => {
+            Ok((at, Kept { place, bytes, whole, removed })) => {
                 *hub.backups().newest.lock() = Some((at, bytes));
-                tracing::info!(backup = %path.display(), bytes, seq = whole.head.seq, "made a backup");
+                tracing::info!(backup = %place, bytes, seq = whole.head.seq, "made a backup");
+                if let Err(error) = removed {
+                    hub.backups().failures.inc();
+                    tracing::error!(%error, "made a backup, but older ones beyond those to keep are not removed");
+                }
                 every
             }
             Err(error) => {
                 hub.backups().failures.inc();
-                tracing::error!(error, directory = %directory.display(), "could not make a backup; the hub is not affected");
+                tracing::error!(error, directory = %place, "could not make a backup; the hub is not affected");
                 every.min(AGAIN)
             }
         };
     }
 }
 
+/// When the newest backup of before was begun, and its size.
+async fn newest_in(place: Place) -> Option<(Micros, u64)> {
+    let look = move || {
+        let folder = Folder::open(&place)?;
+        folder.clear();
+        folder.newest()
+    };
+    // Whatever is wrong there is told by the backup that follows.
+    tokio::task::spawn_blocking(look).await.ok()?.ok()?
+}
+
 /// One backup, after the one that is under way.
-async fn back_up(hub: &Hub, directory: PathBuf, keep: usize) -> Result<(Micros, Kept), String> {
-    let place = Arc::clone(&hub.backups().place).acquire_owned().await.map_err(|error| error.to_string())?;
-    let Backup { cut, files, _place: place, .. } = hub.cut_for(place).await.map_err(|error| error.to_string())?;
+async fn back_up(hub: &Hub, place: Place, keep: usize) -> Result<(Micros, Kept), String> {
+    let stopping = hub.stopping().clone();
+    let turn = tokio::select! {
+        turn = Arc::clone(&hub.backups().place).acquire_owned() => turn.map_err(|error| error.to_string())?,
+        () = stopping.cancelled() => return Err(STOPPING.to_owned()),
+    };
+    let Backup { cut, files, _place: turn, .. } = hub.cut_for(turn).await.map_err(|error| error.to_string())?;
     let now = Micros::now();
     let work = move || {
-        let kept = Folder::open(&directory)?.add(cut, files, now, keep);
-        drop(place);
+        let over = || stopping.is_cancelled().then(|| STOPPING.to_owned());
+        let write =
+            |out: &mut dyn Write| crate::backup::write(cut, files, Watched { out, over }, &mut |_, _| {}).map(drop);
+        let kept = Folder::open(&place)?.add(now, keep, write);
+        drop(turn);
         kept
     };
     match tokio::task::spawn_blocking(work).await {
@@ -193,3 +225,5 @@ async fn back_up(hub: &Hub, directory: PathBuf, keep: usize) -> Result<(Micros, 
         Err(error) => Err(error.to_string()),
     }
 }
+
+const STOPPING: &str = "the hub stops";

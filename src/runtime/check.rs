@@ -14,7 +14,7 @@ use super::background::export_directory;
 use super::backups::NoBackup;
 use super::hub::Hub;
 use super::retention::archive_directory;
-use crate::backup::{self, ledger_of};
+use crate::backup::{Folder, Place, ledger_of};
 use crate::ledger::{Inspected, OpenError, inspect};
 use crate::model::Micros;
 use crate::snapshot::archive::Holds;
@@ -43,7 +43,7 @@ fn finding(check: &'static str, found: Result<String, String>) -> Finding {
 /// Checks a data directory that no hub has open; `backups` is where backups of it lie.
 ///
 /// A directory that cannot be looked at - a hub has it, it is no data directory - is an error.
-pub fn check_directory(data: &Path, backups: Option<&Path>) -> Result<Vec<Finding>, OpenError> {
+pub fn check_directory(data: &Path, backups: Option<&Place>) -> Result<Vec<Finding>, OpenError> {
     // The storage engine may stumble over pages that are not its own.
     let inspected = catch_unwind(AssertUnwindSafe(|| inspect(&ledger_of(data))));
     let inspected = match inspected {
@@ -212,25 +212,25 @@ pub(super) fn in_full(error: &OpenError) -> String {
 }
 
 /// What is wrong with a ledger, and which backup to restore.
-pub(super) fn what_to_do(what: &str, data: &Path, backups: Option<&Path>) -> String {
-    let how = |file: &str| {
+pub(super) fn what_to_do(what: &str, data: &Path, backups: Option<&Place>) -> String {
+    let how = |backup: &str| {
         let data = data.display();
-        format!("Move {data} away, and run: koh restore {file} --data {data}")
+        format!("Move {data} away, and run: koh restore {backup} --data {data}")
     };
     let Some(folder) = backups else {
         return format!("{what}. {}; with --backup-dir the newest good backup is looked for", how("BACKUP"));
     };
-    match backup::newest_good(folder) {
-        Ok((Some((path, whole)), bad)) => {
+    match Folder::open(folder).and_then(|folder| folder.newest_good()) {
+        Ok((Some((place, whole)), bad)) => {
             let bad = if bad > 0 { format!(" ({bad} newer ones are damaged)") } else { String::new() };
             let (seq, at) = (whole.head.seq, whole.head.taken_at);
-            let path = path.display().to_string();
+            let place = place.to_string();
             format!(
-                "{what}. The newest good backup{bad} is {path}, of {at}, with everything up to sequence {seq}. {}",
-                how(&path)
+                "{what}. The newest good backup{bad} is {place}, of {at}, with everything up to sequence {seq}. {}",
+                how(&place)
             )
         }
-        Ok((None, bad)) => format!("{what}. In {} there is no good backup ({bad} are damaged)", folder.display()),
+        Ok((None, bad)) => format!("{what}. In {folder} there is no good backup ({bad} are damaged)"),
         Err(error) => format!("{what}. Backups cannot be looked for: {error}"),
     }
 }

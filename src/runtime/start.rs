@@ -22,7 +22,7 @@ use super::{check, kubernetes, manifests, waiters};
 use crate::access;
 use crate::api;
 use crate::api::listen::tls::{Identity, Shown, Tls};
-use crate::backup::ledger_of;
+use crate::backup::{Place, ledger_of};
 use crate::ledger::{self, Ledger, Store};
 use crate::model::micros;
 use crate::query::{self, Engine};
@@ -190,7 +190,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         longest_gap: LONGEST_GAP,
         ..ledger::Options::default()
     };
-    let ledger = open(data.clone(), options, backups.as_ref().map(|b| b.directory.as_path())).await?;
+    let ledger = open(data.clone(), options, backups.as_ref().map(|b| b.place.clone())).await?;
     let engines = engines(data.as_deref())?;
     let hub = Arc::new(Hub::new(ledger, engines, max_waiters, stop.clone()));
 
@@ -284,7 +284,7 @@ fn engines(data: Option<&Path>) -> Result<Engines, StartError> {
     Ok(Engines { rows: Engine::new(rows)?, sql: Engine::new(sql)? })
 }
 
-async fn open(data: Option<PathBuf>, options: ledger::Options, backups: Option<&Path>) -> Result<Ledger, StartError> {
+async fn open(data: Option<PathBuf>, options: ledger::Options, backups: Option<Place>) -> Result<Ledger, StartError> {
     let store = match &data {
         Some(directory) => Store::file(&ledger_of(directory)),
         None => Store::memory(),
@@ -298,7 +298,11 @@ async fn open(data: Option<PathBuf>, options: ledger::Options, backups: Option<&
         // The storage engine stumbles over pages that are not its own; what it said is in the log.
         Err(_) => "the store cannot be read: its pages do not fit together".to_owned(),
     };
-    Err(StartError::Damaged(check::what_to_do(&damage, &data.unwrap_or_default(), backups)))
+    let what_to_do = move || check::what_to_do(&damage, &data.unwrap_or_default(), backups.as_ref());
+    match tokio::task::spawn_blocking(what_to_do).await {
+        Ok(told) => Err(StartError::Damaged(told)),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
 }
 
 impl Running {

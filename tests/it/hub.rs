@@ -14,6 +14,7 @@ use tempfile::TempDir;
 /// Builds a [`TestHub`].
 pub(crate) struct TestHubBuilder {
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     data: Data,
 }
 
@@ -38,6 +39,7 @@ pub(crate) struct TestHub {
     child: Child,
     data: Option<Data>,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// An HTTP answer with everything in it.
@@ -51,12 +53,12 @@ pub(crate) struct Answer {
 
 impl TestHubBuilder {
     pub(crate) fn new() -> Self {
-        TestHubBuilder { args: Vec::new(), data: Data::Own(tempfile::tempdir().unwrap()) }
+        TestHubBuilder { args: Vec::new(), environment: Vec::new(), data: Data::Own(tempfile::tempdir().unwrap()) }
     }
 
     /// On a data directory that is there already.
     pub(crate) fn over(data: &std::path::Path) -> Self {
-        TestHubBuilder { args: Vec::new(), data: Data::Of(data.to_owned()) }
+        TestHubBuilder { args: Vec::new(), environment: Vec::new(), data: Data::Of(data.to_owned()) }
     }
 
     pub(crate) fn with_arg(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -64,9 +66,15 @@ impl TestHubBuilder {
         self
     }
 
+    /// Variables of its environment, in which there are no others.
+    pub(crate) fn with_environment(mut self, variables: &[(&str, &str)]) -> Self {
+        self.environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self
+    }
+
     #[track_caller]
     pub(crate) fn spawn(self) -> TestHub {
-        TestHub::start(self.data, self.args)
+        TestHub::start(self.data, self.args, self.environment)
     }
 }
 
@@ -78,12 +86,13 @@ impl TestHub {
     }
 
     #[track_caller]
-    fn start(data: Data, args: Vec<String>) -> TestHub {
+    fn start(data: Data, args: Vec<String>, environment: Vec<(String, String)>) -> TestHub {
         let mut child = Command::new(env!("CARGO_BIN_EXE_koh"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path())
             .args(&args)
             .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -91,7 +100,7 @@ impl TestHub {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").and_then(|url| url.split_once("://"));
         let Some((_, address)) = address else { panic!("no ready line: {line:?}") };
-        TestHub { address: address.to_owned(), child, data: Some(data), args }
+        TestHub { address: address.to_owned(), child, data: Some(data), args, environment }
     }
 
     /// Ends the hub as a crash would, and starts it again on the same directory.
@@ -99,17 +108,22 @@ impl TestHub {
     pub(crate) fn crash_and_restart(mut self) -> TestHub {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        let (data, args) = (self.data.take().unwrap(), std::mem::take(&mut self.args));
-        TestHub::start(data, args)
+        self.again()
     }
 
     /// Stops the hub as an operator would, and starts it again on the same directory.
     #[track_caller]
     pub(crate) fn stop_and_restart(mut self) -> TestHub {
-        let (data, args) = (self.data.take().unwrap(), std::mem::take(&mut self.args));
-        let status = self.stop();
+        self.terminate();
+        let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");
-        TestHub::start(data, args)
+        self.again()
+    }
+
+    #[track_caller]
+    fn again(&mut self) -> TestHub {
+        let (args, environment) = (std::mem::take(&mut self.args), std::mem::take(&mut self.environment));
+        TestHub::start(self.data.take().unwrap(), args, environment)
     }
 
     /// Asks the hub to stop, and waits until it has.
