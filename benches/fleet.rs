@@ -1,4 +1,4 @@
-//! The design's budgets, measured on the real binary over HTTP: `cargo bench --bench fleet -- --preset S|M`.
+//! The design's budgets, measured on the real binary over HTTP: `cargo bench --bench fleet -- --preset S|M|L`.
 //!
 //! A fleet is generated, loaded and queried; every figure is printed beside its budget and nothing is asserted. Request
 //! bodies are prepared outside the measured spans, and the CPU time this process still uses inside them is subtracted
@@ -8,6 +8,7 @@ mod clients;
 mod generator;
 mod hub;
 mod report;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ const CHUNK: usize = 400_000;
 #[derive(Debug, Parser)]
 #[command(about = "Measures the hub against its budgets")]
 struct Options {
-    /// Size of the fleet: S (100 hosts, 20 k reports), D (1 k hosts, 400 k reports), M (10 k hosts, 4 M reports), or T to try
-    /// the benchmark itself.
+    /// Size of the fleet: S (100 hosts, 20 k reports), D (1 k hosts, 400 k reports), M (10 k hosts, 4 M reports), L (100 k hosts,
+    /// 20 M reports), or T to try the benchmark itself.
     #[arg(long, default_value = "S")]
     preset: String,
 
@@ -61,7 +62,7 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let Some(preset) = Preset::named(&options.preset) else {
-        bail!("there is no preset '{}'; there are S, D, M and T", options.preset);
+        bail!("there is no preset '{}'; there are S, D, M, L and T", options.preset);
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(measure(&options, preset))
@@ -97,6 +98,7 @@ async fn measure(options: &Options, preset: Preset) -> anyhow::Result<()> {
     bench.freshness_under_load().await?;
 
     let Bench { hub, mut report, .. } = bench;
+    upkeep::backup_and_restore(&options.koh, &hub.url, &data, &mut report)?;
     report.figure("memory: peak anonymous, all of the above", hub.peak_anonymous_mib(), "MiB", 512.0, Better::Lower);
     report.note("memory: peak resident, file mappings included", hub.peak_resident_mib(), "MiB");
     report.note("CPU of the hub, all of the above", hub.cpu().as_secs_f64(), "s");
@@ -111,6 +113,8 @@ async fn measure(options: &Options, preset: Preset) -> anyhow::Result<()> {
         Better::Lower,
     );
     again.stop().await?;
+    upkeep::check(&options.koh, &data, &mut report)?;
+    upkeep::trim(&options.koh, &data, &mut report).await?;
     println!("\n{}", report.markdown());
     Ok(())
 }

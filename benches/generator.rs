@@ -1,4 +1,4 @@
-//! The fleets of the design's budgets (S and M), as NDJSON of custom resources in time order.
+//! The fleets of the design's budgets (S, M and L), as NDJSON of custom resources in time order.
 //!
 //! Hosts subscribe to targets of skewed popularity, versions are promoted environment by environment, a few reconcilers
 //! lag, fail, or return to an older commit. The same preset and seed give the same bytes. Lines are rendered outside
@@ -51,6 +51,7 @@ impl Preset {
             "S" => Some(preset("S", 100, 20, 20, 10, 2, 2)),
             "D" => Some(preset("D", 1_000, 20, 60, 20, 5, 4)),
             "M" => Some(preset("M", 10_000, 20, 300, 20, 5, 6)),
+            "L" => Some(preset("L", 100_000, 20, 900, 10, 10, 10)),
             _ => None,
         }
     }

@@ -129,7 +129,8 @@ fn status_kib(pid: u32, key: &str) -> u64 {
 /// Bytes allocated on disk below `directory`, in MB.
 pub fn disk_mb(directory: &Path) -> f64 {
     use std::os::unix::fs::MetadataExt;
-    let mut bytes = 0;
+    let file = directory.metadata().ok().filter(std::fs::Metadata::is_file);
+    let mut bytes = file.map_or(0, |file| file.blocks() * 512);
     let mut open: Vec<PathBuf> = vec![directory.to_path_buf()];
     while let Some(directory) = open.pop() {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {

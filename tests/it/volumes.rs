@@ -13,7 +13,7 @@ use koh::ledger::tables::{FORMAT, META};
 use serde_json::Value;
 
 use crate::hub::{TestHub, koh, said};
-use making::{falls_silent, folder, make, serve, sighted, statements, tell};
+use making::{falls_silent, folder, forget, make, serve, sighted, statements, tell};
 
 const ENDING: &str = ".redb.zst";
 
@@ -130,7 +130,12 @@ fn afresh(told: &[Value], dir: &Path) -> TestHub {
     sighted(&data.join("hub.redb"), told).shutdown().unwrap();
     let hub = serve(&data, told);
     tell(&hub, told);
-    hub
+    if !told.iter().any(|line| line["forget"].is_string()) {
+        return hub;
+    }
+    assert!(hub.stop().success());
+    forget(&data.join("hub.redb"), told);
+    serve(&data, told)
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use koh::ledger::{Ledger, OpenError, Options, Store};
 use koh::model::{Body, CarrierKey, Clock, Fact, Micros, Sighting};
+use koh::state::tables::Window;
 use serde_json::Value;
 
 use crate::hub::{TestHub, TestHubBuilder};
@@ -90,6 +91,17 @@ pub(crate) fn sighted(file: &Path, told: &[Value]) -> Ledger {
     ledger
 }
 
+/// Forgets what is older than the line says that does, if there is one; of a hub that is stopped.
+pub(crate) fn forget(file: &Path, told: &[Value]) {
+    let Some(before) = told.iter().find_map(|line| line["forget"].as_str()) else { return };
+    let ledger = sighted(file, &[]);
+    let since = Micros::parse(before).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let went = runtime.block_on(ledger.trim(Window { since, forgotten: since }, None)).unwrap();
+    assert!(went > 0, "there was something to forget");
+    ledger.shutdown().unwrap();
+}
+
 /// A volume as the koh that this is compiled with leaves it after a crash: blocks of a checkpoint, and a journal after it.
 pub(crate) fn make(format: u64) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
@@ -102,6 +114,7 @@ pub(crate) fn make(format: u64) -> Vec<u8> {
     tell(&hub, &before);
     falls_silent(&hub);
     assert!(hub.stop().success());
+    forget(&file, &before);
     let hub = serve(&data, &before);
     tell(&hub, &after);
     // It is killed.
