@@ -1,8 +1,8 @@
 //! The ServiceAccounts that the file of tokens lists: who of a cluster gets in, and what part of the fleet each sees.
 //!
-//! Invariant: where accounts are listed, one that is not listed does not get in, and an entry that does not say what it sees is none;
-//! so neither a name that is misspelt nor a line that was lost shows anybody more. What an account may *do* is not said here: its
-//! roles say it ([`super::reviews`]), and an entry adds nothing to them.
+//! Invariant: where accounts are listed, one that no entry means does not get in, and a file in which an entry does not say what it
+//! sees is refused; so a line that was lost shows nobody more than the file says elsewhere. What an account may *do* is not said
+//! here: its roles say it ([`super::reviews`]), and an entry adds nothing to them.
 
 use std::collections::HashMap;
 use std::fmt;
