@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Invariants: a file is named only after it is durable, was read back, and holds what was written; rows leave the ledger only after
-//! the manifest names them; of rows before the window, readers see the archive and nothing else, so none is seen twice.
+//! the manifest names them; of rows before `through`, readers see the archive and nothing else, so none is seen twice.
 
 pub mod manifest;
 mod write;
@@ -125,16 +125,15 @@ impl Archive {
         Ok(self.holds())
     }
 
-    /// The files that hold the rows of a table before an instant, as an export names them.
-    pub(super) fn files(&self, table: &str, before: Micros) -> impl Iterator<Item = super::export::manifest::File> {
-        let files = self.archived.of(table).iter().filter(move |f| midnight(f.days.0) < before);
-        files.map(|f| f.file.clone())
+    /// The files that hold the rows of a table, as an export names them.
+    pub(super) fn files(&self, table: &str) -> impl Iterator<Item = super::export::manifest::File> {
+        self.archived.of(table).iter().map(|f| f.file.clone())
     }
 
-    /// A table with its rows of before an instant, where there are any.
-    pub(super) fn with(&self, kept: Arc<dyn Table>, before: Micros) -> Arc<dyn Table> {
+    /// A table with its rows in the archive, where there are any.
+    pub(super) fn with(&self, kept: Arc<dyn Table>) -> Arc<dyn Table> {
         let declared = [&schema::TRANSITIONS, &schema::DEPLOYMENTS].into_iter().find(|t| t.name == kept.name());
-        let files: Vec<Part> = self.files(kept.name(), before).map(|f| part(&self.dir, &f)).collect();
+        let files: Vec<Part> = self.files(kept.name()).map(|f| part(&self.dir, &f)).collect();
         match declared {
             Some(table) if !files.is_empty() => {
                 Arc::new(WithArchive { kept, archived: Opened { table, schema: table.arrow(), files } })

@@ -75,6 +75,15 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// From when on rows of the past are shown from memory. What is archived is shown from the archive, also while the ledger still has
+    /// it: before it is trimmed, and where a crash or a restore took the trimming back.
+    pub(super) fn past_since(&self) -> Micros {
+        let archived = self.archive.get().map_or(Micros::MIN, |archive| archive.through());
+        self.tables.kept_since().max(archived)
+    }
+}
+
 /// The epoch, sequence and instant that the id of a generation names.
 pub fn parts_of(id: &str) -> Option<(u64, u64, Micros)> {
     let mut parts = id.split('-').map(|part| u64::from_str_radix(part, 16).ok());
@@ -106,15 +115,14 @@ impl Generation {
         self.shared.tables.clone()
     }
 
-    /// The files that hold rows of a table which are not kept any more, as an export beside the archive names them.
+    /// The files that hold rows of a table which are not shown from memory, as an export beside the archive names them.
     pub(super) fn archived(&self, table: &str) -> Vec<super::export::manifest::File> {
-        let before = self.shared.tables.kept_since();
         let Some(archive) = self.shared.archive.get() else { return Vec::new() };
         let beside = |file: super::export::manifest::File| super::export::manifest::File {
             path: format!("../{ARCHIVE}/{}", file.path),
             ..file
         };
-        archive.files(table, before).map(beside).collect()
+        archive.files(table).map(beside).collect()
     }
 
     /// The same instant as a restricted reader sees it: of the archive it sees nothing.
@@ -154,9 +162,8 @@ impl Generation {
     }
 
     fn with_past(&self, kept: Arc<dyn Table>) -> Arc<dyn Table> {
-        let before = self.shared.tables.kept_since();
         match self.shared.archive.get() {
-            Some(archive) => archive.with(kept, before),
+            Some(archive) => archive.with(kept),
             None => kept,
         }
     }

@@ -51,7 +51,7 @@ pub(super) enum Past {
 
 impl Past {
     fn holds(self, s: &Shared, at: Option<Micros>) -> bool {
-        self == Past::Whole || at.is_none_or(|at| at >= s.tables.kept_since())
+        self == Past::Whole || at.is_none_or(|at| at >= s.past_since())
     }
 }
 

@@ -92,11 +92,13 @@ async fn what_is_archived_is_shown_with_the_rest_as_if_it_had_never_left() {
     let archive = trim(&mut state, dir.path(), 40);
     let said_after = state.view().reconcilers.iter().map(|(_, r)| r.history.iter().count()).sum::<usize>();
     assert!(said_after < said_before * 2 / 3, "{said_after} of {said_before} statements are left");
+    let untrimmed = generation(&fleet()).with_archive(Some(Arc::new(archive.clone())));
     let alone = generation(&state);
     let trimmed = generation(&state).with_archive(Some(Arc::new(archive.clone())));
     for sql in PAST {
         let all = rows(&engine, &whole, sql).await;
         assert_eq!(rows(&engine, &trimmed, sql).await, all, "{sql}");
+        assert_eq!(rows(&engine, &untrimmed, sql).await, all, "{sql}: archived, and not trimmed yet");
         assert!(rows(&engine, &alone, sql).await.len() < all.len(), "{sql}: without the archive some are missing");
     }
     let words = "SELECT * FROM endpoint_commits";
