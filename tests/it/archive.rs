@@ -181,8 +181,8 @@ async fn rows_that_are_not_in_the_archive_do_not_go() {
     assert_eq!(late, ["h2"], "it is archived with the next round");
 }
 
-#[test]
-fn a_file_that_is_not_what_it_was_is_told() {
+#[tokio::test]
+async fn a_file_that_is_not_what_it_was_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut state = fleet();
     let archive = trim(&mut state, dir.path(), 40);
@@ -198,6 +198,13 @@ fn a_file_that_is_not_what_it_was_is_told() {
     tell(&mut state, report("h1", "c99", Status::Success, START + 2 * DAY));
     assert!(Archive::add(&generation(&state), dir.path(), at(START + 70 * DAY)).is_err());
     std::fs::remove_file(&file).unwrap();
+    let trimmed = generation(&state).with_archive(Some(Arc::new(archive.clone())));
+    let engine = Engine::new(Limits::default()).unwrap();
+    let newer = "SELECT count(*) FROM transitions WHERE reported_at >= TIMESTAMP '2026-02-03T00:00:00Z' \
+                 AND reported_at < TIMESTAMP '2026-02-05T00:00:00Z'";
+    assert_eq!(rows(&engine, &trimmed, newer).await, ["12"], "files of other days are not opened");
+    let all = engine.rows(Arc::new(trimmed.catalog()), Statement::new("SELECT count(reported_at) FROM transitions"));
+    assert!(all.await.is_err(), "a loss is no answer");
     assert!(archive.verify().unwrap_err().to_string().contains("cannot be read"));
     std::fs::write(&file, bytes).unwrap();
     archive.verify().unwrap();
