@@ -18,6 +18,7 @@ use crate::state::tables::Window;
 
 /// How often it is looked what is older than the window, and what came late.
 const EVERY: Duration = Duration::from_secs(3_600);
+const DAY: i64 = 86_400_000_000;
 /// After a failure the next attempt comes after this.
 const AGAIN: Duration = Duration::from_secs(600);
 
@@ -72,6 +73,7 @@ pub(super) async fn retain_regularly(hub: Arc<Hub>, retention: Retention, direct
 }
 
 async fn round(hub: &Arc<Hub>, retention: Retention, directory: &Path, now: Micros) -> Result<(), String> {
+    let now = now.min(newest(hub).plus(DAY));
     let ago = |span: Duration| midnight_before(now.plus(-i64::try_from(span.as_micros()).unwrap_or(i64::MAX)));
     let forgotten = retention.keep_history.map_or(Micros::MIN, ago);
     let known = hub.kept().archive();
@@ -85,6 +87,12 @@ async fn round(hub: &Arc<Hub>, retention: Retention, directory: &Path, now: Micr
     } else {
         Ok(())
     }
+}
+
+/// The newest time that anything was said of. The window follows what the fleet says and not the clock alone: one that was ahead for
+/// a while must not forget what is not old.
+fn newest(hub: &Hub) -> Micros {
+    hub.read(|state| state.view().hosts.iter().map(|(_, host)| host.heard_at).max()).unwrap_or(Micros::MIN)
 }
 
 /// Archives what is older than the window, and only then lets it go.
