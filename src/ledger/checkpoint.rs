@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::iter::Peekable;
+use std::time::Instant;
 
 use redb::{Database, Range, ReadTransaction, ReadableDatabase};
 
@@ -133,12 +134,17 @@ fn delete(db: &Database, keys: &[BlockKey]) -> Result<(), redb::Error> {
 
 /// Reads the state at `checkpoint`, and clears away what unfinished checkpoints left.
 pub(super) fn load(db: &Database, checkpoint: u64) -> Result<State, OpenError> {
+    let began = Instant::now();
     let (tables, stale) = read(db, checkpoint)?;
+    let read = began.elapsed().as_secs_f64();
     for slice in stale.chunks(SLICE_DELETIONS) {
         delete(db, slice)?;
     }
     while !journal::trim(db, checkpoint, SLICE_DELETIONS as u64)? {}
-    Ok(State::from_tables(tables))
+    let began = Instant::now();
+    let state = State::from_tables(tables);
+    tracing::debug!(read_seconds = read, derive_seconds = began.elapsed().as_secs_f64(), "opened the ledger");
+    Ok(state)
 }
 
 /// The tables at `checkpoint`, and the stored versions that no longer or never belonged to it.
