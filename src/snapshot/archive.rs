@@ -12,6 +12,7 @@
 pub mod manifest;
 mod write;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -167,9 +168,11 @@ fn table<R: Archives>(
 impl Archived {
     /// What was named before and is not any more stays for a while.
     fn supersede(&mut self, before: &Archived, now: Micros) {
-        let kept: Vec<&str> = self.files().map(|f| f.file.path.as_str()).collect();
-        let gone = before.files().map(|f| f.file.path.as_str()).filter(|path| !kept.contains(path));
-        let gone: Vec<_> = gone.map(|path| manifest::Superseded { path: path.to_owned(), since: now.0 }).collect();
+        let kept: HashSet<String> = self.files().map(|f| f.file.path.clone()).collect();
+        let gone = before.files().map(|f| &f.file.path).filter(|path| !kept.contains(*path));
+        let gone: Vec<_> = gone.map(|path| manifest::Superseded { path: path.clone(), since: now.0 }).collect();
+        // Files have the names of their content: one may be wanted again.
+        self.superseded.retain(|s| !kept.contains(&s.path));
         self.superseded.extend(gone);
     }
 

@@ -198,6 +198,21 @@ async fn rows_that_are_not_in_the_archive_do_not_go() {
 }
 
 #[test]
+fn a_file_that_is_wanted_again_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = fleet();
+    let add = || Archive::add(&generation(&state), dir.path(), at(START + 40 * DAY)).unwrap().0;
+    let mut archive = add();
+    let holds = archive.holds();
+    assert!(archive.forget(at(START + 40 * DAY), at(START + 41 * DAY)).unwrap() > 0);
+    assert_eq!(archive.holds().files, 0);
+    for _ in 0..2 {
+        assert_eq!(add().verify().unwrap(), holds);
+    }
+    assert!(!dir.path().join("writing").exists(), "nothing is left of the writing");
+}
+
+#[test]
 fn a_word_from_among_those_that_were_dropped_disturbs_nothing_that_came_after_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut state = fleet();
