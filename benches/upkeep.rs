@@ -48,6 +48,8 @@ pub async fn trim(koh: &Path, data: &Path, report: &mut Report) -> anyhow::Resul
     sizes("after it", data, report);
     let again = Hub::start(koh, data, &["--hot-window", "1d"]).await?;
     report.note("start after it", again.ready_after.as_secs_f64(), "s");
+    // Its memory is looked at ten times a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     report.note("memory after it: peak anonymous", again.peak_anonymous_mib(), "MiB");
     again.stop().await?;
     Ok(())

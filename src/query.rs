@@ -31,6 +31,7 @@ mod stream;
 mod table;
 mod tally;
 mod verify;
+mod within;
 
 pub use catalog::Catalog;
 pub use engine::{Engine, Rows, Statement, Usage};

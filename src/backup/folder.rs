@@ -83,16 +83,18 @@ impl Folder {
         Ok(self.named(END)?.pop().and_then(|(name, bytes)| Some((time(&name)?, bytes))))
     }
 
-    /// The newest backup that is whole, and how many newer ones are not.
+    /// The newest backup that is whole, and how many newer ones are not. That there is none is said only of those that could be read.
     pub fn newest_good(&self) -> Result<(Option<(Place, Whole)>, usize), BackupError> {
-        let mut bad = 0;
+        let (mut bad, mut unread) = (0, None);
         for place in self.all()?.into_iter().rev() {
             match place.verify() {
                 Ok(whole) => return Ok((Some((place, whole)), bad)),
-                Err(_) => bad += 1,
+                Err(error @ BackupError::Io { .. }) => unread = Some(error),
+                Err(_) => {}
             }
+            bad += 1;
         }
-        Ok((None, bad))
+        unread.map_or(Ok((None, bad)), Err)
     }
 
     /// Names that end so and their sizes, oldest first.

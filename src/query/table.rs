@@ -15,7 +15,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, Statistics};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
@@ -27,6 +27,7 @@ use datafusion::physical_plan::{
 use futures::future::BoxFuture;
 
 use super::stop::Stop;
+use super::within;
 
 /// The batches of one partition, in order.
 pub type Batches = Box<dyn Iterator<Item = Result<RecordBatch, DataFusionError>> + Send>;
@@ -43,6 +44,14 @@ pub trait Table: Debug + Send + Sync {
     fn scan(&self, partition: usize, projection: &[usize]) -> Batches;
     /// How many rows it has, where that is known exactly.
     fn rows(&self) -> Option<usize>;
+    /// The column by whose time parts of it can be left out.
+    fn dated(&self) -> Option<&'static str> {
+        None
+    }
+    /// The table without parts of which no row lies between two microseconds, where there are such.
+    fn within(&self, _first: i64, _last: i64) -> Option<Arc<dyn Table>> {
+        None
+    }
     /// How many rows it has at most, where that is known.
     fn most_rows(&self) -> Option<usize> {
         self.rows()
@@ -58,15 +67,21 @@ impl Scannable {
         &self,
         threads: usize,
         projection: Option<&Vec<usize>>,
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let full = self.0.schema();
+        let narrowed = self.0.dated().and_then(|column| {
+            let (first, last) = within::within(filters, column);
+            self.0.within(first, last)
+        });
+        let table = narrowed.unwrap_or_else(|| Arc::clone(&self.0));
+        let full = table.schema();
         let projection: Arc<[usize]> = match projection {
             Some(columns) => columns.as_slice().into(),
             None => (0..full.fields().len()).collect(),
         };
         let schema = Arc::new(full.project(&projection)?);
-        let streams = self.0.partitions().clamp(1, threads.max(1));
+        let streams = table.partitions().clamp(1, threads.max(1));
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
             Partitioning::UnknownPartitioning(streams),
@@ -74,7 +89,6 @@ impl Scannable {
             Boundedness::Bounded,
         )
         .with_scheduling_type(SchedulingType::Cooperative);
-        let table = Arc::clone(&self.0);
         Ok(Arc::new(TableScan { table, projection, schema, limit, streams, properties: Arc::new(properties) }))
     }
 }
@@ -94,7 +108,7 @@ impl TableProvider for Scannable {
         &'life0 self,
         session: &'life1 dyn Session,
         projection: Option<&'life2 Vec<usize>>,
-        _filters: &'life3 [Expr],
+        filters: &'life3 [Expr],
         limit: Option<usize>,
     ) -> Pin<Box<dyn Future<Output = Result<Arc<dyn ExecutionPlan>>> + Send + 'async_trait>>
     where
@@ -104,7 +118,15 @@ impl TableProvider for Scannable {
         'life3: 'async_trait,
         Self: 'async_trait,
     {
-        ready(self.plan(session.config().target_partitions(), projection, limit))
+        ready(self.plan(session.config().target_partitions(), projection, filters, limit))
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let of = |filter: &&Expr| match self.0.dated() {
+            Some(column) if within::bounds(filter, column) => TableProviderFilterPushDown::Inexact,
+            _ => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(of).collect())
     }
 
     fn statistics(&self) -> Option<Statistics> {

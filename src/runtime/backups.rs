@@ -18,7 +18,7 @@ use crate::backup::{BackupError, Files, Folder, Kept, Place, Whole};
 use crate::ledger::Cut;
 use crate::model::Micros;
 
-/// A client that takes longer than this is cut off.
+/// A client or a store that takes longer than this is cut off.
 const WITHIN: Duration = Duration::from_secs(3_600);
 /// After a failure the next attempt comes after this, where the next regular one would be later.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -97,12 +97,13 @@ impl Backup {
     /// Writes it; ends with an error when whoever takes it is too slow.
     pub fn write(self, out: impl Write) -> Result<Whole, BackupError> {
         let Backup { cut, files, until, _place } = self;
-        let late = || {
-            let minutes = WITHIN.as_secs() / 60;
-            (Instant::now() > until).then(|| format!("it was not taken within {minutes} minutes"))
-        };
-        crate::backup::write(cut, files, Watched { out, over: late }, &mut |_, _| {})
+        crate::backup::write(cut, files, Watched { out, over: || late(until) }, &mut |_, _| {})
     }
+}
+
+fn late(until: Instant) -> Option<String> {
+    let minutes = WITHIN.as_secs() / 60;
+    (Instant::now() > until).then(|| format!("it was not taken within {minutes} minutes"))
 }
 
 /// Takes bytes until `over` says why no more.
@@ -209,10 +210,10 @@ async fn back_up(hub: &Hub, place: Place, keep: usize) -> Result<(Micros, Kept),
         turn = Arc::clone(&hub.backups().place).acquire_owned() => turn.map_err(|error| error.to_string())?,
         () = stopping.cancelled() => return Err(STOPPING.to_owned()),
     };
-    let Backup { cut, files, _place: turn, .. } = hub.cut_for(turn).await.map_err(|error| error.to_string())?;
+    let Backup { cut, files, until, _place: turn } = hub.cut_for(turn).await.map_err(|error| error.to_string())?;
     let now = Micros::now();
     let work = move || {
-        let over = || stopping.is_cancelled().then(|| STOPPING.to_owned());
+        let over = || if stopping.is_cancelled() { Some(STOPPING.to_owned()) } else { late(until) };
         let write =
             |out: &mut dyn Write| crate::backup::write(cut, files, Watched { out, over }, &mut |_, _| {}).map(drop);
         let kept = Folder::open(&place)?.add(now, keep, write);

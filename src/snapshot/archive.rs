@@ -130,11 +130,9 @@ impl Archive {
     /// A table with its rows in the archive, where there are any.
     pub(super) fn with(&self, kept: Arc<dyn Table>) -> Arc<dyn Table> {
         let declared = [&schema::TRANSITIONS, &schema::DEPLOYMENTS].into_iter().find(|t| t.name == kept.name());
-        let files: Vec<Part> = self.files(kept.name()).map(|f| part(&self.dir, &f)).collect();
+        let files: Vec<_> = self.archived.of(kept.name()).iter().map(|f| (part(&self.dir, &f.file), f.days)).collect();
         match declared {
-            Some(table) if !files.is_empty() => {
-                Arc::new(WithArchive { kept, archived: Opened { table, schema: table.arrow(), files } })
-            }
+            Some(table) if !files.is_empty() => Arc::new(WithArchive::new(kept, table, files)),
             _ => kept,
         }
     }
@@ -195,6 +193,15 @@ impl Archived {
 struct WithArchive {
     kept: Arc<dyn Table>,
     archived: Opened,
+    /// The days of each file.
+    days: Vec<(i64, i64)>,
+}
+
+impl WithArchive {
+    fn new(kept: Arc<dyn Table>, table: &'static TableSchema, files: Vec<(Part, (i64, i64))>) -> WithArchive {
+        let (files, days) = files.into_iter().unzip();
+        WithArchive { kept, archived: Opened { table, schema: table.arrow(), files }, days }
+    }
 }
 
 impl Table for WithArchive {
@@ -219,5 +226,18 @@ impl Table for WithArchive {
 
     fn rows(&self) -> Option<usize> {
         None
+    }
+
+    fn dated(&self) -> Option<&'static str> {
+        // A transition lies in the day of its report, a deployment in that of its end.
+        Some(if self.archived.table.name == schema::TRANSITIONS.name { "reported_at" } else { "ended_at" })
+    }
+
+    fn within(&self, first: i64, last: i64) -> Option<Arc<dyn Table>> {
+        let (first, last) = (day_of(Micros(first)), day_of(Micros(last)));
+        let files = self.archived.files.iter().cloned().zip(self.days.iter().copied());
+        let files: Vec<_> = files.filter(|(_, days)| days.0 <= last && first < days.1).collect();
+        (files.len() < self.days.len())
+            .then(|| Arc::new(WithArchive::new(Arc::clone(&self.kept), self.archived.table, files)) as Arc<dyn Table>)
     }
 }

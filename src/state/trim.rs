@@ -133,7 +133,9 @@ impl State {
         words.iter_mut().for_each(|o| o.ran = ran(o).is_some());
         words.sort_by_key(ran);
         let runs = |o: &OldWord| [whole.now.attempted, whole.now.applied].contains(&o.word.commit);
-        words.retain(|o| o.word.last >= window.forgotten || runs(o));
+        let spoken_of =
+            |o: &OldWord| whole.word_on(o.word.endpoint, o.word.commit).is_some_and(|w| w.last >= window.forgotten);
+        words.retain(|o| spoken_of(o) || runs(o));
         let ended = walk.deployments.len();
         // Whether the last one goes on is seen where everything is read.
         let last = ended.checked_sub(1).and_then(|last| whole.deployments.get(last));

@@ -238,8 +238,8 @@ fn a_word_from_among_those_that_were_dropped_disturbs_nothing_that_came_after_it
     assert_eq!((again.now, again.deployments, again.transitions), (before.now, before.deployments, before.transitions));
 }
 
-#[test]
-fn a_file_that_is_not_what_it_was_is_told() {
+#[tokio::test]
+async fn a_file_that_is_not_what_it_was_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let mut state = fleet();
     let archive = trim(&mut state, dir.path(), 40);
@@ -255,6 +255,13 @@ fn a_file_that_is_not_what_it_was_is_told() {
     tell(&mut state, report("h1", "c99", Status::Success, START + 2 * DAY));
     assert!(Archive::add(&generation(&state), dir.path(), at(START + 70 * DAY)).is_err());
     std::fs::remove_file(&file).unwrap();
+    let trimmed = generation(&state).with_archive(Some(Arc::new(archive.clone())));
+    let engine = Engine::new(Limits::default()).unwrap();
+    let newer = "SELECT count(*) FROM transitions WHERE reported_at >= TIMESTAMP '2026-02-03T00:00:00Z' \
+                 AND reported_at < TIMESTAMP '2026-02-05T00:00:00Z'";
+    assert_eq!(rows(&engine, &trimmed, newer).await, ["12"], "files of other days are not opened");
+    let all = engine.rows(Arc::new(trimmed.catalog()), Statement::new("SELECT count(reported_at) FROM transitions"));
+    assert!(all.await.is_err(), "a loss is no answer");
     assert!(archive.verify().unwrap_err().to_string().contains("cannot be read"));
     std::fs::write(&file, bytes).unwrap();
     archive.verify().unwrap();

@@ -414,6 +414,21 @@ fn a_hub_that_a_store_refuses_goes_on_and_says_so_without_a_secret() {
 }
 
 #[test]
+fn a_bucket_that_is_made_after_it_was_missed_gets_the_next_backup() {
+    let Some(tools) = tools() else { return };
+    let s3 = S3::spawn(&tools);
+    let hub = TestHubBuilder::new()
+        .with_environment(&s3.environment())
+        .with_arg("--backup-dir", "s3://later/backups")
+        .with_arg("--backup-every", "1ms")
+        .spawn();
+    until("it is not tried again", || metric(&hub, "koh_backup_failures_total") > Some(1.0));
+    assert_eq!(metric(&hub, "koh_backup_timestamp_seconds"), None);
+    std::fs::create_dir(s3.folder.path().join("data/later")).unwrap();
+    until("no backup", || metric(&hub, "koh_backup_timestamp_seconds").is_some());
+}
+
+#[test]
 fn a_hub_on_a_damaged_store_names_the_newest_good_object() {
     let Some(tools) = tools() else { return };
     let s3 = S3::spawn(&tools);
@@ -456,10 +471,12 @@ fn an_address_that_is_none_or_holds_a_secret_is_refused_before_anybody_is_asked(
             koh(&["serve", "--listen", "127.0.0.1:0", "--backup-dir", address]),
             koh(&["backup", address]),
             koh(&["check", "--backup", address]),
+            koh(&["config", "--backup-dir", address]),
         ];
         for refused in refused {
-            assert!(!refused.status.success() && said(&refused).contains(told), "{address}: {}", said(&refused));
-            assert!(!said(&refused).contains("pa55word"), "{}", said(&refused));
+            let shown = format!("{}{}", String::from_utf8_lossy(&refused.stdout), said(&refused));
+            assert!(!refused.status.success() && shown.contains(told), "{address}: {shown}");
+            assert!(!shown.contains("pa55word"), "{shown}");
         }
     }
     let bucket = koh_with(&["backup", "s3://fleet"], &[("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET)]);
