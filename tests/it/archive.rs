@@ -166,13 +166,13 @@ async fn a_window_that_moves_on_puts_days_together_and_late_words_beside_the_oth
 fn what_is_confirmed_to_this_day_is_no_reason_to_write_an_archived_day_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut state = fleet();
-    trim(&mut state, dir.path(), 99);
-    let again = |state: &State| Archive::add(&generation(state), dir.path(), at(START + 99 * DAY)).unwrap().1;
+    trim(&mut state, dir.path(), 100);
+    let again = |state: &State| Archive::add(&generation(state), dir.path(), at(START + 100 * DAY)).unwrap().1;
     // As it is when the ledger was trimmed.
     again(&state);
     assert_eq!(again(&state), 0);
     // What runs since before the window runs on.
-    tell(&mut state, report("h1", "c49", Status::Success, START + 100 * DAY));
+    tell(&mut state, report("h1", "c49", Status::Success, START + 100 * DAY + 60));
     assert_eq!(again(&state), 0);
     tell(&mut state, report("h1", "late", Status::Success, START + 3 * DAY));
     assert_eq!(again(&state), 1, "a transition");
@@ -288,6 +288,27 @@ fn what_is_forgotten_leaves_what_runs_now() {
     assert!(left[0].0 < before[0].0 && left[0].0 >= 5, "{left:?}");
     assert_eq!((left[0].1, left[0].2), (before[0].1, before[0].2));
     assert_eq!(left[3].0, 1, "the one word of a host that has not changed for long");
+}
+
+#[test]
+fn a_word_of_a_time_that_was_forgotten_is_forgotten_too() {
+    let mut state = State::new();
+    for (day, commit) in [(1, "a"), (2, "b"), (3, "c")] {
+        tell(&mut state, report("h", commit, Status::Success, START + day * DAY));
+    }
+    let window = Window { since: at(START + 10 * DAY), forgotten: at(START + 10 * DAY) };
+    apply(&mut state, window, None);
+    let read = |state: &State| {
+        let mut walk = koh::state::walk::Walk::default();
+        state.view().walk(0, &mut walk);
+        (walk.now, walk.words.len(), walk.transitions, walk.deployments)
+    };
+    let before = read(&state);
+    assert_eq!(before.1, 1);
+    for commit in ["c", "b"] {
+        tell(&mut state, report("h", commit, Status::Success, START));
+    }
+    assert_eq!(read(&state), before);
 }
 
 /// What a hub says of its history, by question.
