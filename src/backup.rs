@@ -176,8 +176,13 @@ pub fn restore(from: impl std::io::Read, data: &Path, progress: Progress<'_>) ->
     let whole = reader.finish()?;
     // Before the ledger, which is what makes the directory one of a hub.
     unpacked.finish()?;
-    let epoch = rebuild.finish()?;
-    Ok((whole, epoch))
+    match rebuild.finish() {
+        Ok(epoch) => Ok((whole, epoch)),
+        Err(error) => {
+            unpacked.take_back()?;
+            Err(error.into())
+        }
+    }
 }
 
 /// The file of the ledger in a data directory.

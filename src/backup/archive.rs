@@ -105,7 +105,9 @@ impl Unpacked {
     }
 
     /// Checks all files, makes them durable, and gives the folder its name.
-    pub(super) fn finish(self) -> Result<(), BackupError> {
+    pub(super) fn finish(&self) -> Result<(), BackupError> {
+        // Where a restore may go, it can only be what an interrupted one put there.
+        self.take_back()?;
         if !self.any {
             return Ok(());
         }
@@ -122,6 +124,16 @@ impl Unpacked {
             fs::rename(&self.beside, &self.place)
         };
         sync().map_err(failed(&self.place, "cannot restore"))
+    }
+
+    /// Removes the folder: without the ledger it would be the archive of nothing, or of another hub.
+    pub(super) fn take_back(&self) -> Result<(), BackupError> {
+        match fs::remove_dir_all(&self.place) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(failed(&self.place, "cannot remove")(error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -147,6 +147,17 @@ pub(super) fn load(db: &Database, checkpoint: u64) -> Result<State, OpenError> {
     Ok(state)
 }
 
+/// Clears away what unfinished checkpoints left: a later one writes what changed since the one that stands, which need not be all
+/// that they wrote.
+pub(super) fn clear(db: &Database, checkpoint: u64) -> Result<(), redb::Error> {
+    let mut unfinished = Vec::new();
+    for version in db.begin_read()?.open_table(BLOCKS)?.range::<BlockKey>(..)? {
+        unfinished.push(version?.0.value());
+    }
+    unfinished.retain(|(_, _, seq)| *seq > checkpoint);
+    unfinished.chunks(SLICE_DELETIONS).try_for_each(|slice| delete(db, slice))
+}
+
 /// The tables at `checkpoint`, and the stored versions that no longer or never belonged to it.
 pub(super) fn read(db: &Database, checkpoint: u64) -> Result<(Tables, Vec<BlockKey>), OpenError> {
     let mut tables = Tables::default();

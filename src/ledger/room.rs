@@ -163,6 +163,7 @@ impl Writer {
         self.db = None;
         let (db, checkpoint) = store::reopen(&self.store, self.options.cache_bytes)?;
         prove_room(&db, self.options.room_bytes)?;
+        checkpoint::clear(&db, checkpoint)?;
         let mut changes = Vec::new();
         let mut state = self.shared.state.write();
         let seq = journal::replay(&db, self.seq, |seq, fact| {

@@ -115,12 +115,12 @@ impl Writer {
     pub(super) fn run(mut self, trouble: Option<Trouble>) {
         let mut trouble = trouble.map(|trouble| (trouble, true));
         loop {
-            if let Some((trouble, whole)) = trouble
-                && !self.outlast(trouble, whole)
-            {
-                break;
-            }
-            trouble = Some(match catch_unwind(AssertUnwindSafe(|| self.work())) {
+            // Waiting too: the storage engine may stumble over what it finds when it opens the file again.
+            let go = || match trouble.take().is_none_or(|(trouble, whole)| self.outlast(trouble, whole)) {
+                true => self.work(),
+                false => Ok(()),
+            };
+            trouble = Some(match catch_unwind(AssertUnwindSafe(go)) {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => (Trouble::of(&error), true),
                 Err(_) => (Trouble::Failed("the writer ran into a bug; its message is in the log".to_owned()), false),

@@ -60,7 +60,7 @@ pub(super) async fn retain_regularly(hub: Arc<Hub>, retention: Retention, direct
             Err(_) if hub.stopping().is_cancelled() => return,
             Err(error) => {
                 hub.rounds().failures.inc();
-                tracing::error!(error, "could not trim history; nothing was lost, and it is tried again");
+                tracing::error!(error, "could not trim history; all is as it was, and it is tried again");
                 AGAIN
             }
         };
@@ -97,6 +97,9 @@ fn newest(hub: &Hub) -> Micros {
 
 /// Archives what is older than the window, and only then lets it go.
 async fn archive(hub: &Arc<Hub>, directory: &Path, window: Window, now: Micros) -> Result<(), String> {
+    if let Some(lost) = hub.lacks_archive(directory) {
+        return Err(lost);
+    }
     let published = hub.generation(Freshness::Now).await.map_err(|e| e.to_string())?;
     let directory = directory.to_owned();
     let add = move || -> Result<_, crate::snapshot::export::ExportError> {
@@ -133,23 +136,25 @@ async fn trim(hub: &Hub, window: Window, archived: Option<crate::state::Tables>)
 impl Hub {
     /// Shows what is archived in a directory, from now on.
     pub(super) fn open_archive(&self, directory: &Path) -> Result<(), crate::snapshot::export::ExportError> {
-        let window = self.read(|state| state.view().window.get(0).copied());
-        match Archive::open(directory)? {
-            Some(archive) => {
-                self.kept().archived(archive);
-                self.take_again();
-            }
-            None => {
-                if let Some(Window { since, forgotten }) = window
-                    && since > forgotten
-                {
-                    tracing::error!(
-                        directory = %directory.display(),
-                        "the archive is not there, and history before {since} is nowhere else: restore it from a backup"
-                    );
-                }
-            }
+        if let Some(archive) = Archive::open(directory)? {
+            self.kept().archived(archive);
+            self.take_again();
+        } else if let Some(lost) = self.lacks_archive(directory) {
+            tracing::error!("{lost}");
         }
         Ok(())
+    }
+
+    /// What to do where the folder of the archive is gone. Another one is not begun in its place: whoever brings it back would have to
+    /// choose between the two.
+    fn lacks_archive(&self, directory: &Path) -> Option<String> {
+        let Window { since, forgotten } = self.read(|state| state.view().window.get(0).copied())?;
+        (since > forgotten && !directory.exists()).then(|| {
+            format!(
+                "{} is not there, and history before {since} is nowhere else: restore it from a backup, or make an empty folder there \
+                 to begin anew without that history",
+                directory.display()
+            )
+        })
     }
 }

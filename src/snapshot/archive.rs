@@ -12,6 +12,7 @@
 pub mod manifest;
 mod write;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,11 +69,7 @@ impl Archive {
         let closed = day_of(before).max(day_of(Micros(known.through)));
         let transitions = Transitions(shared(), Past::Whole);
         let deployments = Deployments(shared(), Past::Whole);
-        let tables = vec![
-            table(&disk, &known, transitions, &["transition_id"], closed)?,
-            // A deployment that comes a second time has another number then.
-            table(&disk, &known, deployments, &DEPLOYMENT, closed)?,
-        ];
+        let tables = vec![table(&disk, &known, transitions, closed)?, table(&disk, &known, deployments, closed)?];
         let written = tables.iter().map(|t| t.1).sum();
         let tables: Vec<manifest::TableFiles> = tables.into_iter().map(|t| t.0).collect();
         let mut next = Archived { through: midnight(closed).0, tables, superseded: known.superseded.clone() };
@@ -141,32 +138,39 @@ impl Archive {
     }
 }
 
-/// By what a deployment is known again.
-const DEPLOYMENT: [&str; 5] = ["host", "reconciler", "manifests_endpoint", "commit", "deployed_at"];
+/// Rows that are archived: one that is there already is known again, and stays as it was archived. What the ledger still holds of
+/// such a time may say more by now - of what is confirmed to this day, when it was last - and that alone is nothing to write.
+pub(super) trait Archives: Dated {
+    /// The columns by which a row is known again.
+    const IDENTITY: &'static [&'static str];
+    /// A hash of what they say.
+    fn identity(&self, row: &Self::Row) -> u64;
+}
 
 fn part(dir: &Path, file: &super::export::manifest::File) -> Part {
     Part { path: dir.join(&file.path), form: Form::Parquet, rows: file.rows as usize }
 }
 
 /// Brings the files of one table to the rows it has.
-fn table<R: Dated>(
+fn table<R: Archives>(
     disk: &Durable,
     known: &Archived,
     rows: R,
-    identity: &[&'static str],
     closed: i64,
 ) -> Result<(manifest::TableFiles, usize), ExportError> {
     let name = rows.table().name.to_owned();
-    let (files, written) = write(disk, known.of(&name), &rows, identity, closed)?;
+    let (files, written) = write(disk, known.of(&name), &rows, closed)?;
     Ok((manifest::TableFiles { name, files }, written))
 }
 
 impl Archived {
     /// What was named before and is not any more stays for a while.
     fn supersede(&mut self, before: &Archived, now: Micros) {
-        let kept: Vec<&str> = self.files().map(|f| f.file.path.as_str()).collect();
-        let gone = before.files().map(|f| f.file.path.as_str()).filter(|path| !kept.contains(path));
-        let gone: Vec<_> = gone.map(|path| manifest::Superseded { path: path.to_owned(), since: now.0 }).collect();
+        let kept: HashSet<String> = self.files().map(|f| f.file.path.clone()).collect();
+        let gone = before.files().map(|f| &f.file.path).filter(|path| !kept.contains(*path));
+        let gone: Vec<_> = gone.map(|path| manifest::Superseded { path: path.clone(), since: now.0 }).collect();
+        // Files have the names of their content: one may be wanted again.
+        self.superseded.retain(|s| !kept.contains(&s.path));
         self.superseded.extend(gone);
     }
 

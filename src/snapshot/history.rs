@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use twox_hash::XxHash3_128;
 
+use super::archive::Archives;
 use super::export::Dated;
 use super::generation::Shared;
 use super::ids;
@@ -135,6 +136,15 @@ impl Dated for Deployments {
     }
 }
 
+impl Archives for Deployments {
+    // Not its number: one that comes a second time has another one then.
+    const IDENTITY: &'static [&'static str] = &["host", "reconciler", "manifests_endpoint", "commit", "deployed_at"];
+
+    fn identity(&self, (reconciler, _, d): &Self::Row) -> u64 {
+        mixed([u64::from(*reconciler), u64::from(d.endpoint) << 32 | u64::from(d.commit), d.start.0 as u64])
+    }
+}
+
 /// A number for a transition that is the same wherever it is known. Half a hash, for the rows of history are many and a hash
 /// does not compress.
 fn transition_id(s: &Shared, (reconciler, t, repeats): &(u32, Transition, u32)) -> u64 {
@@ -237,6 +247,14 @@ impl Dated for Transitions {
             t.reported_at.0 as u64,
             t.received_at.0 as u64 ^ (t.last_confirmed_at.0 as u64).rotate_left(32),
         ])
+    }
+}
+
+impl Archives for Transitions {
+    const IDENTITY: &'static [&'static str] = &["transition_id"];
+
+    fn identity(&self, row: &Self::Row) -> u64 {
+        transition_id(&self.0, row)
     }
 }
 

@@ -49,6 +49,11 @@ pub struct OldWord {
     pub ran: bool,
 }
 
+/// Before this time statements were dropped: what comes late of a time before it stands among them, and nobody knows where.
+pub(super) fn settled(words: &[OldWord], open: Option<Micros>) -> Micros {
+    words.iter().map(|old| old.word.last).chain(open).max().map_or(Micros::MIN, |last| last.plus(1))
+}
+
 const SAME_ENDPOINT: u8 = 1 << 2;
 const DEPLOYED: u8 = 1 << 3;
 /// The first word, and the only deployment, began at one time.

@@ -173,11 +173,22 @@ impl State {
     }
 
     fn insert_statement(&mut self, seq: u64, reconciler: u32, s: Statement) -> Inserted {
+        if self.is_forgotten(reconciler, &s) {
+            return Inserted::Known;
+        }
         // The history leaves its record for the time of the insertion: the tie rule reads the tables.
         let mut history = std::mem::take(&mut self.tables.reconcilers.get_mut(reconciler, seq).expect(WHY).history);
         let inserted = history.insert(s, &|a, b| tie(&self.tables, a, b));
         self.tables.reconcilers.get_mut(reconciler, seq).expect(WHY).history = history;
         inserted
+    }
+
+    /// Whether a statement came from among those that were dropped, of a time of which no word is kept either.
+    fn is_forgotten(&self, reconciler: u32, s: &Statement) -> bool {
+        let history = &self.tables.reconcilers.get(reconciler).expect(WHY).history;
+        self.tables.window.get(0).is_some_and(|window| s.first < window.forgotten)
+            && history.dropped().is_some()
+            && history.iter().next().is_some_and(|kept| s.first < kept.first)
     }
 
     fn apply_report(&mut self, seq: u64, fact: &Fact, carrier: u32, source: u32, report: &Report) -> Touched {

@@ -10,7 +10,7 @@ use crate::ledger::record::{Decode, Encode};
 
 use crate::model::{Micros, Status};
 
-use super::dropped::Dropped;
+use super::dropped::{self, Dropped};
 use super::packed;
 
 /// One statement, or a run of equal ones.
@@ -145,8 +145,14 @@ impl History {
 
     /// Time of the first report, dropped or not.
     pub fn first_report(&self) -> Option<Micros> {
-        let kept = || self.iter().find(|s| !s.gone).map(|s| s.first);
-        self.dropped.as_ref().map(|d| d.first).or_else(kept)
+        let kept = self.iter().find(|s| !s.gone).map(|s| s.first);
+        self.dropped.as_ref().map(|d| d.first).into_iter().chain(kept).min()
+    }
+
+    /// Before this time statements were dropped.
+    fn settled(&self) -> Micros {
+        let of = |d: &Dropped| dropped::settled(&d.iter().collect::<Vec<_>>(), d.open.map(|open| open.start));
+        self.dropped.as_deref().map_or(Micros::MIN, of)
     }
 
     /// The endpoints that were ever reported; some more than once.
@@ -171,7 +177,7 @@ impl History {
             Some(n) if new.first > n.last => in_order(&n, new),
             _ => {
                 let mut all: Vec<_> = self.iter().collect();
-                insert(&mut all, *new, tie)
+                insert(&mut all, *new, self.settled(), tie)
             }
         }
     }
@@ -196,7 +202,7 @@ impl History {
             }
             Some(_) => {
                 let mut all: Vec<_> = self.iter().collect();
-                let outcome = insert(&mut all, new, tie);
+                let outcome = insert(&mut all, new, self.settled(), tie);
                 if outcome != Inserted::Known {
                     self.earlier.clear();
                     self.before_newest = None;
@@ -229,8 +235,10 @@ fn in_order(newest: &Statement, new: &Statement) -> Inserted {
     if newest.confirms(new) { Inserted::Confirmed } else { Inserted::Changed }
 }
 
-fn insert(all: &mut Vec<Statement>, new: Statement, tie: Tie<'_>) -> Inserted {
+/// Files a statement; what was said before `settled` is no neighbour of what was said since, for what stood between them was dropped.
+fn insert(all: &mut Vec<Statement>, new: Statement, settled: Micros, tie: Tie<'_>) -> Inserted {
     let at = new.first;
+    let beside = |s: &Statement| (s.first < settled) == (at < settled);
     let order = |a: Micros, s: &Statement| a.cmp(&at).then_with(|| tie(s, &new));
     if all.iter().any(|s| s.same(&new) && (s.first == at || s.last == at)) {
         return Inserted::Known;
@@ -245,13 +253,14 @@ fn insert(all: &mut Vec<Statement>, new: Statement, tie: Tie<'_>) -> Inserted {
             all.splice(next - 1..next, [p.starting(), new, p.ending(new.received_at)]);
             return Inserted::Changed;
         }
-        if p.confirms(&new) {
+        if p.confirms(&new) && beside(&p) {
             all[next - 1].last = at;
             return Inserted::Changed;
         }
     }
     if let Some(n) = all.get_mut(next)
         && n.confirms(&new)
+        && beside(n)
     {
         n.first = at;
         n.received_at = new.received_at;

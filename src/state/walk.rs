@@ -5,7 +5,7 @@
 
 use crate::model::{Micros, Status};
 
-use super::dropped::{OldWord, Open};
+use super::dropped::{self, OldWord, Open};
 use super::history::{History, Statement};
 
 /// A change of (endpoint, commit, status), or the first word after a retirement.
@@ -147,6 +147,8 @@ pub struct Walk {
     pub old_deployments: u32,
     /// Each endpoint that was reported, and the commits attempted and applied there last.
     pub known: Vec<(u32, u32, u32)>,
+    /// How many transitions came late: from among what was dropped.
+    late: usize,
 }
 
 impl Walk {
@@ -164,6 +166,7 @@ impl Walk {
         self.known.clear();
         self.old.clear();
         self.old_deployments = 0;
+        self.late = 0;
         self.now = Now::default();
         if let Some(dropped) = history.dropped() {
             self.old.extend(dropped.iter());
@@ -194,14 +197,20 @@ impl Walk {
         self.now = Now { endpoint, attempted, applied, ..self.now };
     }
 
-    /// Reads statements after what was dropped.
+    /// Reads statements beside what was dropped, and then those after it.
     pub fn statements(&mut self, history: impl Iterator<Item = Statement>, dead: &[(Micros, Micros)]) {
         let resumed = self.deployments.first().map(|open| open.start);
+        let settled = dropped::settled(&self.old, resumed);
+        let mut history = history.filter(|s| !s.gone).peekable();
+        while let Some(s) = history.next_if(|s| s.first < settled) {
+            self.late(&s);
+        }
+        self.late = self.transitions.len();
         let mut dead = dead.iter().filter(|(from, _)| resumed.is_none_or(|start| *from >= start)).peekable();
         let mut fresh = resumed.is_none();
-        for s in history.filter(|s| !s.gone) {
+        for s in history {
             while let Some(&(from, _)) = dead.next_if(|(from, _)| *from < s.first) {
-                if !self.transitions.is_empty() || resumed.is_some() {
+                if self.transitions.len() > self.late || resumed.is_some() {
                     self.close(from);
                     fresh = true;
                 }
@@ -216,6 +225,21 @@ impl Walk {
             }
         }
         self.conclude();
+    }
+
+    /// Of a time whose statements were dropped: it is a word and a transition, and what came after it stays as it was.
+    fn late(&mut self, s: &Statement) {
+        let runs = s.runs().unwrap_or_default();
+        self.transition(s, s.commit, runs, false);
+        if !self.known.iter().any(|k| k.0 == s.endpoint) {
+            self.known.push((s.endpoint, s.commit, runs));
+        }
+        if s.commit != 0 {
+            self.word(s, s.commit, (s.status, s.message), false);
+        }
+        if s.applied != 0 && s.applied != s.commit {
+            self.word(s, s.applied, (Status::Success, 0), false);
+        }
     }
 
     fn close(&mut self, at: Micros) {
@@ -264,7 +288,7 @@ impl Walk {
     }
 
     fn transition(&mut self, s: &Statement, commit: u32, applied: u32, fresh: bool) {
-        if let Some(t) = self.transitions.last_mut()
+        if let Some(t) = self.transitions[self.late..].last_mut()
             && !fresh
             && (t.endpoint, t.commit, t.status) == (s.endpoint, commit, s.status)
         {
@@ -336,7 +360,7 @@ impl Walk {
         let succeeded = if status == Status::Success { s.first } else { Micros::MAX };
         match self.words.iter_mut().rev().find(|w| w.endpoint == s.endpoint && w.commit == commit) {
             // It came late, of a time whose statements were dropped.
-            Some(w) if s.last < w.last => {}
+            Some(w) if s.last < w.last => w.first = w.first.min(s.first),
             Some(w) => {
                 // Of two words of one time the graver one is last, also where the other came with the report of another commit.
                 if w.last < s.last || w.status <= status {

@@ -162,6 +162,22 @@ async fn a_window_that_moves_on_puts_days_together_and_late_words_beside_the_oth
     assert_eq!(archive.verify().unwrap(), archive.holds());
 }
 
+#[test]
+fn what_is_confirmed_to_this_day_is_no_reason_to_write_an_archived_day_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = fleet();
+    trim(&mut state, dir.path(), 100);
+    let again = |state: &State| Archive::add(&generation(state), dir.path(), at(START + 100 * DAY)).unwrap().1;
+    // As it is when the ledger was trimmed.
+    again(&state);
+    assert_eq!(again(&state), 0);
+    // What runs since before the window runs on.
+    tell(&mut state, report("h1", "c49", Status::Success, START + 100 * DAY + 60));
+    assert_eq!(again(&state), 0);
+    tell(&mut state, report("h1", "late", Status::Success, START + 3 * DAY));
+    assert_eq!(again(&state), 1, "a transition");
+}
+
 #[tokio::test]
 async fn rows_that_are_not_in_the_archive_do_not_go() {
     let dir = tempfile::tempdir().unwrap();
@@ -179,6 +195,47 @@ async fn rows_that_are_not_in_the_archive_do_not_go() {
     let engine = Engine::new(Limits::default()).unwrap();
     let late = rows(&engine, &trimmed, "SELECT host FROM transitions WHERE commit = 'late'").await;
     assert_eq!(late, ["h2"], "it is archived with the next round");
+}
+
+#[test]
+fn a_file_that_is_wanted_again_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = fleet();
+    let add = || Archive::add(&generation(&state), dir.path(), at(START + 40 * DAY)).unwrap().0;
+    let mut archive = add();
+    let holds = archive.holds();
+    assert!(archive.forget(at(START + 40 * DAY), at(START + 41 * DAY)).unwrap() > 0);
+    assert_eq!(archive.holds().files, 0);
+    for _ in 0..2 {
+        assert_eq!(add().verify().unwrap(), holds);
+    }
+    assert!(!dir.path().join("writing").exists(), "nothing is left of the writing");
+}
+
+#[test]
+fn a_word_from_among_those_that_were_dropped_disturbs_nothing_that_came_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = fleet();
+    trim(&mut state, dir.path(), 99);
+    let read = |state: &State| {
+        let mut walk = koh::state::walk::Walk::default();
+        state.view().walk(1, &mut walk);
+        walk
+    };
+    let before = read(&state);
+    // It says what the oldest statement says that was kept, and another one.
+    for commit in ["c49", "c7"] {
+        tell(&mut state, report("h1", commit, Status::Success, START + 30 * DAY));
+    }
+    let after = read(&state);
+    assert_eq!((after.now, &after.deployments), (before.now, &before.deployments));
+    let late = after.transitions.len() - before.transitions.len();
+    assert_eq!((late, &after.transitions[late..]), (2, &before.transitions[..]));
+    let c49 = after.word_on(after.now.endpoint, after.now.applied).unwrap();
+    assert_eq!(c49.first, at(START + 30 * DAY), "the first word on it is an older one now");
+    trim(&mut state, dir.path(), 99);
+    let again = read(&state);
+    assert_eq!((again.now, again.deployments, again.transitions), (before.now, before.deployments, before.transitions));
 }
 
 #[tokio::test]
@@ -231,6 +288,27 @@ fn what_is_forgotten_leaves_what_runs_now() {
     assert!(left[0].0 < before[0].0 && left[0].0 >= 5, "{left:?}");
     assert_eq!((left[0].1, left[0].2), (before[0].1, before[0].2));
     assert_eq!(left[3].0, 1, "the one word of a host that has not changed for long");
+}
+
+#[test]
+fn a_word_of_a_time_that_was_forgotten_is_forgotten_too() {
+    let mut state = State::new();
+    for (day, commit) in [(1, "a"), (2, "b"), (3, "c")] {
+        tell(&mut state, report("h", commit, Status::Success, START + day * DAY));
+    }
+    let window = Window { since: at(START + 10 * DAY), forgotten: at(START + 10 * DAY) };
+    apply(&mut state, window, None);
+    let read = |state: &State| {
+        let mut walk = koh::state::walk::Walk::default();
+        state.view().walk(0, &mut walk);
+        (walk.now, walk.words.len(), walk.transitions, walk.deployments)
+    };
+    let before = read(&state);
+    assert_eq!(before.1, 1);
+    for commit in ["c", "b"] {
+        tell(&mut state, report("h", commit, Status::Success, START));
+    }
+    assert_eq!(read(&state), before);
 }
 
 /// What a hub says of its history, by question.
@@ -348,6 +426,41 @@ fn a_hub_with_a_hot_window_answers_as_before_and_so_do_its_backup_and_its_files(
     let checked = koh(&["check", "--data", other.to_str().unwrap()]);
     let found = String::from_utf8_lossy(&checked.stdout).into_owned() + &said(&checked);
     assert!(!checked.status.success() && found.contains("restore it from a backup"), "{found}");
+}
+
+#[test]
+fn a_hub_whose_archive_is_gone_begins_no_other_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (archive, elsewhere) = (dir.path().join("archive"), dir.path().join("elsewhere"));
+    let failures = |hub: &TestHub| metric(hub, "koh_retention_failures_total");
+    let rounds = |hub: &TestHub| metric(hub, "koh_retention_duration_seconds_count");
+    let start = || TestHubBuilder::over(dir.path()).with_arg("--hot-window", "30d").spawn();
+    let hub = start();
+    told(&hub);
+    assert!(hub.stop().success());
+    let hub = start();
+    wait_for("the archive", || rounds(&hub).is_some_and(|n| n >= 1.0));
+    let before = answers(&hub);
+    assert_eq!((failures(&hub), before["transitions"].len()), (Some(0.0), 9 * 4 * 3));
+    assert!(hub.stop().success());
+
+    std::fs::rename(&archive, &elsewhere).unwrap();
+    let hub = start();
+    wait_for("a round", || rounds(&hub).is_some_and(|n| n >= 1.0));
+    assert_eq!((failures(&hub), archive.exists()), (Some(1.0), false));
+    assert!(hub.stop().success());
+
+    std::fs::rename(&elsewhere, &archive).unwrap();
+    let hub = start();
+    assert_eq!(answers(&hub), before);
+    assert!(hub.stop().success());
+
+    // Whoever has none to bring back says so.
+    std::fs::remove_dir_all(&archive).unwrap();
+    std::fs::create_dir(&archive).unwrap();
+    let hub = start();
+    wait_for("a round", || rounds(&hub).is_some_and(|n| n >= 1.0));
+    assert_eq!((failures(&hub), archive.join("manifest.json").exists()), (Some(0.0), true));
 }
 
 #[test]

@@ -373,3 +373,31 @@ async fn a_file_with_a_damaged_block_is_not_copied_and_the_block_is_named() {
     assert!(error.to_string().contains("block 0 of table 0 is damaged"), "{error}");
     assert!(matches!(backup::verify(bytes.as_slice(), &mut |_, _| {}), Err(BackupError::Short { .. })));
 }
+
+#[tokio::test]
+async fn a_restore_that_ended_between_the_archive_and_the_ledger_is_done_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let (bytes, before, _) = sample(&data).await;
+    let (bare, to) = (bytes.clone(), dir.path().join("to"));
+    // An archive of no rows is one too.
+    let taken = koh::snapshot::Generation::take(1, 1, State::new().tables(), Micros(0));
+    let (archive, _) = koh::snapshot::Archive::add(&taken, &data.join("archive"), Micros(0)).unwrap();
+    let mut bytes = Vec::new();
+    let cut = Cut::of_file(&data.join("hub.redb")).unwrap();
+    backup::write(cut, backup::Files::of(Some(&archive)).unwrap(), &mut bytes, &mut |_, _| {}).unwrap();
+    for (backup, has_archive) in [(&bytes, true), (&bytes, true), (&bare, false)] {
+        // As it stands when the archive has its name and the ledger has not.
+        let _ = std::fs::remove_file(to.join("hub.redb"));
+        std::fs::create_dir_all(to.join("archive/transitions")).unwrap();
+        std::fs::write(to.join("archive/transitions/old.parquet"), "of the attempt before").unwrap();
+        std::fs::write(to.join("hub.redb.restoring"), "").unwrap();
+        restore(backup, &to).unwrap();
+        assert!(!to.join("archive/transitions/old.parquet").exists());
+        assert_eq!(to.join("archive/manifest.json").exists(), has_archive);
+        let restored = open(&to).unwrap();
+        assert!(dump(&restored.tables().1) == before);
+        restored.shutdown().unwrap();
+    }
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use koh::ledger::tables::{BLOCKS, CHECKPOINT, META};
 use koh::ledger::{AppendError, Ledger, Options, Store, Trouble};
 use koh::model::{Fact, Liveness, Status};
 use koh::state::State;
@@ -115,6 +116,32 @@ async fn confirmations_that_found_no_room_are_kept() {
     let killed = Ledger::open(Store::backend(Disk::with(disk.bytes())), still()).unwrap();
     assert!(dump(&killed.tables().1) == dump(&ledger.tables().1));
     assert!(killed.tables().1.hosts.iter().all(|(_, h)| h.heard_at.0 == 20 * SECOND));
+}
+
+#[tokio::test]
+async fn what_a_checkpoint_wrote_that_found_no_room_is_cleared_away_before_the_next_one() {
+    let mut met = 0;
+    for writes in 0..60 {
+        let disk = Disk::default();
+        let ledger = Ledger::open(Store::backend(disk.clone()), hasty()).unwrap();
+        for n in 1..=3 {
+            ledger.append(batch(n)).await.unwrap();
+        }
+        disk.room(Some(writes));
+        if ledger.checkpoint().await.is_ok() {
+            continue;
+        }
+        disk.room(None);
+        room_again(&ledger).await;
+        let stored = redb::Database::builder().create_with_backend(Disk::with(disk.bytes())).unwrap();
+        let txn = redb::ReadableDatabase::begin_read(&stored).unwrap();
+        let checkpoint = txn.open_table(META).unwrap().get(CHECKPOINT).unwrap().unwrap().value();
+        let blocks = txn.open_table(BLOCKS).unwrap();
+        let unfinished = blocks.range::<koh::ledger::tables::BlockKey>(..).unwrap();
+        assert_eq!(unfinished.filter(|version| version.as_ref().unwrap().0.value().2 > checkpoint).count(), 0);
+        met += 1;
+    }
+    assert!(met > 10, "the room ended in {met} places");
 }
 
 #[tokio::test]

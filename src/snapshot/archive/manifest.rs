@@ -55,8 +55,8 @@ pub struct ArchivedFile {
     pub days: (i64, i64),
     /// XXH3-128 of its bytes, in hexadecimal.
     pub xxh3: String,
-    /// What was still in the ledger of its days when it was written: rows, and a sum over what they say. Where that changes, something
-    /// came late and is added.
+    /// What was still in the ledger of its days when it was written: rows, and a sum over what they are known again by. Where that
+    /// changes, something came late and is added.
     pub left: (u64, u64),
 }
 

@@ -22,17 +22,16 @@ use super::super::export::period::{Period, day_of};
 use super::super::export::{self, Dated, ExportError};
 use super::super::scan::Builder;
 use super::manifest::{ArchivedFile, sum_of};
-use super::{TableSchema, part};
+use super::{Archives, TableSchema, part};
 
 /// Brings the files of a table to all rows before the day `closed`; gives them, and how many were written.
-pub(super) fn write<R: Dated>(
+pub(super) fn write<R: Archives>(
     disk: &Durable,
     known: &[ArchivedFile],
     rows: &R,
-    identity: &[&'static str],
     closed: i64,
 ) -> Result<(Vec<ArchivedFile>, usize), ExportError> {
-    let mut left: BTreeMap<i64, Print> = days::days(rows);
+    let mut left: BTreeMap<i64, Print> = days::days(rows, R::identity);
     left.retain(|day, _| *day < closed);
     // A period has to be looked at where there is a row of it, in memory or in a file.
     let mut all = left.clone();
@@ -59,7 +58,7 @@ pub(super) fn write<R: Dated>(
             waiting = 0;
         }
         waiting += print.rows;
-        dirty.push(Dirty::new(disk, rows, period, print, &before, identity)?);
+        dirty.push(Dirty::new(disk, rows, period, print, &before, R::IDENTITY)?);
     }
     written += finish(disk, rows, dirty, &mut files)?;
     files.sort_by_key(|f| f.days);

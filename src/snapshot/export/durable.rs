@@ -89,3 +89,11 @@ impl Durable {
         self.dir.join("writing").join(path.replace('/', "_"))
     }
 }
+
+impl Drop for Durable {
+    /// What found no room must not take up the last of it until the next attempt.
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by that.
+        let _ = fs::remove_dir_all(self.dir.join("writing"));
+    }
+}

@@ -99,6 +99,14 @@ impl InProcess {
         RUNTIME.block_on(self.ledger().trim(window, Some(tables))).unwrap();
     }
 
+    /// Ends as a killed process does: what is in the file is what there is.
+    pub fn crash(&mut self) {
+        let left = tempfile::tempdir().unwrap();
+        std::fs::copy(self.dir.path().join("hub.redb"), left.path().join("hub.redb")).unwrap();
+        self.ledger = Some(open(&left));
+        self.dir = left;
+    }
+
     pub(super) fn ledger(&self) -> &Ledger {
         self.ledger.as_ref().unwrap()
     }
