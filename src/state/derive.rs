@@ -5,7 +5,6 @@
 //! derived fields alone does so at sequence 0, for it gives a checkpoint nothing to write.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -22,9 +21,6 @@ use super::standing::{Heard, Standing};
 use super::target::{TargetRecord, assignments};
 use super::walk::{Now, Walk};
 use super::{State, Touched};
-
-/// Reconcilers that are read at once, before any of them is put in its place.
-const AT_ONCE: u32 = 1 << 16;
 
 impl State {
     pub(super) fn derive(&mut self, seq: u64, object: Object, touched: &mut Touched) {
@@ -69,10 +65,6 @@ impl State {
         let mut unplaced = Vec::new();
         let (now, standing) = self.reconciler_now(id, &mut walk, &mut unplaced);
         self.walk = walk;
-        self.put_reconciler(seq, id, now, standing, unplaced);
-    }
-
-    fn put_reconciler(&mut self, seq: u64, id: u32, now: Now, standing: Standing, unplaced: Vec<u32>) {
         for commit in unplaced {
             self.index.unplaced.entry(commit).or_default().insert(id);
         }
@@ -92,30 +84,6 @@ impl State {
             walk.now.source = freshest.source;
         }
         (walk.now, standing)
-    }
-
-    /// The same for many, on all cores: reading every history is most of what a start does.
-    fn reconcilers_now(&self, ids: Range<u32>) -> Vec<(Now, Standing, Vec<u32>)> {
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        let share = ids.len().div_ceil(threads as usize).max(1);
-        let read = |part: Range<u32>| {
-            let mut walk = Walk::default();
-            let one = |id| {
-                let mut unplaced = Vec::new();
-                let (now, standing) = self.reconciler_now(id, &mut walk, &mut unplaced);
-                (now, standing, unplaced)
-            };
-            part.map(one).collect::<Vec<_>>()
-        };
-        std::thread::scope(|scope| {
-            let parts = ids.clone().step_by(share).map(|from| from..ids.end.min(from + share as u32));
-            let parts: Vec<_> = parts.map(|part| scope.spawn(|| read(part))).collect();
-            let read = |part: std::thread::ScopedJoinHandle<'_, _>| match part.join() {
-                Ok(read) => read,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            parts.into_iter().flat_map(read).collect()
-        })
     }
 
     pub(super) fn heard(&self, host: u32) -> Heard {
@@ -320,12 +288,8 @@ impl State {
                 self.derive_home(d.endpoint, d.log);
             }
         }
-        let all = self.tables.reconcilers.len() as u32;
-        for from in (0..all).step_by(AT_ONCE as usize) {
-            let ids = from..all.min(from.saturating_add(AT_ONCE));
-            for (id, (now, standing, unplaced)) in ids.clone().zip(self.reconcilers_now(ids)) {
-                self.put_reconciler(0, id, now, standing, unplaced);
-            }
+        for id in 0..self.tables.reconcilers.len() as u32 {
+            self.derive_reconciler(0, id);
         }
         for id in 0..self.tables.hosts.len() as u32 {
             self.derive_host(0, id);
