@@ -273,7 +273,7 @@ impl Ledger {
     /// Drops what reconcilers said before the window, but for their last words; gives how many statements went. Where `archived` is
     /// given, only those go that are in it. Returns when that is done; it is kept with the next checkpoint.
     pub async fn trim(&self, window: Window, archived: Option<Tables>) -> Result<u64, AppendError> {
-        self.ask(|reply| Message::Trim(Trim { window, archived, reply })).await
+        self.ask(|reply| Message::Trim(Box::new(Trim { window, archived, reply }))).await
     }
 
     /// When hosts turn late and silent from now on; what was concluded before is looked at anew.

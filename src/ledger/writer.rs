@@ -39,7 +39,7 @@ pub(super) enum Message {
     Checkpoint(Answer<()>),
     Sweep(Answer<()>),
     Heartbeats(Heartbeats),
-    Trim(Trim),
+    Trim(Box<Trim>),
     Cut(Answer<Cut>),
     Read(Answer<(ReadTransaction, u64)>),
     Stop,
@@ -175,7 +175,7 @@ impl Writer {
             }
             Message::Heartbeats(heartbeats) => self.set_heartbeats(heartbeats),
             // One at a time: who comes while another is under way takes its place.
-            Message::Trim(trim) => self.begin_trimming(trim)?,
+            Message::Trim(trim) => self.begin_trimming(*trim)?,
             Message::Cut(reply) => {
                 // What was confirmed is part of the cut, so its sequence has to say so.
                 let flushed = self.flush();
