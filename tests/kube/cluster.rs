@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding, RoleRef, Subject};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::config::Kubeconfig;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client, Config, ResourceExt};
@@ -198,6 +199,8 @@ impl Cluster {
             let wait = kube::runtime::wait::await_condition(api.clone(), name, established);
             tokio::time::timeout(PATIENCE, wait).await.unwrap().unwrap();
         }
+        let watched = futures::future::join_all(definitions.iter().map(|d| until_watched(&client, d)));
+        tokio::time::timeout(PATIENCE, watched).await.expect("every kind can be watched");
         let role = documents(include_str!("../../schema/rbac.yaml")).remove(0);
         let role: ClusterRole = serde_json::from_value(role).unwrap();
         Api::all(client).create(&PostParams::default(), &role).await.unwrap();
@@ -285,6 +288,27 @@ impl Cluster {
             *server = apiserver(&self.assets, self.home(), self.port, self.etcd_port);
         }
         self.until_ready().await;
+    }
+}
+
+/// Waits until the server keeps the states of a kind that is new to it: before that it lists a state and calls it too old to be
+/// watched from, and a test that writes meanwhile writes into a gap.
+async fn until_watched(client: &Client, definition: &Value) {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let spec = &definition["spec"];
+    let served = spec["versions"].as_array().unwrap().iter().find(|version| version["served"] == true).unwrap();
+    let (group, version) = (text(&spec["group"]), text(&served["name"]));
+    let names = &spec["names"];
+    let gvk = GroupVersionKind::gvk(&group, &version, &text(&names["kind"]));
+    let resource = ApiResource::from_gvk_with_plural(&gvk, &text(&names["plural"]));
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    loop {
+        let Ok(listed) = api.list(&ListParams::default()).await else { continue };
+        let from = listed.metadata.resource_version.unwrap();
+        let Ok(events) = api.watch(&WatchParams::default().timeout(1), &from).await else { continue };
+        if events.all(async |event| !matches!(event, Err(_) | Ok(WatchEvent::Error(_)))).await {
+            return;
+        }
     }
 }
 
