@@ -35,6 +35,14 @@ impl Trouble {
         }
     }
 
+    fn of_opening(error: &OpenError) -> Trouble {
+        match error {
+            OpenError::Io { error, .. } => Trouble::of_io(error),
+            OpenError::Database(error) => Trouble::of(error),
+            other => Trouble::Failed(format!("the store failed: {other}")),
+        }
+    }
+
     fn of_io(error: &std::io::Error) -> Trouble {
         if is_full(error) {
             Trouble::NoRoom(format!("the volume of the store is full: {error}"))
@@ -68,14 +76,7 @@ impl Trouble {
 
 /// Reads a store whose volume is too full to open it; what cannot be read either, or has other trouble, is the error it was.
 pub(super) fn load_without(store: &Store, error: OpenError) -> Result<Loaded, OpenError> {
-    let trouble = match &error {
-        OpenError::Io { error, .. } if is_full(error) => Trouble::of_io(error),
-        OpenError::Database(redb) => match **redb {
-            redb::Error::Io(ref io) if is_full(io) => Trouble::of_io(io),
-            _ => return Err(error),
-        },
-        _ => return Err(error),
-    };
+    let trouble @ Trouble::NoRoom(_) = Trouble::of_opening(&error) else { return Err(error) };
     // A file of an older format cannot be migrated now.
     let Some(Ok(looked)) = store.path().map(store::look) else { return Err(error) };
     if looked.format != newest(MIGRATIONS) {
@@ -148,11 +149,7 @@ impl Writer {
 
     /// Opens the store again if it has room now, and shows what its journal says.
     fn go_on(&mut self) -> Result<(), Trouble> {
-        self.reopen().map_err(|error| match error {
-            OpenError::Io { error, .. } => Trouble::of_io(&error),
-            OpenError::Database(error) => Trouble::of(&error),
-            other => Trouble::Failed(format!("the store failed: {other}")),
-        })?;
+        self.reopen().map_err(|error| Trouble::of_opening(&error))?;
         *self.shared.trouble.write() = None;
         tracing::info!(seq = self.seq, "the volume has room again: the ledger goes on");
         Ok(())

@@ -18,6 +18,7 @@ pub(super) mod durable;
 pub mod manifest;
 pub(super) mod opened;
 pub(super) mod period;
+pub(super) mod rows;
 
 use std::collections::HashSet;
 use std::fs;

@@ -27,6 +27,15 @@ pub struct Trimmer {
     rest: Walk,
 }
 
+/// A history that was trimmed.
+#[derive(Debug)]
+pub struct Trimmed {
+    id: u32,
+    history: History,
+    /// How many statements are not in it any more.
+    went: usize,
+}
+
 impl State {
     /// From now on what was said before `window.since` is not kept.
     pub fn set_window(&mut self, seq: u64, window: Window) {
@@ -44,20 +53,19 @@ impl State {
         window: Window,
         archived: Option<&Tables>,
         trimmer: &mut Trimmer,
-    ) -> Vec<(u32, History)> {
+    ) -> Vec<Trimmed> {
         let known = ids.map_while(|id| Some((id, self.tables.reconcilers.get(id)?)));
-        known.filter_map(|(id, r)| Some((id, self.trimmed(id, r, window, archived, trimmer)?))).collect()
+        known.filter_map(|(id, r)| self.trimmed(id, r, window, archived, trimmer)).collect()
     }
 
     /// Puts trimmed histories in the place of whole ones, which say the same; gives how many statements went.
-    pub fn put_trimmed(&mut self, seq: u64, histories: Vec<(u32, History)>) -> usize {
-        let mut went = 0;
-        for (id, history) in histories {
-            let r = self.tables.reconcilers.get_mut(id, seq).expect(WHY);
-            went += r.history.iter().count() - history.iter().count();
-            r.history = history;
+    pub fn put_trimmed(&mut self, seq: u64, histories: Vec<Trimmed>) -> usize {
+        let mut all = 0;
+        for Trimmed { id, history, went } in histories {
+            self.tables.reconcilers.get_mut(id, seq).expect(WHY).history = history;
+            all += went;
         }
-        went
+        all
     }
 
     /// Drops what is known of the silence of hosts before a time, but for what was so at it.
@@ -77,7 +85,7 @@ impl State {
         window: Window,
         archived: Option<&Tables>,
         trimmer: &mut Trimmer,
-    ) -> Option<History> {
+    ) -> Option<Trimmed> {
         let old = |s: Statement| s.first < window.since;
         let forgets = r.history.dropped().is_some_and(|d| d.iter().any(|o| o.word.last < window.forgotten));
         if !r.history.iter().nth(1).is_some_and(old) && !forgets {
@@ -109,7 +117,7 @@ impl State {
             other.history = History::since(dropped, &statements[from..]);
             rest.read(&other.history, &self.tables.dead_times(id, &other));
             if means_the_same(whole, rest, window) && standing(&other, rest) == before {
-                return Some(other.history);
+                return Some(Trimmed { id, history: other.history, went: from });
             }
         }
         None

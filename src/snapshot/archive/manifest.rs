@@ -3,14 +3,14 @@
 //! Invariant: it is replaced atomically, after all that it names is durable and was read back; what it names is primary data, so a
 //! file that is not there, or is not what it was, is a loss and is told as one.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 use twox_hash::xxhash3_128::Hasher;
 
-use super::super::export::durable::{Durable, failed};
+use super::super::export::durable::{Durable, read_if_there};
 use super::super::export::{self, ExportError};
 
 /// The file's name.
@@ -73,11 +73,7 @@ impl Archived {
     /// Reads the manifest of a directory; `None` when there is none.
     pub fn load(dir: &Path) -> Result<Option<Archived>, ExportError> {
         let path = dir.join(NAME);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(failed(&path)(e)),
-        };
+        let Some(text) = read_if_there(&path)? else { return Ok(None) };
         Archived::parse(&text).map(Some).map_err(|detail| ExportError::Archive {
             path: path.display().to_string(),
             what: format!("it cannot be read ({detail})"),

@@ -9,16 +9,15 @@ use std::io::BufWriter;
 
 use datafusion::arrow::array::{BooleanArray, RecordBatch};
 use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::DataFusionError;
 use datafusion::parquet::arrow::ArrowWriter;
 use hashbrown::HashSet;
-use twox_hash::XxHash3_128;
 
 use super::super::export::days::{self, GATHER, PIECE, Print};
 use super::super::export::durable::Durable;
 use super::super::export::opened::Opened;
 use super::super::export::period::{Period, day_of};
+use super::super::export::rows::{RowHashes, RowSum};
 use super::super::export::{self, Dated, ExportError};
 use super::super::scan::Builder;
 use super::manifest::{ArchivedFile, sum_of};
@@ -108,19 +107,12 @@ struct Dirty<R: Dated> {
     path: String,
     writer: ArrowWriter<BufWriter<File>>,
     builder: Builder<R>,
-    identity: Hashes,
+    identity: RowHashes,
     /// The rows of the files before it.
     there: HashSet<u128>,
-    all: Hashes,
-    print: Rows,
+    all: RowHashes,
+    written: RowSum,
     gathered: Vec<R::Row>,
-}
-
-/// How many rows, and the sum of their hashes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Rows {
-    rows: u64,
-    sum: u128,
 }
 
 impl<R: Dated> Dirty<R> {
@@ -138,10 +130,9 @@ impl<R: Dated> Dirty<R> {
         let wrong = |e: DataFusionError| format_error(disk, &path, &e);
         let columns: Vec<usize> =
             identity.iter().filter_map(|name| table.columns.iter().position(|c| c.name == *name)).collect();
-        let everything: Vec<usize> = (0..table.columns.len()).collect();
         let builder = Builder::all(&schema, table).map_err(wrong)?;
-        let (identity, all) =
-            (Hashes::of(table, columns).map_err(wrong)?, Hashes::of(table, everything).map_err(wrong)?);
+        let identity = RowHashes::of(&schema, columns).map_err(wrong)?;
+        let all = RowHashes::whole(&schema).map_err(wrong)?;
         let properties = days::properties(table);
         let writer = ArrowWriter::try_new(disk.begin(&path)?, schema, Some(properties)).map_err(|e| wrong(e.into()))?;
         let mut one = Dirty {
@@ -154,7 +145,7 @@ impl<R: Dated> Dirty<R> {
             identity,
             there: HashSet::new(),
             all,
-            print: Rows::default(),
+            written: RowSum::default(),
             gathered: Vec::new(),
         };
         for file in before {
@@ -172,10 +163,7 @@ impl<R: Dated> Dirty<R> {
 
     fn put(&mut self, disk: &Durable, batch: &RecordBatch) -> Result<(), ExportError> {
         let wrong = |e: DataFusionError| format_error(disk, &self.path, &e);
-        for hash in self.all.read(batch).map_err(wrong)? {
-            self.print.rows += 1;
-            self.print.sum = self.print.sum.wrapping_add(hash);
-        }
+        self.written.add(&self.all, batch).map_err(wrong)?;
         self.writer.write(batch).map_err(|e| wrong(e.into()))
     }
 
@@ -199,23 +187,19 @@ impl<R: Dated> Dirty<R> {
 
     /// Makes it durable, reads it back, and names it.
     fn finish(self, disk: &Durable) -> Result<ArchivedFile, ExportError> {
-        let Dirty { period, left, table, path, writer, all, print, .. } = self;
-        let written = writer.into_inner().map_err(|e| format_error(disk, &path, &e.into()))?;
-        disk.finish(&path, written)?;
+        let Dirty { period, left, table, path, writer, all, written, .. } = self;
+        let file = writer.into_inner().map_err(|e| format_error(disk, &path, &e.into()))?;
+        disk.finish(&path, file)?;
         let (place, lost) = (disk.dir().join(&path), |e: std::io::Error| format_error(disk, &path, &e.into()));
         let (bytes, xxh3) = sum_of(&place).map_err(lost)?;
-        let mut file = export::manifest::File::history(path.clone(), print.rows, &period);
+        let mut file = export::manifest::File::history(path.clone(), written.rows, &period);
         file.bytes = bytes;
-        let mut back = Rows::default();
+        let mut back = RowSum::default();
         for batch in scan(table, disk, &file) {
-            let batch = batch.map_err(|e| format_error(disk, &path, &e))?;
-            for hash in all.read(&batch).map_err(|e| format_error(disk, &path, &e))? {
-                back.rows += 1;
-                back.sum = back.sum.wrapping_add(hash);
-            }
+            batch.and_then(|batch| back.add(&all, &batch)).map_err(|e| format_error(disk, &path, &e))?;
         }
-        if back != print {
-            let what = format!("{} rows were written, and {} or others were read back", print.rows, back.rows);
+        if back != written {
+            let what = format!("{} rows were written, and {} or others were read back", written.rows, back.rows);
             return Err(ExportError::Archive { path: place.display().to_string(), what });
         }
         file.path = format!("{}/{}/{xxh3}.parquet", table.name, period.folder());
@@ -228,26 +212,6 @@ fn scan(table: &'static TableSchema, disk: &Durable, file: &export::manifest::Fi
     let opened = Opened { table, schema: table.arrow(), files: vec![part(disk.dir(), file)] };
     let all: Vec<usize> = (0..table.columns.len()).collect();
     crate::query::Table::scan(&opened, 0, &all)
-}
-
-/// Hashes of some columns of rows.
-struct Hashes {
-    converter: RowConverter,
-    columns: Vec<usize>,
-}
-
-impl Hashes {
-    fn of(table: &TableSchema, columns: Vec<usize>) -> Result<Hashes, DataFusionError> {
-        let schema = table.arrow();
-        let fields = columns.iter().map(|i| SortField::new(schema.field(*i).data_type().clone())).collect();
-        Ok(Hashes { converter: RowConverter::new(fields)?, columns })
-    }
-
-    fn read(&self, batch: &RecordBatch) -> Result<Vec<u128>, DataFusionError> {
-        let columns: Vec<_> = self.columns.iter().map(|i| std::sync::Arc::clone(batch.column(*i))).collect();
-        let rows = self.converter.convert_columns(&columns)?;
-        Ok(rows.iter().map(|row| XxHash3_128::oneshot(row.as_ref())).collect())
-    }
 }
 
 fn format_error(disk: &Durable, path: &str, error: &DataFusionError) -> ExportError {

@@ -5,13 +5,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
-use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::DataFusionError;
 use twox_hash::XxHash3_128;
 
 use super::manifest::{Exported, Form, Manifest};
+use super::rows::{RowHashes, RowSum};
 use super::{ExportError, Generation, open_export};
 use crate::query::Table;
 
@@ -52,7 +51,7 @@ pub fn compare(
     let files = open_export(dir)?;
     let Some(generation) = same_store.then(|| generation(&export)).flatten() else {
         for table in files.tables() {
-            print_of(table.as_ref(), dir)?;
+            sum_of(table.as_ref(), dir)?;
         }
         return Ok(Compared::Earlier { seq: export.seq, same_store });
     };
@@ -60,7 +59,7 @@ pub fn compare(
     let ledger = generation.tables();
     for table in files.tables() {
         let Some(other) = ledger.iter().find(|t| t.name() == table.name()) else { continue };
-        let (kept, told) = (print_of(table.as_ref(), dir)?, print_of(other.as_ref(), dir)?);
+        let (kept, told) = (sum_of(table.as_ref(), dir)?, sum_of(other.as_ref(), dir)?);
         rows += kept.rows;
         if kept != told {
             different.push((table.name().to_owned(), kept.rows, told.rows));
@@ -86,30 +85,17 @@ fn sound(dir: &Path, export: &Exported) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// How many rows a table has, and the sum of their hashes.
-#[derive(Default, PartialEq, Eq)]
-struct Print {
-    rows: u64,
-    sum: u128,
-}
-
-fn print_of(table: &dyn Table, dir: &Path) -> Result<Print, ExportError> {
+fn sum_of(table: &dyn Table, dir: &Path) -> Result<RowSum, ExportError> {
     let failed = |e: DataFusionError| ExportError::Format {
         path: format!("{}: table {}", dir.display(), table.name()),
         error: e.to_string(),
     };
     let schema = table.schema();
     let all: Vec<usize> = (0..schema.fields().len()).collect();
-    let fields = schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-    let converter = RowConverter::new(fields).map_err(|e| failed(e.into()))?;
-    let mut print = Print::default();
+    let hashes = RowHashes::whole(&schema).map_err(failed)?;
+    let mut sum = RowSum::default();
     for batch in (0..table.partitions()).flat_map(|p| table.scan(p, &all)) {
-        let batch = batch.map_err(failed)?;
-        let columns: Vec<_> = batch.columns().iter().map(Arc::clone).collect();
-        for row in &converter.convert_columns(&columns).map_err(|e| failed(e.into()))? {
-            print.rows += 1;
-            print.sum = print.sum.wrapping_add(XxHash3_128::oneshot(row.as_ref()));
-        }
+        batch.and_then(|batch| sum.add(&hashes, &batch)).map_err(failed)?;
     }
-    Ok(print)
+    Ok(sum)
 }

@@ -8,6 +8,15 @@ use std::path::{Path, PathBuf};
 
 use super::ExportError;
 
+/// The bytes of a file; `None` when there is none.
+pub(in crate::snapshot) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ExportError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(failed(path)(e)),
+    }
+}
+
 /// A directory that files are written into.
 #[derive(Debug)]
 pub(in crate::snapshot) struct Durable {

@@ -2,13 +2,12 @@
 //!
 //! Invariant: the manifest is replaced atomically after everything it names is durable; readers look nowhere else.
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::durable::{Durable, failed};
+use super::durable::{Durable, read_if_there};
 use super::period::Period;
 use super::{ExportError, Generation};
 use crate::model::Micros;
@@ -112,11 +111,7 @@ impl Manifest {
     /// Reads the manifest of a directory; `None` when there is none.
     pub fn load(dir: &Path) -> Result<Option<Manifest>, ExportError> {
         let path = dir.join(NAME);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(failed(&path)(e)),
-        };
+        let Some(text) = read_if_there(&path)? else { return Ok(None) };
         let read = serde_json::from_slice(&text);
         read.map(Some).map_err(|e| ExportError::Version { path: path.display().to_string(), detail: e.to_string() })
     }
