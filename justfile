@@ -10,7 +10,7 @@ _default:
 
 # Fast feedback: types and lints of the library.
 check:
-    cargo clippy --release --locked --lib -- -D warnings
+    CARGO_TARGET_DIR="$CARGO_TARGET_DIR/lint" cargo clippy --release --locked --lib -- -D warnings
 
 # Every test, on the profile that ships.
 test *ARGS:
