@@ -103,7 +103,7 @@ fn engines(hub: &Hub, out: &mut Exposition<'_>) -> fmt::Result {
     out.family(&QUERIES_WAITING, engines().map(|(name, e)| (labels([name]), number(e.usage().waiting))))?;
     out.family(&QUERY_DURATION, engines().map(|(name, e)| (labels([name]), Value::Histogram(&e.tally().durations))))?;
     out.family(&QUERY_MEMORY, engines().map(|(name, e)| (labels([name]), number(e.usage().reserved))))?;
-    out.family(&QUERY_MEMORY_MOST, engines().map(|(name, e)| (labels([name]), number(e.limits().total_memory))))
+    out.family(&QUERY_MEMORY_MOST, engines().map(|(name, e)| (labels([name]), number(e.usage().reservable))))
 }
 
 fn labels<'a, const N: usize>(values: [&'a str; N]) -> Labels<'a> {

@@ -38,6 +38,8 @@ pub struct Catalog {
     functions: Vec<Arc<ScalarUDF>>,
     /// Nothing is told of the hub itself.
     closed: bool,
+    /// Bytes that statements need together, where that is more than is usual.
+    pub(super) memory: usize,
     planned: Mutex<HashMap<String, Arc<dyn TableProvider>>>,
 }
 
@@ -56,6 +58,12 @@ impl Catalog {
     /// Without the schema `system`, the engine's own tables included.
     pub fn closed(mut self) -> Catalog {
         self.closed = true;
+        self
+    }
+
+    /// Lets statements reserve so many bytes together, where that is more than is usual: rows of a large fleet take more.
+    pub fn with_memory(mut self, bytes: usize) -> Catalog {
+        self.memory = bytes;
         self
     }
 

@@ -80,6 +80,8 @@ pub struct Usage {
     pub waiting: usize,
     /// Bytes reserved by all statements.
     pub reserved: usize,
+    /// Bytes that they may reserve.
+    pub reservable: usize,
 }
 
 /// Stack of each thread: the deepest statement the guard passes uses a small part of it, also unoptimised.
@@ -164,17 +166,13 @@ impl Engine {
             running: self.inner.limits.concurrency.saturating_sub(self.inner.slots.available_permits()),
             waiting: self.inner.waiting.load(Ordering::Relaxed),
             reserved: self.inner.total.used(),
+            reservable: self.inner.total.limit(),
         }
     }
 
     /// How statements ended since the start.
     pub fn tally(&self) -> &Tally {
         &self.inner.log.tally
-    }
-
-    /// The limits in force.
-    pub fn limits(&self) -> &Limits {
-        &self.inner.limits
     }
 }
 
@@ -250,7 +248,7 @@ impl Inner {
         let (answer, answered) = oneshot::channel();
         let timeout = QueryError::timeout(self.limits.timeout);
         let late = timeout.clone();
-        let bytes = self.limits.statement_memory;
+        let bytes = prepare.memory;
         self.handle.spawn(async move {
             let ended = tokio::select! {
                 ended = collect(prepare, most, bytes, &mut running) => ended,
@@ -280,6 +278,8 @@ impl Inner {
                 return Err(busy);
             }
         };
+        let (memory, total) = self.limits.memory(catalog.memory);
+        self.total.set(total);
         let stop = CancellationToken::new();
         let ends = Stop { deadline, timeout: self.limits.timeout, cancelled: stop.clone() };
         let prepare = Prepare {
@@ -289,7 +289,7 @@ impl Inner {
             engine_table: Arc::clone(&self.log) as Arc<dyn super::Table>,
             statement,
             slot,
-            memory: self.limits.statement_memory,
+            memory,
             total: Arc::clone(&self.total),
             rows,
             stop: Arc::new(ends),

@@ -19,9 +19,9 @@ pub struct Limits {
     pub concurrency: usize,
     /// Statements that wait for a slot; more are told to come back.
     pub queue: usize,
-    /// Bytes one statement may reserve.
+    /// Bytes one statement may reserve, unless the catalog wants more.
     pub statement_memory: usize,
-    /// Bytes all statements may reserve together.
+    /// Bytes all statements may reserve together, unless the catalog wants more.
     pub total_memory: usize,
     /// Where intermediate rows go that do not fit; none: such statements fail.
     pub spill: Option<PathBuf>,
@@ -57,6 +57,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Bytes that one statement may reserve, and all together, where a catalog wants so much for them.
+    pub(super) fn memory(&self, wanted: usize) -> (usize, usize) {
+        (self.statement_memory.max(wanted / 4 * 3), self.total_memory.max(wanted))
+    }
+
     /// The files of intermediate rows.
     pub(super) fn disk(&self) -> std::io::Result<DiskManagerBuilder> {
         let Some(directory) = &self.spill else {

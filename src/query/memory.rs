@@ -15,13 +15,23 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Bytes that all statements together may reserve.
 #[derive(Debug)]
 pub(super) struct Total {
-    limit: usize,
+    limit: AtomicUsize,
     used: AtomicUsize,
 }
 
 impl Total {
     pub(super) fn new(limit: usize) -> Arc<Total> {
-        Arc::new(Total { limit, used: AtomicUsize::new(0) })
+        Arc::new(Total { limit: AtomicUsize::new(limit), used: AtomicUsize::new(0) })
+    }
+
+    /// Sets the limit; what is reserved already stays so.
+    pub(super) fn set(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Bytes that may be reserved.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Bytes reserved now.
@@ -30,7 +40,7 @@ impl Total {
     }
 
     fn try_grow(&self, bytes: usize) -> bool {
-        let grown = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit);
+        let grown = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.limit());
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok()
     }
 }
@@ -120,6 +130,8 @@ mod tests {
         drop(a);
         b.try_grow(50).unwrap();
         assert_eq!(total.used(), 100);
+        total.set(90);
+        assert!(b.try_grow(0).is_err(), "what is reserved stays, and nothing is added");
         drop(b);
         assert_eq!(total.used(), 0);
     }

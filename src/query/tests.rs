@@ -271,7 +271,8 @@ async fn too_many_statements_are_told_to_come_back_and_slots_return() {
     while engine.usage().running > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(engine.usage(), Usage { running: 0, waiting: 0, reserved: 0 });
+    let idle = Usage { running: 0, waiting: 0, reserved: 0, reservable: Limits::default().total_memory };
+    assert_eq!(engine.usage(), idle);
     engine.rows(catalog(), Statement::new("select 1")).await.unwrap();
 }
 
@@ -308,4 +309,18 @@ async fn a_spilling_sort_gives_every_row_and_leaves_no_file() {
     while engine.usage().running > 0 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn statements_about_a_large_fleet_may_take_more_memory() {
+    let limits = Limits { statement_memory: 1 << 20, total_memory: 1 << 20, ..Limits::default() };
+    let engine = Engine::new(limits).unwrap();
+    let counted =
+        || Statement::new("select host, count(distinct id) as n from many group by host order by host limit 9");
+    let usual = engine.rows(catalog(), counted()).await;
+    assert_eq!(usual.map(drop).map_err(|e| e.kind), Err(ErrorKind::TooLarge));
+    assert_eq!(engine.usage().reservable, 1 << 20);
+    let large = Arc::new(Catalog::new(vec![Hosts::of("many", 60_000)], Vec::new()).with_memory(64 << 20));
+    assert_eq!(engine.rows(large, counted()).await.unwrap().batches[0].num_rows(), 9);
+    assert_eq!(engine.usage().reservable, 64 << 20);
 }
