@@ -40,6 +40,7 @@ pub use read::{Reader, verify, verify_file};
 pub use write::{write, write_file};
 
 use crate::ledger::{OpenError, Origin, Rebuild, RestoreError};
+use crate::model::Micros;
 
 /// The first bytes of a backup.
 const MAGIC: [u8; 8] = *b"kohback\n";
@@ -147,6 +148,25 @@ pub enum BackupError {
         at: u64,
         /// How it shows.
         what: String,
+    },
+    /// A file of the archive is not what was archived.
+    #[error(
+        "{path}, a part of the archive: {what}. No backup is made of that: restore the archive from the newest backup first"
+    )]
+    Archive {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The archive is gone.
+    #[error(
+        "history before {since} left the ledger for an archive that is not there. No backup is made without it: bring it back from the \
+         newest backup, or, where it is lost for good, make an empty folder for it and start the hub"
+    )]
+    NoArchive {
+        /// What was before this is in the archive.
+        since: Micros,
     },
     /// The ledger that is copied cannot be read.
     #[error(transparent)]

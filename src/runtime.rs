@@ -25,7 +25,7 @@ mod waiters;
 mod watched;
 
 pub use backups::{Backup, Backups, NoBackup, Schedule};
-pub use check::{Check, Finding, check_directory};
+pub use check::{CHECKS, Check, Finding, check_directory};
 pub use disk::Disk;
 pub use files::{FileAnswer, sql_over_files};
 pub use heard::{SourceKind, Sources, Watch};

@@ -24,6 +24,7 @@ mod verifications;
 
 pub use archive::Archive;
 pub use dictionary::tables_md;
+pub use export::sum::Sum;
 pub use export::{export, exported_at, open_export};
 pub use generation::{ARCHIVE, Generation, parts_of};
 pub use host_rows::HostRows;

@@ -1,7 +1,7 @@
 //! `GET /api/v1/backup`: all that the hub remembers, as one file.
 //!
 //! Invariant: the answer is streamed as it is read, and ends with the frame that proves it whole; an answer that broke off has none,
-//! and is refused by whatever reads it. A client that goes away ends the backup.
+//! and is refused by whatever reads it. A client that goes away, or that is let in no more, ends the backup.
 
 use std::io::{self, BufWriter, Write};
 
@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
+use super::lease::GoesOn;
 use super::problem::{Problem, ProblemBody};
 use crate::runtime::NoBackup;
 
@@ -57,6 +58,7 @@ async fn backup(State(app): State<App>) -> Result<Response, Problem> {
     });
     let stream = futures::stream::poll_fn(move |cx| taken.poll_recv(cx));
     let mut response = Body::from_stream(stream).into_response();
+    response.extensions_mut().insert(GoesOn);
     let map = response.headers_mut();
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     map.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"koh.backup\""));

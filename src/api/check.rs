@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is found is the answer, also when it is bad; a status other than 200 means that nothing was looked at.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
@@ -13,6 +14,7 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::backup::refusal;
+use super::lease::GoesOn;
 use super::problem::{Problem, ProblemBody};
 use crate::runtime::Finding;
 
@@ -34,14 +36,14 @@ async fn check(State(app): State<App>) -> Result<Response, Problem> {
     let check = app.hub.begin_check().map_err(refusal)?;
     let (tell, mut found) = mpsc::channel(1);
     tokio::spawn(check.run(tell));
-    // Every row is sent when it is known, for an answer has to begin in time; one that broke off lacks the last bracket.
+    // Every row is sent when it is known, on a line of its own; an answer that broke off lacks the last bracket.
     let rows = futures::stream::poll_fn(move |cx| found.poll_recv(cx));
     let rows = rows.enumerate().map(|(nth, row)| {
         let row = serde_json::to_string(&row)?;
-        Ok::<_, serde_json::Error>(format!("{}{row}", if nth == 0 { "" } else { ",\n" }))
+        Ok::<_, serde_json::Error>(format!("{}{row}\n", if nth == 0 { "" } else { "," }))
     });
     let edge = |text: &str| futures::stream::iter([Ok(text.to_owned())]);
-    let body = Body::from_stream(edge("[").chain(rows).chain(edge("]\n")));
+    let body = Body::from_stream(edge("[\n").chain(rows).chain(edge("]\n")));
     let head = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    Ok((head, body).into_response())
+    Ok((Extension(GoesOn), head, body).into_response())
 }

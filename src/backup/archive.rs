@@ -1,7 +1,7 @@
 //! The archive in a backup: its files as they are, and its manifest.
 //!
-//! Invariant: files are open before the first byte is written, so none that the manifest names can go meanwhile; a restore puts them
-//! beside their place, checks each, and gives the folder its name last.
+//! Invariant: files are open before the first byte is written, so none that the manifest names can go meanwhile, and one that is not what
+//! was archived makes no backup; a restore puts them beside their place, checks each, and gives the folder its name last.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use super::BackupError;
 use super::frame::FRAME;
-use crate::snapshot::archive::manifest::{Archived, NAME, is_below};
-use crate::snapshot::{ARCHIVE, Archive};
+use crate::snapshot::archive::manifest::{Archived, ArchivedFile, NAME, is_below};
+use crate::snapshot::{ARCHIVE, Archive, Sum};
 
 /// The files of an archive, open.
 #[derive(Debug, Default)]
 pub struct Files {
-    files: Vec<(String, File)>,
+    files: Vec<(ArchivedFile, File)>,
     manifest: Option<Vec<u8>>,
 }
 
@@ -24,12 +24,12 @@ impl Files {
     pub fn of(archive: Option<&Archive>) -> Result<Files, BackupError> {
         let Some(archive) = archive else { return Ok(Files::default()) };
         let (dir, archived) = archive.parts();
-        let open = |path: &str| -> Result<(String, File), BackupError> {
-            let place = dir.join(path);
+        let open = |archived: &ArchivedFile| -> Result<(ArchivedFile, File), BackupError> {
+            let place = dir.join(&archived.file.path);
             let file = File::open(&place).map_err(failed(&place, "cannot read"))?;
-            Ok((path.to_owned(), file))
+            Ok((archived.clone(), file))
         };
-        let files = archived.files().map(|f| open(&f.file.path)).collect::<Result<_, _>>()?;
+        let files = archived.files().map(open).collect::<Result<_, _>>()?;
         // What is on its way out stays out.
         let kept = Archived { superseded: Vec::new(), ..archived.clone() };
         let manifest =
@@ -52,18 +52,21 @@ impl Files {
         mut put: impl FnMut(&str, u64, &[u8]) -> Result<(), BackupError>,
     ) -> Result<(), BackupError> {
         let mut piece = vec![0; FRAME];
-        for (path, mut file) in self.files {
-            let wrong = |error| failed(Path::new(&path), "cannot read")(error);
+        for (archived, mut file) in self.files {
+            let path = &archived.file.path;
+            let wrong = |error| failed(Path::new(path), "cannot read")(error);
             file.seek(SeekFrom::Start(0)).map_err(wrong)?;
-            let mut offset = 0;
+            let (mut offset, mut sum) = (0, Sum::default());
             loop {
                 let read = file.read(&mut piece).map_err(wrong)?;
                 if read == 0 {
                     break;
                 }
-                put(&path, offset, &piece[..read])?;
+                sum.add(&piece[..read]);
+                put(path, offset, &piece[..read])?;
                 offset += read as u64;
             }
+            archived.expect(&sum).map_err(|what| BackupError::Archive { path: path.clone(), what })?;
         }
         self.manifest.map_or(Ok(()), |text| put(NAME, 0, &text))
     }

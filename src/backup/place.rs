@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::bucket::Object;
 use super::refusal::Cloud;
 use super::write::PARTIAL;
-use super::{BackupError, Whole, verify, verify_file, write_file};
+use super::{BackupError, Progress, Whole, verify, write_file};
 
 /// The place of a backup, or of a folder of them.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl Place {
                 let mut upload = object.write().map_err(failed(self))?;
                 fill(&mut upload)?;
                 let bytes = upload.finish().map_err(failed(self))?;
-                let whole = self.verify();
+                let whole = self.verify(&mut |_, _| {});
                 if whole.is_err() {
                     // It is worth nothing; if it cannot be removed, whoever reads it sees that.
                     let _ = object.remove();
@@ -85,11 +85,9 @@ impl Place {
     }
 
     /// Reads a backup to its end, and tells what it is if it is whole.
-    pub fn verify(&self) -> Result<Whole, BackupError> {
-        match self {
-            Place::File(path) => verify_file(path),
-            Place::Object(_) => verify(self.read()?.0, &mut |_, _| {}),
-        }
+    pub fn verify(&self, progress: Progress<'_>) -> Result<Whole, BackupError> {
+        let (from, _) = self.read()?;
+        verify(from, progress)
     }
 
     pub(super) fn child(&self, name: &str) -> Place {

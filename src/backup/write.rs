@@ -13,6 +13,8 @@ use super::frame::{FRAME, Kind, frame, push, push_file};
 use super::{BackupError, End, Head, MAGIC, Progress, Whole, verify_file};
 use crate::ledger::{Cut, Piece};
 use crate::model::Micros;
+use crate::state::Tables;
+use crate::state::tables::Window;
 
 /// Packs well at some hundred MB a second.
 const LEVEL: i32 = 3;
@@ -33,9 +35,12 @@ pub fn write(cut: Cut, files: Files, out: impl Write, progress: Progress<'_>) ->
     frames.put(Kind::Head, &json(&head))?;
     let (mut blocks, mut entries) = (0, 0);
     let mut plain = Vec::new();
-    let mut cut = cut;
+    let (mut cut, mut window) = (cut, None);
     while let Some(piece) = cut.next() {
         let piece = piece?;
+        if let Piece::Block { table, record, .. } = &piece {
+            window = window.or_else(|| Tables::window_of(*table, record));
+        }
         *(if matches!(piece, Piece::Block { .. }) { &mut blocks } else { &mut entries }) += 1;
         push(&mut plain, &piece);
         if plain.len() >= FRAME {
@@ -46,6 +51,9 @@ pub fn write(cut: Cut, files: Files, out: impl Write, progress: Progress<'_>) ->
     }
     if !plain.is_empty() {
         frames.put(Kind::Pieces, &plain)?;
+    }
+    if let Some(since) = window.and_then(Window::archived).filter(|_| files.is_empty()) {
+        return Err(BackupError::NoArchive { since });
     }
     let count = files.count();
     files.each(|path, offset, bytes| {

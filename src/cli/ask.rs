@@ -35,8 +35,12 @@ impl HubArgs {
     /// The address of a path of this hub, with query parameters.
     pub(super) fn at(&self, path: &str, query: &[(impl AsRef<str>, String)]) -> anyhow::Result<reqwest::Url> {
         let text = format!("{}{path}", self.url.trim_end_matches('/'));
-        reqwest::Url::parse_with_params(&text, query)
-            .context("--url is not an address; write it as http://127.0.0.1:8080")
+        let mut url =
+            reqwest::Url::parse(&text).context("--url is not an address; write it as http://127.0.0.1:8080")?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(url)
     }
 
     /// The address as it may stand in a log: without a password.

@@ -23,6 +23,9 @@ use crate::snapshot::{ARCHIVE, Archive, Generation};
 use crate::state::recount::{Recount, Recounted};
 use crate::state::tables::Window;
 
+/// What is looked at, one after the other.
+pub const CHECKS: [&str; 4] = ["ledger", "counters", "archive", "export"];
+
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Finding {
@@ -40,19 +43,24 @@ fn finding(check: &'static str, found: Result<String, String>) -> Finding {
     Finding { check, ok, detail }
 }
 
-/// Checks a data directory that no hub has open; `backups` is where backups of it lie.
+/// Checks a data directory that no hub has open, and tells what it finds, one thing after the other; `backups` is where backups of it
+/// lie.
 ///
 /// A directory that cannot be looked at - a hub has it, it is no data directory - is an error.
-pub fn check_directory(data: &Path, backups: Option<&Place>) -> Result<Vec<Finding>, OpenError> {
+pub fn check_directory(data: &Path, backups: Option<&Place>, tell: &mut dyn FnMut(Finding)) -> Result<(), OpenError> {
     // The storage engine may stumble over pages that are not its own.
     let inspected = catch_unwind(AssertUnwindSafe(|| inspect(&ledger_of(data))));
     let inspected = match inspected {
         Ok(Ok(inspected)) => inspected,
         Ok(Err(error)) if !error.is_damage() => return Err(error),
-        Ok(Err(error)) => return Ok(vec![finding("ledger", Err(what_to_do(&in_full(&error), data, backups)))]),
+        Ok(Err(error)) => {
+            tell(finding("ledger", Err(what_to_do(&in_full(&error), data, backups))));
+            return Ok(());
+        }
         Err(_) => {
             let what = "the store cannot be read: its pages do not fit together";
-            return Ok(vec![finding("ledger", Err(what_to_do(what, data, backups)))]);
+            tell(finding("ledger", Err(what_to_do(what, data, backups))));
+            return Ok(());
         }
     };
     let Inspected { origin, state, blocks, entries } = inspected;
@@ -60,17 +68,16 @@ pub fn check_directory(data: &Path, backups: Option<&Place>) -> Result<Vec<Findi
         "everything up to sequence {}: {blocks} blocks and {entries} journal entries read, pages are as their checksums say",
         origin.seq
     );
+    tell(finding("ledger", Ok(read)));
+    tell(finding("counters", counters(state.recount())));
     let tables = state.tables();
     let archive = Archive::open(&archive_directory(data)).map_err(|e| e.to_string());
     let beside = archive.as_ref().ok().and_then(Clone::clone).map(Arc::new);
     let window = tables.window.get(0).copied();
+    tell(finding("archive", archived(archive, window, &archive_directory(data))));
     let generation = |export: &_| of_export(export, origin.seq, || tables, beside);
-    Ok(vec![
-        finding("ledger", Ok(read)),
-        finding("counters", counters(state.recount())),
-        finding("archive", archived(archive, window, &archive_directory(data))),
-        finding("export", export(compare(&export_directory(data), origin.epoch, generation))),
-    ])
+    tell(finding("export", export(compare(&export_directory(data), origin.epoch, generation))));
+    Ok(())
 }
 
 /// A check of a running hub, which has its place.
@@ -106,7 +113,8 @@ impl Check {
         let archive = tokio::task::spawn_blocking(move || {
             let archive = hub.kept().archive().map(|archive| Archive::clone(&archive));
             let window = hub.read(|state| state.view().window.get(0).copied());
-            archived(Ok(archive), window, Path::new(ARCHIVE))
+            let data = hub.kept().directory().and_then(Path::parent);
+            archived(Ok(archive), window, &data.map_or_else(|| ARCHIVE.into(), archive_directory))
         });
         if tell.send(finding("archive", done(archive).await)).await.is_err() {
             return;
@@ -172,12 +180,11 @@ fn archived(
             let Holds { files, rows, bytes } = archive.verify().map_err(|e| e.to_string())?;
             Ok(format!("{rows} rows in {files} files of {bytes} bytes, each as its checksum says"))
         }
-        (None, Some(Window { since, forgotten })) if since > forgotten => Err(format!(
-            "{} is not there, and history before {since} is nowhere else: restore it from a backup",
-            directory.display()
-        )),
-        (None, Some(Window { since, .. })) => Ok(format!("there is none; history before {since} was forgotten")),
-        (None, None) => Ok("there is none: all history is in the ledger".to_owned()),
+        (None, window) => match (Archive::lost(directory, window), window) {
+            (Some(lost), _) => Err(lost),
+            (None, Some(Window { since, .. })) => Ok(format!("there is none; history before {since} was forgotten")),
+            (None, None) => Ok("there is none: all history is in the ledger".to_owned()),
+        },
     }
 }
 

@@ -101,9 +101,9 @@ async fn archive(hub: &Arc<Hub>, directory: &Path, window: Window, now: Micros) 
         return Err(lost);
     }
     let published = hub.generation(Freshness::Now).await.map_err(|e| e.to_string())?;
-    let directory = directory.to_owned();
+    let (directory, stop) = (directory.to_owned(), hub.stopping().clone());
     let add = move || -> Result<_, crate::snapshot::export::ExportError> {
-        let (mut archive, written) = Archive::add(&published.generation, &directory, window.since)?;
+        let (mut archive, written) = Archive::add(&published.generation, &directory, window.since, &stop)?;
         let forgotten = archive.forget(window.forgotten, now)?;
         Ok((archive, written, forgotten, published.generation.snapshot()))
     };
@@ -145,16 +145,10 @@ impl Hub {
         Ok(())
     }
 
-    /// What to do where the folder of the archive is gone. Another one is not begun in its place: whoever brings it back would have to
-    /// choose between the two.
+    /// What to do where the archive is gone. Another one is not begun in its place, unless an empty folder says so: whoever brings it
+    /// back would have to choose between the two.
     fn lacks_archive(&self, directory: &Path) -> Option<String> {
-        let Window { since, forgotten } = self.read(|state| state.view().window.get(0).copied())?;
-        (since > forgotten && !directory.exists()).then(|| {
-            format!(
-                "{} is not there, and history before {since} is nowhere else: restore it from a backup, or make an empty folder there \
-                 to begin anew without that history",
-                directory.display()
-            )
-        })
+        let lost = Archive::lost(directory, self.read(|state| state.view().window.get(0).copied()));
+        lost.filter(|_| !Archive::is_empty(directory))
     }
 }

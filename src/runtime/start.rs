@@ -311,7 +311,7 @@ impl Running {
         loaded.follow(set, &self.stop, &self.tasks);
     }
 
-    /// Stops: drains requests, then sources, then the ledger.
+    /// Stops: drains requests, then sources, then the ledger, beside a last export.
     pub async fn stop(self) {
         let Running { address, hub, exports, stop, serving, tasks, ingest } = self;
         tracing::info!(%address, "stopping");
@@ -322,9 +322,15 @@ impl Running {
         tasks.close();
         tasks.wait().await;
         drop(ingest);
-        if let Some(directory) = exports {
-            background::export_once(&hub, &directory).await;
-        }
+        // A hub that is killed amid its last export starts from here.
+        let checkpoint = hub.ledger().checkpoint();
+        let export = async {
+            if let Some(directory) = exports {
+                background::export_finally(&hub, &directory).await;
+            }
+        };
+        // What keeps the checkpoint from being written keeps the ledger from closing well, and is said then.
+        let _ = tokio::join!(checkpoint, export);
         match tokio::task::spawn_blocking(move || hub.close()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the ledger did not close well"),

@@ -16,17 +16,23 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::filter_record_batch;
+use tokio_util::sync::CancellationToken;
+
 use self::manifest::Archived;
 use self::write::write;
-use super::export::durable::Durable;
+use super::export::durable::{Durable, WRITING};
 use super::export::opened::{Opened, Part};
 use super::export::period::{day_of, midnight};
 use super::export::{Dated, ExportError, manifest::Form};
 use super::generation::Generation;
 use super::history::{Deployments, Past, Transitions};
 use super::schema::{self, TableSchema};
+use super::seen::SeenByName;
 use crate::model::Micros;
 use crate::query::{Batches, Table};
+use crate::state::tables::Window;
 
 /// How long a file stays that is not needed any more: 10 minutes.
 const KEEP: i64 = 10 * 60 * 1_000_000;
@@ -60,10 +66,35 @@ impl Archive {
         Ok(Archived::load(dir)?.map(|archived| Archive { dir: dir.to_owned(), archived }))
     }
 
+    /// What to do where a ledger has this window, and the directory holds no archive.
+    pub fn lost(dir: &Path, window: Option<Window>) -> Option<String> {
+        let since = window.and_then(Window::archived)?;
+        let what = if dir.exists() { "has no manifest" } else { "is not there" };
+        (!dir.join(manifest::NAME).exists()).then(|| {
+            format!(
+                "{} {what}, and history before {since} is nowhere else: restore it from a backup, or make an empty folder there to begin \
+                 anew without that history",
+                dir.display()
+            )
+        })
+    }
+
+    /// Whether a directory is there, and nothing in it that could be a part of an archive.
+    pub fn is_empty(dir: &Path) -> bool {
+        let inside = |dir: std::fs::ReadDir| dir.flatten().filter(|entry| entry.file_name() != WRITING).count();
+        std::fs::read_dir(dir).map(inside).is_ok_and(|inside| inside == 0)
+    }
+
     /// Writes the rows of a generation before a midnight, as far as they are not here yet; gives how many files were written. What is
-    /// here already stays, and what came late is added to it.
-    pub fn add(generation: &Generation, dir: &Path, before: Micros) -> Result<(Archive, usize), ExportError> {
-        let disk = Durable::new(dir)?;
+    /// here already stays, and what came late is added to it. An
+    /// error soon after somebody says stop; then all is as it was.
+    pub fn add(
+        generation: &Generation,
+        dir: &Path,
+        before: Micros,
+        stop: &CancellationToken,
+    ) -> Result<(Archive, usize), ExportError> {
+        let disk = Durable::new(dir, stop)?;
         let known = Archived::load(dir)?.unwrap_or_default();
         let shared = || Arc::clone(&generation.shared);
         let closed = day_of(before).max(day_of(Micros(known.through)));
@@ -90,7 +121,7 @@ impl Archive {
         let forgotten = known.files().count() - self.archived.files().count();
         if forgotten > 0 {
             self.archived.supersede(&known, now);
-            self.archived.save(&Durable::new(&self.dir)?)?;
+            self.archived.save(&Durable::new(&self.dir, &CancellationToken::new())?)?;
         }
         Ok(forgotten)
     }
@@ -127,12 +158,12 @@ impl Archive {
         self.archived.of(table).iter().map(|f| f.file.clone())
     }
 
-    /// A table with its rows in the archive, where there are any.
-    pub(super) fn with(&self, kept: Arc<dyn Table>) -> Arc<dyn Table> {
+    /// A table with its rows in the archive, as far as they are seen, where there are any.
+    pub(super) fn with(&self, kept: Arc<dyn Table>, seen: Option<Arc<SeenByName>>) -> Arc<dyn Table> {
         let declared = [&schema::TRANSITIONS, &schema::DEPLOYMENTS].into_iter().find(|t| t.name == kept.name());
         let files: Vec<_> = self.archived.of(kept.name()).iter().map(|f| (part(&self.dir, &f.file), f.days)).collect();
         match declared {
-            Some(table) if !files.is_empty() => Arc::new(WithArchive::new(kept, table, files)),
+            Some(table) if !files.is_empty() => Arc::new(WithArchive::new(kept, table, files, seen)),
             _ => kept,
         }
     }
@@ -195,12 +226,34 @@ struct WithArchive {
     archived: Opened,
     /// The days of each file.
     days: Vec<(i64, i64)>,
+    /// What is seen of them; everything when absent.
+    seen: Option<Arc<SeenByName>>,
 }
 
 impl WithArchive {
-    fn new(kept: Arc<dyn Table>, table: &'static TableSchema, files: Vec<(Part, (i64, i64))>) -> WithArchive {
+    fn new(
+        kept: Arc<dyn Table>,
+        table: &'static TableSchema,
+        files: Vec<(Part, (i64, i64))>,
+        seen: Option<Arc<SeenByName>>,
+    ) -> WithArchive {
         let (files, days) = files.into_iter().unzip();
-        WithArchive { kept, archived: Opened { table, schema: table.arrow(), files }, days }
+        WithArchive { kept, archived: Opened { table, schema: table.arrow(), files }, days, seen }
+    }
+
+    /// Archived rows, as far as they are seen: whose they are is read with them.
+    fn seen(&self, partition: usize, projection: &[usize], seen: &Arc<SeenByName>) -> Batches {
+        let column = |name: &str| self.archived.table.columns.iter().position(|c| c.name == name);
+        let (Some(host), Some(endpoint)) = (column("host"), column("manifests_endpoint")) else {
+            return Box::new(std::iter::empty());
+        };
+        let (asked, seen) = (projection.len(), Arc::clone(seen));
+        let read = self.archived.scan(partition, &[projection, &[host, endpoint]].concat());
+        Box::new(read.map(move |batch| {
+            let batch = batch?;
+            let mask = seen.words(batch.column(asked).as_string(), batch.column(asked + 1).as_string());
+            Ok(filter_record_batch(&batch, &mask)?.project(&(0..asked).collect::<Vec<_>>())?)
+        }))
     }
 }
 
@@ -220,7 +273,10 @@ impl Table for WithArchive {
     fn scan(&self, partition: usize, projection: &[usize]) -> Batches {
         match partition.checked_sub(self.kept.partitions()) {
             None => self.kept.scan(partition, projection),
-            Some(partition) => self.archived.scan(partition, projection),
+            Some(partition) => match &self.seen {
+                None => self.archived.scan(partition, projection),
+                Some(seen) => self.seen(partition, projection, seen),
+            },
         }
     }
 
@@ -237,7 +293,9 @@ impl Table for WithArchive {
         let (first, last) = (day_of(Micros(first)), day_of(Micros(last)));
         let files = self.archived.files.iter().cloned().zip(self.days.iter().copied());
         let files: Vec<_> = files.filter(|(_, days)| days.0 <= last && first < days.1).collect();
-        (files.len() < self.days.len())
-            .then(|| Arc::new(WithArchive::new(Arc::clone(&self.kept), self.archived.table, files)) as Arc<dyn Table>)
+        (files.len() < self.days.len()).then(|| {
+            Arc::new(WithArchive::new(Arc::clone(&self.kept), self.archived.table, files, self.seen.clone()))
+                as Arc<dyn Table>
+        })
     }
 }

@@ -19,6 +19,7 @@ pub mod manifest;
 pub(super) mod opened;
 pub(super) mod period;
 pub(super) mod rows;
+pub(super) mod sum;
 
 use std::collections::HashSet;
 use std::fs;
@@ -31,12 +32,14 @@ use datafusion::arrow::compute::{cast, concat_batches};
 use datafusion::arrow::datatypes::{DataType, Field, Int16Type, Schema};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::FileWriter;
+use tokio_util::sync::CancellationToken;
 use twox_hash::XxHash3_128;
 use walkdir::WalkDir;
 
 use self::days::History;
 use self::durable::Durable;
 use self::manifest::{Exported, Form, Manifest, TableFiles};
+use super::archive::manifest as archive;
 use super::generation::Generation;
 use super::history::Past;
 use super::{coverage, history};
@@ -89,6 +92,9 @@ pub enum ExportError {
         /// What is wrong with it.
         what: String,
     },
+    /// Somebody said stop.
+    #[error("it was interrupted; what the one before wrote stays")]
+    Interrupted,
     /// Another version wrote it.
     #[error(
         "{path} was written by another version of koh ({detail}). Let this version export once, or read it with that one"
@@ -112,20 +118,22 @@ pub struct Report {
     pub rows: u64,
 }
 
-/// Writes a generation below `dir`; returns when the files are durable. One export at a time per directory.
-pub fn export(generation: &Generation, dir: &Path) -> Result<Report, ExportError> {
-    let disk = Durable::new(dir)?;
-    let before = Manifest::load(dir)?.map(Manifest::into_current);
+/// Writes a generation below `dir`; returns when the files are durable, or soon after somebody says stop. One export at a time per
+/// directory.
+pub fn export(generation: &Generation, dir: &Path, stop: &CancellationToken) -> Result<Report, ExportError> {
+    let disk = Durable::new(dir, stop)?;
+    let before = last(dir)?;
     let mut report = Report::default();
     let mut tables = Vec::new();
     for table in generation.tables() {
         let name = table.name().to_owned();
         let known = before.iter().flat_map(|m| &m.tables).find(|t| t.name == name);
-        let known = known.map(|t| t.files.as_slice()).unwrap_or_default();
+        // Whatever is gone is written again.
+        let known: Vec<_> = known.into_iter().flat_map(|t| &t.files).filter(|f| f.is_there(dir)).cloned().collect();
         let mut files = Vec::new();
         let mut whole = Some(table);
         if let Some(history) = history(generation, &name) {
-            let written = history.export(&disk, known, generation.epoch(), generation.taken_at)?;
+            let written = history.export(&disk, &known, generation.epoch(), generation.taken_at)?;
             report.days_written += written.written;
             report.days_kept += written.files.len() - written.written;
             files.extend(written.files);
@@ -133,7 +141,7 @@ pub fn export(generation: &Generation, dir: &Path) -> Result<Report, ExportError
             whole = SPLIT.contains(&name.as_str()).then(|| history.open());
         }
         if let Some(table) = whole {
-            files.extend(current(&disk, table.as_ref(), known)?);
+            files.extend(current(&disk, table.as_ref(), &known)?);
         }
         report.rows += files.iter().map(|f| f.rows).sum::<u64>();
         tables.push(TableFiles { name, files });
@@ -144,13 +152,41 @@ pub fn export(generation: &Generation, dir: &Path) -> Result<Report, ExportError
     Ok(report)
 }
 
+/// What the last export says of itself; nothing where that cannot be read, for then all is written anew.
+fn last(dir: &Path) -> Result<Option<Exported>, ExportError> {
+    match Manifest::load(dir) {
+        Err(error @ ExportError::Version { .. }) => {
+            tracing::warn!(%error, "the last export cannot be read; it is written anew");
+            Ok(None)
+        }
+        read => Ok(read?.map(Manifest::into_current)),
+    }
+}
+
+/// Removes files of the last export that are not what they were, so that the next one writes them anew; gives how many.
+pub fn mend(dir: &Path, stop: &CancellationToken) -> Result<usize, ExportError> {
+    let mut damaged = 0;
+    let export = last(dir)?;
+    // Those of the archive are nowhere else, and not an export's to remove.
+    let files = export.iter().flat_map(|e| &e.tables).flat_map(|t| &t.files).filter(|f| archive::is_below(&f.path));
+    for file in files.take_while(|_| !stop.is_cancelled()) {
+        if let Err(error) = file.whole(dir) {
+            tracing::warn!(%error, "a file of the last export is not what it was; it is written anew");
+            // One that is gone is gone.
+            let _ = fs::remove_file(dir.join(&file.path));
+            damaged += 1;
+        }
+    }
+    Ok(damaged)
+}
+
 /// Removes what no reader can be in need of any more at this instant; gives the export as it stands then, if that changed anything.
 pub fn expire(dir: &Path, now: Micros) -> Result<Option<Exported>, ExportError> {
     let Some(mut export) = Manifest::load(dir)?.map(Manifest::into_current) else { return Ok(None) };
     if !export.age(now.0, GENERATIONS, KEEP) {
         return Ok(None);
     }
-    Manifest::V1(export.clone()).save(&Durable::new(dir)?)?;
+    Manifest::V1(export.clone()).save(&Durable::new(dir, &CancellationToken::new())?)?;
     clean(dir, &export);
     Ok(Some(export))
 }
@@ -176,6 +212,7 @@ fn current(disk: &Durable, table: &dyn Table, known: &[manifest::File]) -> Resul
     let mut batches = (0..table.partitions()).flat_map(|p| table.scan(p, &all)).peekable();
     loop {
         if let Some(batch) = batches.next() {
+            disk.go_on()?;
             let batch = batch.map_err(|e| failed(e.to_string()))?;
             rows += batch.num_rows();
             gathered.push(batch);
@@ -196,6 +233,7 @@ fn current(disk: &Durable, table: &dyn Table, known: &[manifest::File]) -> Resul
                 bytes: bytes.len() as u64,
                 day: None,
                 month: None,
+                checksum: None,
             });
             gathered.clear();
             rows = 0;

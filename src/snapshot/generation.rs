@@ -125,12 +125,12 @@ impl Generation {
         archive.files(table).map(beside).collect()
     }
 
-    /// The same instant as a restricted reader sees it: of the archive it sees nothing.
+    /// The same instant as a restricted reader sees it.
     pub fn seen_by(&self, restriction: &Restriction) -> Generation {
-        let Shared { id, epoch, seq, taken_at, tables, .. } = &*self.shared;
+        let Shared { id, epoch, seq, taken_at, tables, archive, .. } = &*self.shared;
         let seen = Seen::by(restriction, tables);
         let shared = Shared::new(id.clone(), (*epoch, *seq), *taken_at, tables.clone(), Some(seen));
-        Generation { shared: Arc::new(shared), ..self.clone() }
+        Generation { shared: Arc::new(shared), ..self.clone() }.with_archive(archive.get().cloned())
     }
 
     /// The epoch of the store it was taken from.
@@ -163,19 +163,29 @@ impl Generation {
 
     fn with_past(&self, kept: Arc<dyn Table>) -> Arc<dyn Table> {
         match self.shared.archive.get() {
-            Some(archive) => archive.with(kept),
+            Some(archive) => archive.with(kept, self.shared.seen_by_name()),
             None => kept,
         }
     }
 
     /// Tables and views for the SQL engine.
     pub fn catalog(&self) -> Catalog {
-        Catalog::new(self.tables(), views())
+        catalog(self.tables())
     }
 }
 
+/// Bytes that statements may reserve for every reconciler: views that count hosts hold a few dozen for each at a time, in each of
+/// some statements.
+const MEMORY: usize = 256;
+
+/// Tables for the SQL engine, with the views.
+pub(super) fn catalog(tables: Vec<Arc<dyn Table>>) -> Catalog {
+    let reconcilers = tables.iter().find(|t| t.name() == schema::RECONCILERS.name).and_then(|t| t.most_rows());
+    Catalog::new(tables, views()).with_memory(reconcilers.unwrap_or(0) * MEMORY)
+}
+
 /// The views as the SQL engine takes them.
-pub(super) fn views() -> Vec<(String, String)> {
+fn views() -> Vec<(String, String)> {
     VIEWS.iter().map(|v| (v.schema.name.to_owned(), v.sql.to_owned())).collect()
 }
 

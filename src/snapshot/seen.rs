@@ -3,8 +3,9 @@
 //! Invariant: every table says for each of its rows whether it is shown ([`Rows::shows`](super::scan::Rows::shows) has no default),
 //! and what is counted is counted over hosts that are seen. So no statement sees past it, whatever it joins.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use datafusion::arrow::array::{BooleanArray, StringArray};
 use hashbrown::HashSet;
 
 use super::expectations;
@@ -23,6 +24,7 @@ pub(super) struct Seen {
     hosts: OnceLock<HashSet<u32>>,
     /// The endpoints of what is wanted, and those that hosts with the labels ever reported.
     endpoints: OnceLock<HashSet<u32>>,
+    names: OnceLock<Arc<SeenByName>>,
 }
 
 /// What belongs to some workspaces.
@@ -40,7 +42,7 @@ impl Seen {
     pub(super) fn by(restriction: &Restriction, tables: &Tables) -> Seen {
         let by_workspace = (!restriction.workspaces.is_empty()).then(|| Theirs::of(restriction, tables));
         let labelled = (!restriction.hosts.is_empty()).then(|| labelled(restriction, tables));
-        Seen { by_workspace, labelled, hosts: OnceLock::new(), endpoints: OnceLock::new() }
+        Seen { by_workspace, labelled, ..Seen::default() }
     }
 
     fn theirs(&self, holds: impl Fn(&Theirs) -> bool) -> bool {
@@ -88,7 +90,39 @@ impl Seen {
     }
 }
 
+/// What is seen of rows in files: these name hosts and endpoints instead of numbering them. `None` is all.
+#[derive(Debug)]
+pub(super) struct SeenByName {
+    hosts: Option<HashSet<String>>,
+    endpoints: Option<HashSet<String>>,
+}
+
+impl SeenByName {
+    /// What is seen of the words of hosts at endpoints.
+    pub(super) fn words(&self, hosts: &StringArray, endpoints: &StringArray) -> BooleanArray {
+        let holds = |names: &Option<HashSet<String>>, name: Option<&str>| {
+            names.as_ref().is_none_or(|names| name.is_some_and(|name| names.contains(name)))
+        };
+        let words = hosts.iter().zip(endpoints);
+        words.map(|(host, endpoint)| Some(holds(&self.hosts, host) && holds(&self.endpoints, endpoint))).collect()
+    }
+}
+
 impl Shared {
+    /// What is seen of rows in files; `None` is everything.
+    pub(super) fn seen_by_name(&self) -> Option<Arc<SeenByName>> {
+        let (seen, t) = (self.seen.as_ref()?, &self.tables);
+        let by_name = || {
+            let host = |id: &u32| t.hosts.get(*id).map(|h| t.text(h.name).to_owned());
+            let endpoint = |id: &u32| t.endpoints.get(*id).map(|e| t.text(e.canonical).to_owned());
+            Arc::new(SeenByName {
+                hosts: seen.labelled.as_ref().map(|ids| ids.iter().filter_map(host).collect()),
+                endpoints: seen.by_workspace.as_ref().map(|t| t.endpoints.iter().filter_map(endpoint).collect()),
+            })
+        };
+        Some(Arc::clone(seen.names.get_or_init(by_name)))
+    }
+
     /// Whether a host counts where hosts are counted.
     pub(super) fn counts(&self, host: u32) -> bool {
         self.seen.as_ref().is_none_or(|seen| seen.counts(host))

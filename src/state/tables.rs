@@ -145,6 +145,9 @@ impl From<ReconcilerRecordV1> for ReconcilerRecord {
     }
 }
 
+/// Number of the table of the one [`Window`].
+const WINDOW: u8 = 10;
+
 /// From when on histories are kept whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Window {
@@ -153,6 +156,13 @@ pub struct Window {
     pub since: Micros,
     /// Last words from before this time were dropped too.
     pub forgotten: Micros,
+}
+
+impl Window {
+    /// What was said before is in the archive and nowhere else, where there is an archive at all.
+    pub fn archived(self) -> Option<Micros> {
+        (self.since > self.forgotten).then_some(self.since)
+    }
 }
 
 impl ReconcilerRecord {
@@ -286,7 +296,7 @@ impl Tables {
         all.extend(refs(7, &self.versions, since));
         all.extend(refs(8, &self.sources, since));
         all.extend(refs(9, &self.verifications, since));
-        all.extend(refs(10, &self.window, since));
+        all.extend(refs(WINDOW, &self.window, since));
         all
     }
 
@@ -303,7 +313,7 @@ impl Tables {
             7 => self.versions.restore(restored(bytes)?),
             8 => self.sources.restore(restored(bytes)?),
             9 => self.verifications.restore(restored(bytes)?),
-            10 => self.window.restore(restored(bytes)?),
+            WINDOW => self.window.restore(restored(bytes)?),
             // A table that a newer koh wrote is refused by the format number before it comes to this.
             _ => {}
         }
@@ -330,6 +340,13 @@ impl Tables {
         let counts = [names.len(), carriers.len(), hosts.len(), reconcilers.len(), endpoints.len(), logs.len()];
         let more = [targets.len(), versions.len(), sources.len(), verifications.len(), window.len()];
         Ok(counts.iter().chain(&more).sum())
+    }
+
+    /// The window, where a stored block is the one that holds it.
+    pub fn window_of(table: u8, bytes: &[u8]) -> Option<Window> {
+        let mut tables = Tables::default();
+        (table == WINDOW).then(|| tables.restore(table, bytes).ok())??;
+        tables.window.get(0).copied()
     }
 
     /// From when on everything that reconcilers said is kept; the beginning of time while nothing was dropped.

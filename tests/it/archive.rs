@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use koh::model::{Micros, Status};
 use koh::query::{Engine, Limits, Statement};
+use koh::snapshot::export::ExportError;
 use koh::snapshot::{Archive, Generation, export, open_export};
 use koh::state::State;
 use koh::state::tables::Window;
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use crate::hub::{TestHub, TestHubBuilder, commit, descriptor, koh, said};
 use crate::ledger_facts::{SECOND, host, report};
-use crate::views_support::lines;
+use crate::views_support::{go_on, lines};
 
 const DAY: i64 = 86_400;
 /// 2026-01-01.
@@ -66,7 +67,7 @@ fn apply(state: &mut State, window: Window, archived: Option<&Generation>) {
 /// Archives all before a day and trims the state to it.
 fn trim(state: &mut State, dir: &Path, day: i64) -> Archive {
     let taken = generation(state);
-    let (archive, _) = Archive::add(&taken, dir, at(START + day * DAY)).unwrap();
+    let (archive, _) = Archive::add(&taken, dir, at(START + day * DAY), &go_on()).unwrap();
     let window = Window { since: archive.through(), forgotten: Micros::MIN };
     apply(state, window, Some(&taken));
     archive
@@ -116,7 +117,7 @@ async fn what_is_archived_is_shown_with_the_rest_as_if_it_had_never_left() {
         trim(&mut again, &data.path().join("archive"), 40)
     };
     let trimmed = generation(&state).with_archive(Some(Arc::new(archive)));
-    export(&trimmed, &data.path().join("export")).unwrap();
+    export(&trimmed, &data.path().join("export"), &go_on()).unwrap();
     let files = Arc::new(open_export(&data.path().join("export")).unwrap());
     for sql in PAST {
         let answer = engine.rows(Arc::clone(&files), Statement::new(sql)).await.unwrap();
@@ -167,7 +168,8 @@ fn what_is_confirmed_to_this_day_is_no_reason_to_write_an_archived_day_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut state = fleet();
     trim(&mut state, dir.path(), 100);
-    let again = |state: &State| Archive::add(&generation(state), dir.path(), at(START + 100 * DAY)).unwrap().1;
+    let again =
+        |state: &State| Archive::add(&generation(state), dir.path(), at(START + 100 * DAY), &go_on()).unwrap().1;
     // As it is when the ledger was trimmed.
     again(&state);
     assert_eq!(again(&state), 0);
@@ -183,7 +185,7 @@ async fn rows_that_are_not_in_the_archive_do_not_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut state = fleet();
     let taken = generation(&state);
-    let (archive, _) = Archive::add(&taken, dir.path(), at(START + 40 * DAY)).unwrap();
+    let (archive, _) = Archive::add(&taken, dir.path(), at(START + 40 * DAY), &go_on()).unwrap();
     // After the archive was written, and before the ledger is trimmed.
     tell(&mut state, report("h2", "late", Status::Failure, START + 3 * DAY + 7_777));
     let window = Window { since: archive.through(), forgotten: Micros::MIN };
@@ -201,7 +203,7 @@ async fn rows_that_are_not_in_the_archive_do_not_go() {
 fn a_file_that_is_wanted_again_stays() {
     let dir = tempfile::tempdir().unwrap();
     let state = fleet();
-    let add = || Archive::add(&generation(&state), dir.path(), at(START + 40 * DAY)).unwrap().0;
+    let add = || Archive::add(&generation(&state), dir.path(), at(START + 40 * DAY), &go_on()).unwrap().0;
     let mut archive = add();
     let holds = archive.holds();
     assert!(archive.forget(at(START + 40 * DAY), at(START + 41 * DAY)).unwrap() > 0);
@@ -253,7 +255,7 @@ async fn a_file_that_is_not_what_it_was_is_told() {
     assert!(error.contains("its checksum is another one") && error.contains("restore it from a backup"), "{error}");
     // Nothing is built upon it.
     tell(&mut state, report("h1", "c99", Status::Success, START + 2 * DAY));
-    assert!(Archive::add(&generation(&state), dir.path(), at(START + 70 * DAY)).is_err());
+    assert!(Archive::add(&generation(&state), dir.path(), at(START + 70 * DAY), &go_on()).is_err());
     std::fs::remove_file(&file).unwrap();
     let trimmed = generation(&state).with_archive(Some(Arc::new(archive.clone())));
     let engine = Engine::new(Limits::default()).unwrap();
@@ -265,6 +267,20 @@ async fn a_file_that_is_not_what_it_was_is_told() {
     assert!(archive.verify().unwrap_err().to_string().contains("cannot be read"));
     std::fs::write(&file, bytes).unwrap();
     archive.verify().unwrap();
+}
+
+#[test]
+fn archiving_that_is_told_to_stop_leaves_all_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = fleet();
+    let archive = trim(&mut state, dir.path(), 40);
+    let stop = go_on();
+    stop.cancel();
+    let stopped = Archive::add(&generation(&state), dir.path(), at(START + 70 * DAY), &stop);
+    assert!(matches!(stopped, Err(ExportError::Interrupted)));
+    let after = Archive::open(dir.path()).unwrap().unwrap();
+    assert_eq!(after.parts(), archive.parts());
+    after.verify().unwrap();
 }
 
 #[test]
@@ -419,6 +435,17 @@ fn a_hub_with_a_hot_window_answers_as_before_and_so_do_its_backup_and_its_files(
     assert_eq!(answers(&hub), before);
     assert!(hub.stop().success());
 
+    // A file that is not what it was makes no backup, for it could not be restored.
+    let files = walkdir::WalkDir::new(other.join("archive")).into_iter().flatten();
+    let file = files.map(|e| e.into_path()).find(|p| p.extension().is_some_and(|e| e == "parquet")).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[10] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let worse = dir.path().join("worse.backup");
+    let made = koh(&["backup", worse.to_str().unwrap(), "--data", other.to_str().unwrap()]);
+    assert!(!made.status.success() && !worse.exists(), "{}", said(&made));
+    assert!(said(&made).contains("its checksum is another one"), "{}", said(&made));
+
     // A file that is lost is found, and told with what to do.
     let lost = walkdir::WalkDir::new(other.join("archive")).into_iter().flatten();
     let lost = lost.map(|e| e.into_path()).find(|p| p.extension().is_some_and(|e| e == "parquet")).unwrap();
@@ -451,6 +478,29 @@ fn a_hub_whose_archive_is_gone_begins_no_other_in_its_place() {
     assert!(hub.stop().success());
 
     std::fs::rename(&elsewhere, &archive).unwrap();
+    let hub = start();
+    assert_eq!(answers(&hub), before);
+    assert!(hub.stop().success());
+
+    // Nor beside files that nothing names any more; and a backup without them is none.
+    let (manifest, aside) = (archive.join("manifest.json"), dir.path().join("aside"));
+    std::fs::rename(&manifest, &aside).unwrap();
+    let hub = start();
+    wait_for("a round", || rounds(&hub).is_some_and(|n| n >= 1.0));
+    assert_eq!((failures(&hub), manifest.exists()), (Some(1.0), false));
+    assert!(hub.stop().success());
+    let backup = dir.path().join("half.backup");
+    let data = dir.path().to_str().unwrap();
+    let made = koh(&["backup", backup.to_str().unwrap(), "--data", data]);
+    assert!(
+        !made.status.success() && !backup.exists() && said(&made).contains("an archive that is not there"),
+        "{}",
+        said(&made)
+    );
+    let checked = koh(&["check", "--data", data]);
+    let found = String::from_utf8_lossy(&checked.stdout).into_owned() + &said(&checked);
+    assert!(!checked.status.success() && found.contains("has no manifest"), "{found}");
+    std::fs::rename(&aside, &manifest).unwrap();
     let hub = start();
     assert_eq!(answers(&hub), before);
     assert!(hub.stop().success());

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 
 use crate::ledger_disk::Disk;
 use crate::ledger_facts::{dump, host, report, still, verification};
+use crate::views_support::go_on;
 
 fn batch(n: i64) -> Vec<Fact> {
     let mut facts: Vec<Fact> = (0..9)
@@ -383,7 +384,7 @@ async fn a_restore_that_ended_between_the_archive_and_the_ledger_is_done_again()
     let (bare, to) = (bytes.clone(), dir.path().join("to"));
     // An archive of no rows is one too.
     let taken = koh::snapshot::Generation::take(1, 1, State::new().tables(), Micros(0));
-    let (archive, _) = koh::snapshot::Archive::add(&taken, &data.join("archive"), Micros(0)).unwrap();
+    let (archive, _) = koh::snapshot::Archive::add(&taken, &data.join("archive"), Micros(0), &go_on()).unwrap();
     let mut bytes = Vec::new();
     let cut = Cut::of_file(&data.join("hub.redb")).unwrap();
     backup::write(cut, backup::Files::of(Some(&archive)).unwrap(), &mut bytes, &mut |_, _| {}).unwrap();

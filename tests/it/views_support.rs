@@ -11,6 +11,12 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 use koh::model::Micros;
 use koh::snapshot::schema::{Kind, TABLES, TableSchema, VIEWS};
+use tokio_util::sync::CancellationToken;
+
+/// For what is written to its end: nobody says stop.
+pub fn go_on() -> CancellationToken {
+    CancellationToken::new()
+}
 
 /// Tables by name; the ones not given are empty.
 #[derive(Default)]

@@ -3,14 +3,13 @@
 //! Invariant: it is replaced atomically, after all that it names is durable and was read back; what it names is primary data, so a
 //! file that is not there, or is not what it was, is a loss and is told as one.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
-use twox_hash::xxhash3_128::Hasher;
 
 use super::super::export::durable::{Durable, read_if_there};
+use super::super::export::sum::{Sum, sum_of};
 use super::super::export::{self, ExportError};
 
 /// The file's name.
@@ -118,26 +117,17 @@ impl ArchivedFile {
     pub fn verify(&self, dir: &Path) -> Result<(), ExportError> {
         let path = dir.join(&self.file.path);
         let lost = |what: String| ExportError::Archive { path: path.display().to_string(), what };
-        let (bytes, sum) = sum_of(&path).map_err(|e| lost(format!("it cannot be read ({e})")))?;
-        if bytes != self.file.bytes || sum != self.xxh3 {
-            let (had, has) = (self.file.bytes, bytes);
-            return Err(lost(format!("its checksum is another one ({has} bytes, {had} were written)")));
+        let sum = sum_of(&path).map_err(|e| lost(format!("it cannot be read ({e})")))?;
+        self.expect(&sum).map_err(lost)
+    }
+
+    /// Whether bytes that were read are what was archived; an error says what is different.
+    pub fn expect(&self, read: &Sum) -> Result<(), String> {
+        if read.bytes() != self.file.bytes || read.text() != self.xxh3 {
+            let (had, has) = (self.file.bytes, read.bytes());
+            return Err(format!("its checksum is another one ({has} bytes, {had} were written)"));
         }
         Ok(())
-    }
-}
-
-/// The size and the checksum of a file.
-pub(super) fn sum_of(path: &Path) -> std::io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
-    let (mut hasher, mut bytes, mut piece) = (Hasher::new(), 0, vec![0; 1 << 20]);
-    loop {
-        let read = file.read(&mut piece)?;
-        if read == 0 {
-            return Ok((bytes, format!("{:032x}", hasher.finish_128())));
-        }
-        hasher.write(&piece[..read]);
-        bytes += read as u64;
     }
 }
 

@@ -18,9 +18,10 @@ use super::super::export::durable::Durable;
 use super::super::export::opened::Opened;
 use super::super::export::period::{Period, day_of};
 use super::super::export::rows::{RowHashes, RowSum};
+use super::super::export::sum::sum_of;
 use super::super::export::{self, Dated, ExportError};
 use super::super::scan::Builder;
-use super::manifest::{ArchivedFile, sum_of};
+use super::manifest::ArchivedFile;
 use super::{Archives, TableSchema, part};
 
 /// Brings the files of a table to all rows before the day `closed`; gives them, and how many were written.
@@ -30,7 +31,7 @@ pub(super) fn write<R: Archives>(
     rows: &R,
     closed: i64,
 ) -> Result<(Vec<ArchivedFile>, usize), ExportError> {
-    let mut left: BTreeMap<i64, Print> = days::days(rows, R::identity);
+    let mut left: BTreeMap<i64, Print> = days::days(disk, rows, R::identity)?;
     left.retain(|day, _| *day < closed);
     // A period has to be looked at where there is a row of it, in memory or in a file.
     let mut all = left.clone();
@@ -77,6 +78,7 @@ fn finish<R: Dated>(
 ) -> Result<usize, ExportError> {
     let mut gathered = 0;
     for chunk in 0..if dirty.is_empty() { 0 } else { rows.chunks() } {
+        disk.go_on()?;
         for row in rows.chunk(chunk) {
             let Some(day) = rows.instant(&row).map(day_of) else { continue };
             let next = dirty.partition_point(|d| d.period.days.end <= day);
@@ -151,6 +153,7 @@ impl<R: Dated> Dirty<R> {
         for file in before {
             file.verify(disk.dir())?;
             for batch in scan(table, disk, &file.file) {
+                disk.go_on()?;
                 let batch = batch.map_err(wrong)?;
                 if left.rows > 0 {
                     one.there.extend(one.identity.read(&batch).map_err(wrong)?);
@@ -191,9 +194,10 @@ impl<R: Dated> Dirty<R> {
         let file = writer.into_inner().map_err(|e| format_error(disk, &path, &e.into()))?;
         disk.finish(&path, file)?;
         let (place, lost) = (disk.dir().join(&path), |e: std::io::Error| format_error(disk, &path, &e.into()));
-        let (bytes, xxh3) = sum_of(&place).map_err(lost)?;
+        let sum = sum_of(&place).map_err(lost)?;
+        let xxh3 = sum.text();
         let mut file = export::manifest::File::history(path.clone(), written.rows, &period);
-        file.bytes = bytes;
+        file.bytes = sum.bytes();
         let mut back = RowSum::default();
         for batch in scan(table, disk, &file) {
             batch.and_then(|batch| back.add(&all, &batch)).map_err(|e| format_error(disk, &path, &e))?;

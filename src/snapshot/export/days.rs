@@ -19,9 +19,10 @@ use datafusion::parquet::schema::types::ColumnPath;
 use twox_hash::XxHash3_128;
 
 use super::ExportError;
-use super::durable::Durable;
+use super::durable::{Durable, failed};
 use super::manifest;
 use super::period::{Period, day_of};
+use super::sum::sum_of;
 use crate::model::Micros;
 use crate::query::{Batches, Table};
 use crate::snapshot::scan::{Builder, Rows};
@@ -89,9 +90,14 @@ pub(in crate::snapshot) struct Print {
 }
 
 /// What the rows of each day are, by a hash of each.
-pub(in crate::snapshot) fn days<R: Dated>(rows: &R, hash: impl Fn(&R, &R::Row) -> u64) -> BTreeMap<i64, Print> {
+pub(in crate::snapshot) fn days<R: Dated>(
+    disk: &Durable,
+    rows: &R,
+    hash: impl Fn(&R, &R::Row) -> u64,
+) -> Result<BTreeMap<i64, Print>, ExportError> {
     let mut days: BTreeMap<i64, Print> = BTreeMap::new();
     for chunk in 0..rows.chunks() {
+        disk.go_on()?;
         for row in rows.chunk(chunk) {
             if let Some(at) = rows.instant(&row) {
                 let print = days.entry(day_of(at)).or_default();
@@ -100,7 +106,7 @@ pub(in crate::snapshot) fn days<R: Dated>(rows: &R, hash: impl Fn(&R, &R::Row) -
             }
         }
     }
-    days
+    Ok(days)
 }
 
 /// The periods of days, in order; days from `closed` on stay by themselves, and so do those of its month.
@@ -124,6 +130,7 @@ impl<R: Dated> ByDay<R> {
     fn write(&self, disk: &Durable, mut days: Vec<Dirty<R>>) -> Result<Vec<manifest::File>, ExportError> {
         let mut gathered = 0;
         for chunk in 0..self.0.chunks() {
+            disk.go_on()?;
             for row in self.0.chunk(chunk) {
                 let Some(day) = self.0.instant(&row).map(day_of) else { continue };
                 if let Some(i) = place(&days, day) {
@@ -181,6 +188,8 @@ impl<R: Dated> Dirty<R> {
         if let Some((_, writer)) = writer {
             let written = writer.into_inner().map_err(|e| format_error(disk, &file.path, e.to_string()))?;
             file.bytes = disk.finish(&file.path, written)?;
+            let place = disk.dir().join(&file.path);
+            file.checksum = Some(sum_of(&place).map_err(failed(&place))?.text());
         }
         Ok(file)
     }
@@ -239,7 +248,7 @@ impl<R: Dated> Exports for ByDay<R> {
         let columns = fingerprint(self.0.table());
         let mut files = Vec::new();
         let (mut some, mut rows, mut written) = (Vec::new(), 0, 0);
-        for (period, print) in periods(&days(&*self.0, R::fingerprint), day_of(now) - DAYS_APART) {
+        for (period, print) in periods(&days(disk, &*self.0, R::fingerprint)?, day_of(now) - DAYS_APART) {
             // Numbers inside rows mean something inside one epoch only, and another version of koh may have other columns.
             let sum = print.sum ^ columns;
             let folder = period.folder();

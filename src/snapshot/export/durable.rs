@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use tokio_util::sync::CancellationToken;
+
 use super::ExportError;
 
 /// The bytes of a file; `None` when there is none.
@@ -17,10 +19,14 @@ pub(in crate::snapshot) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// A directory that files are written into.
+/// Where files are until they are complete, below such a directory.
+pub(in crate::snapshot) const WRITING: &str = "writing";
+
+/// A directory that files are written into, as long as nobody says stop.
 #[derive(Debug)]
 pub(in crate::snapshot) struct Durable {
     dir: PathBuf,
+    stop: CancellationToken,
 }
 
 pub(in crate::snapshot) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError + '_ {
@@ -29,14 +35,14 @@ pub(in crate::snapshot) fn failed(path: &Path) -> impl FnOnce(std::io::Error) ->
 
 impl Durable {
     /// Makes the directory, and removes what an interrupted export left half written.
-    pub(in crate::snapshot) fn new(dir: &Path) -> Result<Durable, ExportError> {
+    pub(in crate::snapshot) fn new(dir: &Path, stop: &CancellationToken) -> Result<Durable, ExportError> {
         fs::create_dir_all(dir).map_err(failed(dir))?;
-        let beside = dir.join("writing");
+        let beside = dir.join(WRITING);
         if beside.exists() {
             fs::remove_dir_all(&beside).map_err(failed(&beside))?;
         }
         fs::create_dir_all(&beside).map_err(failed(&beside))?;
-        Ok(Durable { dir: dir.to_owned() })
+        Ok(Durable { dir: dir.to_owned(), stop: stop.clone() })
     }
 
     /// The directory.
@@ -44,8 +50,14 @@ impl Durable {
         &self.dir
     }
 
+    /// An error once somebody said stop.
+    pub(in crate::snapshot) fn go_on(&self) -> Result<(), ExportError> {
+        if self.stop.is_cancelled() { Err(ExportError::Interrupted) } else { Ok(()) }
+    }
+
     /// Starts a file beside its place.
     pub(in crate::snapshot) fn begin(&self, path: &str) -> Result<BufWriter<File>, ExportError> {
+        self.go_on()?;
         let beside = self.beside(path);
         Ok(BufWriter::with_capacity(1 << 18, File::create(&beside).map_err(failed(&beside))?))
     }
@@ -95,7 +107,7 @@ impl Durable {
     }
 
     fn beside(&self, path: &str) -> PathBuf {
-        self.dir.join("writing").join(path.replace('/', "_"))
+        self.dir.join(WRITING).join(path.replace('/', "_"))
     }
 }
 
@@ -103,6 +115,6 @@ impl Drop for Durable {
     /// What found no room must not take up the last of it until the next attempt.
     fn drop(&mut self) {
         // What cannot be removed now is removed by that.
-        let _ = fs::remove_dir_all(self.dir.join("writing"));
+        let _ = fs::remove_dir_all(self.dir.join(WRITING));
     }
 }

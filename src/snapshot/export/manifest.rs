@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::{Durable, read_if_there};
 use super::period::Period;
+use super::sum::sum_of;
 use super::{ExportError, Generation};
 use crate::model::Micros;
 
@@ -77,6 +78,9 @@ pub struct File {
     /// The month of its rows, for history that has been over for some weeks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub month: Option<String>,
+    /// XXH3-128 of its bytes, in hexadecimal, where its name does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
 }
 
 impl File {
@@ -84,7 +88,30 @@ impl File {
     pub(in crate::snapshot) fn history(path: String, rows: u64, period: &Period) -> File {
         let name = Some(period.name.clone());
         let (day, month) = if period.days.end - period.days.start > 1 { (None, name) } else { (name, None) };
-        File { path, form: Form::Parquet, rows, bytes: 0, day, month }
+        File { path, form: Form::Parquet, rows, bytes: 0, day, month, checksum: None }
+    }
+
+    /// Reads it to its end: whether it is what it was when it was written. An error says what is different.
+    pub(super) fn whole(&self, dir: &Path) -> Result<(), ExportError> {
+        let path = dir.join(&self.path);
+        let failed = |error: String| ExportError::Format { path: path.display().to_string(), error };
+        let read = sum_of(&path).map_err(|error| ExportError::File { path: path.display().to_string(), error })?;
+        if read.bytes() != self.bytes {
+            return Err(failed(format!("it has {} bytes, and the manifest says {}", read.bytes(), self.bytes)));
+        }
+        let named = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        if self.form == Form::Arrow && named != read.text() {
+            return Err(failed("its bytes are not those that it is named after".to_owned()));
+        }
+        match &self.checksum {
+            Some(checksum) if *checksum != read.text() => Err(failed("its checksum is another one".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it is there, by its size.
+    pub(super) fn is_there(&self, dir: &Path) -> bool {
+        std::fs::metadata(dir.join(&self.path)).is_ok_and(|m| m.len() == self.bytes)
     }
 
     /// The first day of its rows, for history.

@@ -19,7 +19,7 @@ use super::ExportError;
 use super::manifest::{Form, Manifest};
 use crate::model::Micros;
 use crate::query::{Batches, Catalog, Table};
-use crate::snapshot::generation::views;
+use crate::snapshot::generation::catalog;
 use crate::snapshot::schema::{TABLES, TableSchema};
 
 /// How many partitions a table is scanned in, at most.
@@ -41,7 +41,7 @@ pub fn open_export(dir: &Path) -> Result<Catalog, ExportError> {
         opened.check()?;
         tables.push(Arc::new(opened));
     }
-    Ok(Catalog::new(tables, views()))
+    Ok(catalog(tables))
 }
 
 /// The instant of which the newest export of a directory tells.
