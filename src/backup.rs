@@ -62,6 +62,9 @@ pub struct Head {
     pub checkpoint: u64,
     /// Everything up to this sequence is in it.
     pub seq: u64,
+    /// Epochs of the stores that it was restored from, and the sequence of each that the next went on from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<(u64, u64)>,
 }
 
 impl Head {
@@ -161,8 +164,8 @@ pub enum BackupError {
     },
     /// The archive is gone.
     #[error(
-        "history before {since} left the ledger for an archive that is not there. No backup is made without it: bring it back from the \
-         newest backup, or, where it is lost for good, make an empty folder for it and start the hub"
+        "history before {since} left the ledger for an archive that is not there, or not all of it. No backup is made without it: koh \
+         check says what to do"
     )]
     NoArchive {
         /// What was before this is in the archive.
@@ -182,7 +185,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 /// Makes the ledger of a data directory from a backup. Gives what was restored, and the new epoch.
 pub fn restore(from: impl std::io::Read, data: &Path, progress: Progress<'_>) -> Result<(Whole, u64), BackupError> {
     let mut reader = Reader::open(from)?;
-    let mut rebuild = Rebuild::begin(&ledger_of(data), reader.head().origin())?;
+    let mut rebuild = Rebuild::begin(&ledger_of(data), reader.head().origin(), reader.head().former.clone())?;
     let mut unpacked = archive::Unpacked::new(data);
     while let Some(parts) = reader.next()? {
         for part in parts {

@@ -21,6 +21,7 @@ mod former;
 mod group;
 mod inspect;
 pub mod journal;
+mod lineage;
 pub mod migrations;
 mod options;
 mod overlay;
@@ -46,6 +47,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, wat
 pub use cut::{Cut, Origin, Piece};
 pub use feed::{Change, FEED_LENGTH, Feed, Since};
 pub use inspect::{Inspected, inspect};
+pub use lineage::Lineage;
 pub use options::Options;
 pub use restore::{Rebuild, RestoreError};
 pub use room::Trouble;
@@ -116,7 +118,7 @@ struct Shared {
     seq: AtomicU64,
     published: watch::Sender<u64>,
     feed: Feed,
-    epoch: u64,
+    lineage: Lineage,
     closed: AtomicBool,
     trouble: RwLock<Option<Trouble>>,
     stats: Stats,
@@ -128,7 +130,7 @@ struct Loaded {
     /// Absent where the volume is too full to open it.
     db: Option<Database>,
     lock: Option<store::Lock>,
-    epoch: u64,
+    lineage: Lineage,
     checkpoint: u64,
     seq: u64,
     state: State,
@@ -136,10 +138,10 @@ struct Loaded {
 }
 
 fn load(store: &Store, options: &Options) -> Result<Loaded, OpenError> {
-    let store::Opened { db, epoch, checkpoint, lock } = store::open(store, options.cache_bytes)?;
+    let store::Opened { db, lineage, checkpoint, lock } = store::open(store, options.cache_bytes)?;
     let mut state = checkpoint::load(&db, checkpoint)?;
     let seq = journal::replay(&db, checkpoint, |seq, fact| drop(state.apply(seq, fact)))?;
-    Ok(Loaded { db: Some(db), lock, epoch, checkpoint, seq, state, trouble: None })
+    Ok(Loaded { db: Some(db), lock, lineage, checkpoint, seq, state, trouble: None })
 }
 
 impl Ledger {
@@ -150,13 +152,13 @@ impl Ledger {
         let mut loaded = load(&store, &options).or_else(|error| room::load_without(&store, error))?;
         // These are watched by who reads them now, whatever a replay said.
         options.watched_sources.iter().for_each(|source| loaded.state.watch_source(source, None));
-        let Loaded { db, lock, epoch, checkpoint, seq, state, trouble } = loaded;
+        let Loaded { db, lock, lineage, checkpoint, seq, state, trouble } = loaded;
         let shared = Arc::new(Shared {
             state: RwLock::new(state),
             seq: AtomicU64::new(seq),
             published: watch::Sender::new(seq),
             feed: Feed::starting_at(seq, FEED_LENGTH),
-            epoch,
+            lineage,
             closed: AtomicBool::new(false),
             trouble: RwLock::new(trouble.clone()),
             stats: Stats::starting_at(checkpoint),
@@ -237,7 +239,12 @@ impl Ledger {
 
     /// The store epoch: sequences of another epoch mean nothing here.
     pub fn epoch(&self) -> u64 {
-        self.0.shared.epoch
+        self.0.shared.lineage.epoch
+    }
+
+    /// Where the store comes from.
+    pub fn lineage(&self) -> &Lineage {
+        &self.0.shared.lineage
     }
 
     /// The watch of a source broke at that time, or is whole again: whether its silence means nothing.

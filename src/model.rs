@@ -21,7 +21,7 @@ pub use observation::{
     Carrier, DescriptorSaid, HostSaid, ManifestsSaid, Observation, ReportSaid, RequirementSaid, ResourceKind, Said,
     SelectorSaid, SightingSaid, VerificationSaid, When,
 };
-pub use receipts::Receipts;
+pub use receipts::{Receipts, Received};
 pub use selector::{Operator, Requirement, Selector};
 pub use status::Status;
 pub use time::{FUTURE_TOLERANCE, Micros, micros, span};

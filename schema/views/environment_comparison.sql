@@ -61,18 +61,11 @@ paired AS (
   FROM sides s
   JOIN others o ON o.lives = s.lives AND o.environment <> s.side
 ),
-compared AS (
-  SELECT workspace, application, workload, environment, other_environment,
-         sum(CASE WHEN wanted AND here THEN 1 ELSE 0 END) AS wanted_here,
-         sum(CASE WHEN wanted AND NOT here THEN 1 ELSE 0 END) AS wanted_there,
-         count(DISTINCT CASE WHEN wanted THEN version END) AS wanted_anywhere,
-         sum(CASE WHEN here AND NOT wanted THEN 1 ELSE 0 END) AS running_here,
-         sum(CASE WHEN NOT here AND NOT wanted THEN 1 ELSE 0 END) AS running_there,
-         count(DISTINCT CASE WHEN NOT wanted THEN version END) AS running_anywhere,
-         max(CASE WHEN here AND wanted THEN told END) AS desired,
-         max(CASE WHEN NOT here AND wanted THEN told END) AS other_desired,
-         max(CASE WHEN here AND NOT wanted THEN told END) AS deployed,
-         max(CASE WHEN NOT here AND NOT wanted THEN told END) AS other_deployed,
+-- Each version once, with the sides that it is on.
+by_version AS (
+  SELECT workspace, application, workload, environment, other_environment, wanted, version,
+         sum(CASE WHEN here THEN 1 ELSE 0 END) AS on_this, sum(CASE WHEN here THEN 0 ELSE 1 END) AS on_other,
+         max(CASE WHEN here THEN told END) AS told, max(CASE WHEN NOT here THEN told END) AS other_told,
          max(CASE WHEN here THEN worst END) AS worst, max(CASE WHEN NOT here THEN worst END) AS other_worst,
          max(CASE WHEN here THEN assigned_at END) AS assigned_at, max(CASE WHEN NOT here THEN assigned_at END) AS other_assigned_at,
          max(CASE WHEN here THEN targets ELSE 0 END) AS targets, max(CASE WHEN here THEN 0 ELSE targets END) AS other_targets,
@@ -80,6 +73,24 @@ compared AS (
          max(CASE WHEN here THEN 0 ELSE reconcilers END) AS other_reconcilers,
          max(CASE WHEN here THEN in_sync ELSE 0 END) AS in_sync, max(CASE WHEN here THEN 0 ELSE in_sync END) AS other_in_sync
   FROM paired
+  GROUP BY workspace, application, workload, environment, other_environment, wanted, version
+),
+compared AS (
+  SELECT workspace, application, workload, environment, other_environment,
+         sum(CASE WHEN wanted THEN on_this ELSE 0 END) AS wanted_here,
+         sum(CASE WHEN wanted THEN on_other ELSE 0 END) AS wanted_there,
+         sum(CASE WHEN wanted THEN 1 ELSE 0 END) AS wanted_anywhere,
+         sum(CASE WHEN wanted THEN 0 ELSE on_this END) AS running_here,
+         sum(CASE WHEN wanted THEN 0 ELSE on_other END) AS running_there,
+         sum(CASE WHEN wanted THEN 0 ELSE 1 END) AS running_anywhere,
+         max(CASE WHEN wanted THEN told END) AS desired, max(CASE WHEN wanted THEN other_told END) AS other_desired,
+         max(CASE WHEN NOT wanted THEN told END) AS deployed, max(CASE WHEN NOT wanted THEN other_told END) AS other_deployed,
+         max(worst) AS worst, max(other_worst) AS other_worst,
+         max(assigned_at) AS assigned_at, max(other_assigned_at) AS other_assigned_at,
+         max(targets) AS targets, max(other_targets) AS other_targets,
+         max(reconcilers) AS reconcilers, max(other_reconcilers) AS other_reconcilers,
+         max(in_sync) AS in_sync, max(other_in_sync) AS other_in_sync
+  FROM by_version
   GROUP BY workspace, application, workload, environment, other_environment
 )
 SELECT workspace, application, workload, environment, other_environment,

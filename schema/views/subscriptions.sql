@@ -7,17 +7,21 @@ WITH wanted AS (
   JOIN assignments a ON a.target_no = t.target_no AND a.ended_at IS NULL
   WHERE t.retired_at IS NULL
 ),
-joined AS (
+-- The fleet stands on the right of every join: an engine keeps the left side in memory and lets the right one pass by.
+placed AS (
   SELECT r.*, g.taken_at, g.stalled_before,
          w.target_no, w.workspace, w.application, w.workload, w.environment, w.deployment_target, w.repo,
          w.assignment_no AS wanted_no, w.sequence AS wanted_sequence, w.last_place, w.version AS desired_version,
-         w.assigned_at, w.contact AS target_contact,
-         c.assignment_no AS deployed_no, c.sequence AS deployed_sequence, c.version AS deployed_version, c.place, c.missed_at
-  FROM reconcilers r
+         w.assigned_at, w.contact AS target_contact
+  FROM wanted w
+  RIGHT JOIN reconcilers r ON w.endpoint_no = r.endpoint_no
   CROSS JOIN generation g
-  LEFT JOIN wanted w ON w.endpoint_no = r.endpoint_no
-  LEFT JOIN running_commits c ON c.target_no = w.target_no AND c.commit_no = r.commit_no
   WHERE r.retired_at IS NULL
+),
+joined AS (
+  SELECT p.*, c.assignment_no AS deployed_no, c.sequence AS deployed_sequence, c.version AS deployed_version, c.place, c.missed_at
+  FROM running_commits c
+  RIGHT JOIN placed p ON c.target_no = p.target_no AND c.commit_no = p.commit_no
 ),
 judged AS (
   SELECT *,
@@ -55,5 +59,5 @@ SELECT j.workspace, j.application, j.environment, j.workload, j.deployment_targe
        h.labels, j.liveness, j.reconciler_type, j.commit, commit_page(j.repo, j.commit) AS commit_url, j.attempted_commit, j.status, j.raw_status, j.message,
        j.rolled_back, j.deployed_at, j.reported_at, j.source, coalesce(j.target_contact, h.contact) AS contact,
        j.host_no, j.reconciler_no, j.target_no
-FROM judged j
-LEFT JOIN hosts h ON h.host_no = j.host_no
+FROM hosts h
+RIGHT JOIN judged j ON h.host_no = j.host_no

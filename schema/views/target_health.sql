@@ -1,7 +1,13 @@
 -- One row per living deployment target: its reconcilers by the rule of drift that applies to each, and one word for all of them.
 -- What is behind while the rollout is on its way is progress, not drift.
-WITH counted AS (
-  SELECT workspace, application, environment, workload, deployment_target, count(reconciler) AS reconcilers, count(*) AS total,
+-- Reconcilers are grouped by numbers, and hosts counted by grouping twice: names or sets of millions would have to be kept in memory.
+WITH judged AS (
+  SELECT target_no, 1 AS reconciler, drift FROM subscriptions WHERE target_no IS NOT NULL
+  UNION ALL
+  SELECT target_no, 0, 'missing' FROM missing_hosts
+),
+counted AS (
+  SELECT target_no, sum(reconciler) AS reconcilers, count(*) AS total,
          sum(CASE WHEN drift = 'in_sync' THEN 1 ELSE 0 END) AS in_sync,
          sum(CASE WHEN drift = 'progressing' THEN 1 ELSE 0 END) AS progressing,
          sum(CASE WHEN drift = 'behind' THEN 1 ELSE 0 END) AS behind,
@@ -9,12 +15,21 @@ WITH counted AS (
          sum(CASE WHEN drift = 'failing' THEN 1 ELSE 0 END) AS failing,
          sum(CASE WHEN drift = 'stalled' THEN 1 ELSE 0 END) AS stalled,
          sum(CASE WHEN drift = 'silent' THEN 1 ELSE 0 END) AS silent,
-         count(DISTINCT CASE WHEN drift = 'silent' THEN host END) AS silent_hosts,
          sum(CASE WHEN drift = 'unknown_commit' THEN 1 ELSE 0 END) AS unknown_commit,
          sum(CASE WHEN drift = 'missing' THEN 1 ELSE 0 END) AS missing
-  FROM drift
-  WHERE workspace IS NOT NULL
-  GROUP BY workspace, application, environment, workload, deployment_target
+  FROM judged
+  GROUP BY target_no
+),
+-- By the first rule of drift that can apply to what has a target.
+silent AS (
+  SELECT target_no, count(*) AS hosts
+  FROM (
+    SELECT DISTINCT t.target_no, r.host_no
+    FROM deployment_targets t
+    JOIN reconcilers r ON r.endpoint_no = t.endpoint_no
+    WHERE t.retired_at IS NULL AND r.retired_at IS NULL AND r.liveness = 'silent'
+  )
+  GROUP BY target_no
 )
 SELECT t.workspace, t.application, t.environment, t.workload, t.deployment_target,
        a.version AS desired_version, s.verdict,
@@ -30,7 +45,7 @@ SELECT t.workspace, t.application, t.environment, t.workload, t.deployment_targe
        coalesce(c.reconcilers, 0) AS reconcilers, coalesce(c.in_sync, 0) AS in_sync,
        coalesce(c.progressing, 0) AS progressing, coalesce(c.behind, 0) AS behind, coalesce(c.ahead, 0) AS ahead,
        coalesce(c.failing, 0) AS failing, coalesce(c.stalled, 0) AS stalled, coalesce(c.silent, 0) AS silent,
-       coalesce(c.silent_hosts, 0) AS silent_hosts, coalesce(c.unknown_commit, 0) AS unknown_commit,
+       coalesce(q.hosts, 0) AS silent_hosts, coalesce(c.unknown_commit, 0) AS unknown_commit,
        coalesce(c.missing, 0) AS missing,
        coalesce(c.ahead + c.failing + c.stalled + c.unknown_commit + c.missing
                 + CASE WHEN s.verdict = 'in_progress' THEN 0 ELSE c.behind END, 0) AS drifted,
@@ -43,6 +58,6 @@ FROM deployment_targets t
 CROSS JOIN generation g
 JOIN assignments a ON a.target_no = t.target_no AND a.ended_at IS NULL
 JOIN rollout_states s ON s.assignment_no = a.assignment_no
-LEFT JOIN counted c ON c.workspace = t.workspace AND c.application = t.application AND c.environment = t.environment
-                   AND c.workload = t.workload AND c.deployment_target = t.deployment_target
+LEFT JOIN counted c ON c.target_no = t.target_no
+LEFT JOIN silent q ON q.target_no = t.target_no
 WHERE t.retired_at IS NULL

@@ -77,7 +77,13 @@ pub(super) fn refusal(why: NoBackup) -> Problem {
             "One is made at a time; ask again when it is done.",
         )
         .retry_after(10),
-        NoBackup::Archive => Problem::internal(&why),
+        NoBackup::Archive => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "archive-not-whole",
+            "the archive is not whole",
+            "History that left the ledger is not where it should be, and there is no backup without it: koh check and the log of the hub \
+             say what to do.",
+        ),
         NoBackup::Closed => Problem::unavailable(
             "the ledger gives no backup",
             5,

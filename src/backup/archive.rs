@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::BackupError;
 use super::frame::FRAME;
+use crate::ledger::{Cut, Origin};
+use crate::model::Micros;
 use crate::snapshot::archive::manifest::{Archived, ArchivedFile, NAME, is_below};
 use crate::snapshot::{ARCHIVE, Archive, Sum};
 
@@ -17,11 +19,13 @@ use crate::snapshot::{ARCHIVE, Archive, Sum};
 pub struct Files {
     files: Vec<(ArchivedFile, File)>,
     manifest: Option<Vec<u8>>,
+    /// Up to when everything is in them.
+    pub(super) through: Option<Micros>,
 }
 
 impl Files {
-    /// Those of an archive; none where there is none.
-    pub fn of(archive: Option<&Archive>) -> Result<Files, BackupError> {
+    /// Those of an archive, beside a cut of its ledger; none where there is none.
+    pub fn of(archive: Option<&Archive>, cut: &Cut) -> Result<Files, BackupError> {
         let Some(archive) = archive else { return Ok(Files::default()) };
         let (dir, archived) = archive.parts();
         let open = |archived: &ArchivedFile| -> Result<(ArchivedFile, File), BackupError> {
@@ -31,10 +35,13 @@ impl Files {
         };
         let files = archived.files().map(open).collect::<Result<_, _>>()?;
         // What is on its way out stays out.
-        let kept = Archived { superseded: Vec::new(), ..archived.clone() };
+        // It may have grown since the cut, by what the cut has too.
+        let Origin { epoch, seq, .. } = cut.origin();
+        let of = archived.of.map(|of| if of.0 == epoch { (epoch, of.1.min(seq)) } else { of });
+        let kept = Archived { superseded: Vec::new(), of, ..archived.clone() };
         let manifest =
             kept.text().map_err(|e| failed(dir, "cannot write the manifest of")(std::io::Error::other(e)))?;
-        Ok(Files { files, manifest: Some(manifest) })
+        Ok(Files { files, manifest: Some(manifest), through: Some(archive.through()) })
     }
 
     pub(super) fn is_empty(&self) -> bool {

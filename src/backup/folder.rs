@@ -8,7 +8,7 @@ use std::io::Write;
 
 use super::place::Place;
 use super::{BackupError, Whole};
-use crate::model::Micros;
+use crate::model::{FUTURE_TOLERANCE, Micros};
 
 /// How names begin and end; between stands the time at which it was begun, so that names sort by time.
 const BEGIN: &str = "koh-";
@@ -79,7 +79,6 @@ impl Folder {
 
     /// When the newest backup was begun, by its name, and its size.
     pub fn newest(&self) -> Result<Option<(Micros, u64)>, BackupError> {
-        let time = |name: &str| Micros::parse(name.strip_prefix(BEGIN)?.strip_suffix(END)?).ok();
         Ok(self.named(END)?.pop().and_then(|(name, bytes)| Some((time(&name)?, bytes))))
     }
 
@@ -97,13 +96,23 @@ impl Folder {
         unread.map_or(Ok((None, bad)), Err)
     }
 
-    /// Names that end so and their sizes, oldest first.
+    /// Names that end so and their sizes, oldest first. Those of a time that is still to come are of a clock that was ahead: nobody
+    /// knows how old they are, and they must not stand for what is newest.
     fn named(&self, end: &str) -> Result<Vec<(String, u64)>, BackupError> {
+        let now = Micros::now();
         let mut all = self.0.children()?;
         all.retain(|(name, _)| name.starts_with(BEGIN) && name.ends_with(end));
-        all.sort();
+        all.sort_by_cached_key(|(name, _)| {
+            let ahead = time(name).is_some_and(|at| at.since(now) > FUTURE_TOLERANCE);
+            (!ahead, name.clone())
+        });
         Ok(all)
     }
+}
+
+/// The time in a name.
+fn time(name: &str) -> Option<Micros> {
+    Micros::parse(name.strip_prefix(BEGIN)?.strip_suffix(END)?).ok()
 }
 
 /// `koh-20260131T100000.123Z.backup`
@@ -130,5 +139,12 @@ mod tests {
         assert_eq!(folder.newest().unwrap(), Some((at, 5)));
         folder.clear();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+        // A clock that is ahead makes nothing that counts as newer than all that comes after.
+        let now = Micros::now();
+        std::fs::write(dir.path().join(name(now.plus(400 * 86_400_000_000))), "1").unwrap();
+        assert_eq!(folder.newest().unwrap(), Some((at, 5)));
+        folder.remove_beyond(2, &name(now)).unwrap();
+        assert_eq!(folder.all().unwrap().len(), 2, "and it is the first to go");
+        assert!(!dir.path().join(name(now.plus(400 * 86_400_000_000))).exists());
     }
 }

@@ -51,7 +51,15 @@ pub fn verify_file(path: &Path) -> Result<Whole, BackupError> {
 impl<R: Read> Reader<R> {
     /// Reads what it is of.
     pub fn open(from: R) -> Result<Reader<R>, BackupError> {
-        let nothing = Head { koh: String::new(), taken_at: String::new(), format: 0, epoch: 0, checkpoint: 0, seq: 0 };
+        let nothing = Head {
+            koh: String::new(),
+            taken_at: String::new(),
+            format: 0,
+            epoch: 0,
+            checkpoint: 0,
+            seq: 0,
+            former: Vec::new(),
+        };
         let hash = Context::new(&SHA256);
         let mut reader =
             Reader { from, head: nothing, hash, frame: 0, bytes: 0, blocks: 0, entries: 0, files: 0, end: None };

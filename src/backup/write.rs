@@ -29,6 +29,7 @@ pub fn write(cut: Cut, files: Files, out: impl Write, progress: Progress<'_>) ->
         epoch: origin.epoch,
         checkpoint: origin.checkpoint,
         seq: origin.seq,
+        former: cut.lineage().former.clone(),
     };
     let version = if files.is_empty() { 1 } else { 2 };
     let mut frames = Frames::begin(out, version)?;
@@ -52,7 +53,7 @@ pub fn write(cut: Cut, files: Files, out: impl Write, progress: Progress<'_>) ->
     if !plain.is_empty() {
         frames.put(Kind::Pieces, &plain)?;
     }
-    if let Some(since) = window.and_then(Window::archived).filter(|_| files.is_empty()) {
+    if let Some(since) = window.and_then(Window::archived).filter(|since| files.through < Some(*since)) {
         return Err(BackupError::NoArchive { since });
     }
     let count = files.count();

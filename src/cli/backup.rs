@@ -65,8 +65,10 @@ fn fill(hub: &HubArgs, data: Option<&Path>, out: &mut dyn Write, progress: &mut 
     match data {
         Some(directory) => {
             let cut = Cut::of_file(&backup::ledger_of(directory))?;
-            let archive = Archive::open(&directory.join(ARCHIVE)).context("the archive cannot be copied")?;
-            let files = backup::Files::of(archive.as_ref())?;
+            let place = directory.join(ARCHIVE);
+            let archive = Archive::open(&place).context("the archive cannot be copied")?;
+            Archive::lost(&place, None, (cut.lineage(), cut.origin().seq))?;
+            let files = backup::Files::of(archive.as_ref(), &cut)?;
             backup::write(cut, files, out, &mut |bytes, left| progress.at(bytes, left))?;
             Ok(())
         }

@@ -10,6 +10,7 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::checkpoint::{Stored, Version};
 use super::journal::Entries;
+use super::lineage::Lineage;
 use super::migrations::{MIGRATIONS, newest};
 use super::store::{self, Lock, OpenError};
 use super::tables::JOURNAL;
@@ -54,6 +55,7 @@ pub enum Piece {
 #[derive(Debug)]
 pub struct Cut {
     origin: Origin,
+    lineage: Lineage,
     /// About how many pieces there are, for a bar.
     len: u64,
     pieces: Pieces,
@@ -73,15 +75,15 @@ enum Pieces {
 
 impl Cut {
     /// Of the state at a sequence.
-    pub(super) fn of_state(tables: &Tables, epoch: u64, seq: u64) -> Cut {
+    pub(super) fn of_state(tables: &Tables, lineage: Lineage, seq: u64) -> Cut {
         let blocks = tables.blocks(0);
-        let origin = Origin { format: newest(MIGRATIONS), epoch, checkpoint: seq, seq };
-        Cut { origin, len: blocks.len() as u64, pieces: Pieces::Memory(blocks.into_iter()) }
+        let origin = Origin { format: newest(MIGRATIONS), epoch: lineage.epoch, checkpoint: seq, seq };
+        Cut { origin, lineage, len: blocks.len() as u64, pieces: Pieces::Memory(blocks.into_iter()) }
     }
 
     /// Of a file that nobody has open; it is not changed, and not brought to a newer format.
     pub fn of_file(path: &Path) -> Result<Cut, OpenError> {
-        let store::Looked { db, format, epoch, checkpoint, lock } = store::look(path)?;
+        let store::Looked { db, format, lineage, checkpoint, lock } = store::look(path)?;
         let txn = db.begin_read()?;
         let journal = txn.open_table(JOURNAL)?;
         let seq = journal.last()?.map_or(checkpoint, |(seq, _)| seq.value().max(checkpoint));
@@ -89,12 +91,18 @@ impl Cut {
         let len = redb::ReadableTableMetadata::len(&txn.open_table(super::tables::BLOCKS)?)? + (seq - checkpoint);
         let (blocks, entries) = (Box::new(blocks), Box::new(entries));
         let pieces = Pieces::File { blocks, entries, _db: Box::new(db), _lock: Some(lock) };
-        Ok(Cut { origin: Origin { format, epoch, checkpoint, seq }, len, pieces })
+        let origin = Origin { format, epoch: lineage.epoch, checkpoint, seq };
+        Ok(Cut { origin, lineage, len, pieces })
     }
 
     /// What it is of.
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// Where what it is of comes from.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
     }
 
     /// About how many pieces are left.

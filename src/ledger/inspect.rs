@@ -9,6 +9,7 @@ use redb::{DatabaseError, ReadTransaction, ReadableDatabase};
 use super::checkpoint::{Stored, Version};
 use super::cut::{Origin, Piece, examined};
 use super::journal::{self, Entries};
+use super::lineage::Lineage;
 use super::store::{self, Looked, OpenError};
 use crate::state::blocks::BLOCK;
 use crate::state::{State, Tables};
@@ -18,6 +19,8 @@ use crate::state::{State, Tables};
 pub struct Inspected {
     /// What it is of.
     pub origin: Origin,
+    /// Where it comes from.
+    pub lineage: Lineage,
     /// The state at the end of its journal, as the hub has it that wrote it: folded, fact by fact, after the checkpoint.
     pub state: State,
     /// Blocks of the checkpoint.
@@ -28,7 +31,7 @@ pub struct Inspected {
 
 /// Reads a file that nobody has open.
 pub fn inspect(path: &Path) -> Result<Inspected, OpenError> {
-    let Looked { mut db, format, epoch, checkpoint, lock } = store::look(path)?;
+    let Looked { mut db, format, lineage, checkpoint, lock } = store::look(path)?;
     let pages = |why: String| OpenError::Damaged { what: format!("{} ({why})", path.display()), source: None };
     match db.check_integrity() {
         Ok(true) => {}
@@ -49,7 +52,8 @@ pub fn inspect(path: &Path) -> Result<Inspected, OpenError> {
     })?;
     entries += seq - checkpoint;
     drop((txn, db, lock));
-    Ok(Inspected { origin: Origin { format, epoch, checkpoint, seq }, state, blocks, entries })
+    let origin = Origin { format, epoch: lineage.epoch, checkpoint, seq };
+    Ok(Inspected { origin, lineage, state, blocks, entries })
 }
 
 /// Reads everything in one transaction, and keeps nothing; gives how many blocks and entries there are.

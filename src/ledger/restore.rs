@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use redb::Database;
 
 use super::cut::{Origin, Piece, examined};
+use super::lineage::Lineage;
 use super::migrations::{MIGRATIONS, migrate, newest};
 use super::record::Packer;
 use super::store::{Lock, OpenError, RESTORING, begin, beside, explain, put_in_place, remove};
@@ -46,6 +47,8 @@ pub enum RestoreError {
 #[derive(Debug)]
 pub struct Rebuild {
     origin: Origin,
+    /// Those before the one that it is made of.
+    former: Vec<(u64, u64)>,
     path: PathBuf,
     unfinished: PathBuf,
     db: Option<Database>,
@@ -60,8 +63,9 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    /// Begins a ledger at a path whose directory is empty or not there.
-    pub fn begin(path: &Path, origin: Origin) -> Result<Rebuild, RestoreError> {
+    /// Begins a ledger at a path whose directory is empty or not there; `former` are the ledgers that the one it is made of was
+    /// restored from.
+    pub fn begin(path: &Path, origin: Origin, former: Vec<(u64, u64)>) -> Result<Rebuild, RestoreError> {
         let supported = newest(MIGRATIONS);
         if origin.format == 0 || origin.format > supported {
             return Err(OpenError::Newer { found: origin.format, supported }.into());
@@ -80,6 +84,7 @@ impl Rebuild {
         let packer = Packer::new().map_err(io(&unfinished))?;
         Ok(Rebuild {
             origin,
+            former,
             path: path.to_owned(),
             unfinished,
             db: Some(db),
@@ -163,6 +168,8 @@ impl Rebuild {
         }
         self.write()?;
         let epoch = self.new_epoch()?;
+        let before = Lineage { epoch: self.origin.epoch, former: std::mem::take(&mut self.former) };
+        let lineage = before.restored(self.origin.seq, epoch);
         if let Some(db) = self.db.take() {
             let numbered = || -> Result<(), redb::Error> {
                 let txn = begin(&db)?;
@@ -172,6 +179,7 @@ impl Rebuild {
                     meta.insert(CHECKPOINT, self.origin.checkpoint)?;
                     meta.insert(EPOCH, epoch)?;
                 }
+                lineage.write(&txn)?;
                 txn.commit()?;
                 Ok(())
             };

@@ -82,12 +82,12 @@ pub(super) fn load_without(store: &Store, error: OpenError) -> Result<Loaded, Op
     if looked.format != newest(MIGRATIONS) {
         return Err(error);
     }
-    let store::Looked { db, epoch, checkpoint, lock, .. } = looked;
+    let store::Looked { db, lineage, checkpoint, lock, .. } = looked;
     let (tables, _) = checkpoint::read(&db, checkpoint)?;
     let mut state = State::from_tables(tables);
     let seq = journal::replay(&db, checkpoint, |seq, fact| drop(state.apply(seq, fact)))?;
     tracing::error!(reason = trouble.reason(), "the ledger can only be read until there is room: {}", trouble.reason());
-    Ok(Loaded { db: None, lock: Some(lock), epoch, checkpoint, seq, state, trouble: Some(trouble) })
+    Ok(Loaded { db: None, lock: Some(lock), lineage, checkpoint, seq, state, trouble: Some(trouble) })
 }
 
 fn is_full(error: &std::io::Error) -> bool {

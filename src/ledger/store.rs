@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, StorageBackend, TableError, WriteTransaction};
 
+use super::lineage::Lineage;
 use super::migrations::{MIGRATIONS, migrate, newest};
 use super::overlay::Overlay;
 use super::record::RecordError;
@@ -92,8 +93,8 @@ pub enum OpenError {
     },
     /// A restore that did not end.
     #[error(
-        "a restore into {path} did not finish: run koh restore again with the same backup, or delete {unfinished} to begin with \
-         an empty hub"
+        "a restore into {path} did not finish: run koh restore again with the same backup, or delete {unfinished}, \
+         and the folder archive beside it, to begin with an empty hub"
     )]
     Unfinished {
         /// The file that is not there.
@@ -177,7 +178,7 @@ ends_an_opening!(
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) db: Database,
-    pub(super) epoch: u64,
+    pub(super) lineage: Lineage,
     pub(super) checkpoint: u64,
     /// Held as long as the database is.
     pub(super) lock: Option<Lock>,
@@ -224,8 +225,8 @@ pub(super) fn open(store: &Store, cache_bytes: usize) -> Result<Opened, OpenErro
         }
     };
     migrate(&db, format, MIGRATIONS)?;
-    let (epoch, checkpoint) = position(&db, &path)?;
-    Ok(Opened { db, epoch, checkpoint, lock })
+    let (lineage, checkpoint) = position(&db, &path)?;
+    Ok(Opened { db, lineage, checkpoint, lock })
 }
 
 /// Opens what this process had open already, and has the lock of: after an error the storage engine takes nothing any more
@@ -245,14 +246,15 @@ pub(super) fn reopen(store: &Store, cache_bytes: usize) -> Result<(Database, u64
 /// What a store without a path is called.
 const NAMELESS: &str = "the store";
 
-/// The epoch and the checkpoint of a file.
-fn position(db: &Database, path: &str) -> Result<(u64, u64), OpenError> {
-    let meta = db.begin_read()?.open_table(META)?;
+/// The lineage and the checkpoint of a file.
+fn position(db: &Database, path: &str) -> Result<(Lineage, u64), OpenError> {
+    let txn = db.begin_read()?;
+    let meta = txn.open_table(META)?;
     let number = |key: &str| -> Result<u64, OpenError> {
         let damaged = || OpenError::Damaged { what: format!("the field {key:?} of {path}"), source: None };
         Ok(meta.get(key)?.ok_or_else(damaged)?.value())
     };
-    Ok((number(EPOCH)?, number(CHECKPOINT)?))
+    Ok((Lineage::read(&txn, number(EPOCH)?)?, number(CHECKPOINT)?))
 }
 
 /// A file that is only looked at, of this format or an older one.
@@ -260,7 +262,7 @@ fn position(db: &Database, path: &str) -> Result<(u64, u64), OpenError> {
 pub(super) struct Looked {
     pub(super) db: Database,
     pub(super) format: u64,
-    pub(super) epoch: u64,
+    pub(super) lineage: Lineage,
     pub(super) checkpoint: u64,
     /// Held as long as the database is.
     pub(super) lock: Lock,
@@ -289,8 +291,8 @@ pub(super) fn look(path: &Path) -> Result<Looked, OpenError> {
         Format::Known(format) => format,
         Format::Foreign | Format::Blank => return Err(OpenError::Foreign { path: name }),
     };
-    let (epoch, checkpoint) = position(&db, &name)?;
-    Ok(Looked { db, format, epoch, checkpoint, lock })
+    let (lineage, checkpoint) = position(&db, &name)?;
+    Ok(Looked { db, format, lineage, checkpoint, lock })
 }
 
 fn left_by_a_restore(path: String, unfinished: &Path) -> OpenError {

@@ -18,6 +18,12 @@ pub const EPOCH: &str = "epoch";
 /// In [`META`]: the sequence up to which [`BLOCKS`] hold the state; the journal after it is replayed at start.
 pub const CHECKPOINT: &str = "checkpoint";
 
+/// The ledgers that this one was restored from: see [`super::lineage`]. Absent where it was restored from none.
+///
+/// - Key: the epoch of one.
+/// - Value: its sequence that the restored one goes on from.
+pub const FORMER: TableDefinition<'_, u64, u64> = TableDefinition::new("former-1");
+
 /// What was accepted and is not yet part of a checkpoint.
 ///
 /// - Key: the sequence number. Without gaps after the checkpoint; entries up to it are waiting to be deleted.

@@ -210,7 +210,7 @@ impl Writer {
 
     /// All that is folded; nothing is folded by half between groups.
     pub(super) fn cut(&self) -> Cut {
-        Cut::of_state(self.shared.state.read().view(), self.shared.epoch, self.seq)
+        Cut::of_state(self.shared.state.read().view(), self.shared.lineage.clone(), self.seq)
     }
 
     fn idle_time(&self) -> Duration {

@@ -8,15 +8,16 @@ use super::verification::verification;
 use super::{Rejection, commit, endpoint, keys, name, redact, repository, status};
 use crate::model::{
     Body, Carrier, CarrierKey, Clock, Declaration, DescriptorSaid, Expectation, FUTURE_TOLERANCE, Fact,
-    HostDeclaration, HostSaid, ManifestsSaid, Micros, Observation, Report, ReportSaid, Said, Sighting, SightingSaid,
-    When,
+    HostDeclaration, HostSaid, ManifestsSaid, Micros, Observation, Received, Report, ReportSaid, Said, Sighting,
+    SightingSaid, When,
 };
 
 /// The most expectations one host may declare.
 const MAX_EXPECTATIONS: usize = 1000;
 
 /// Checks an observation and brings it into normal form.
-pub fn fact(observation: Observation, received_at: Micros) -> Result<Fact, Rejection> {
+pub fn fact(observation: Observation, received: impl Into<Received>) -> Result<Fact, Rejection> {
+    let Received { at: now, stamp: received_at } = received.into();
     let Observation { source, carrier, when, said } = observation;
     let source = name::name("source", source)?;
     let (body, natural) = body(&source, said, matches!(carrier, Carrier::Natural))?;
@@ -34,14 +35,14 @@ pub fn fact(observation: Observation, received_at: Micros) -> Result<Fact, Rejec
         })?,
     };
     let (at, clock) = match when.event {
-        None => (received_at, Clock::Received),
+        None => (now, Clock::Received),
         Some(at) if at < Micros(0) => {
             return Err(Rejection::new(
                 format!("the event time {at} lies before 1970"),
                 "give the time of the event in RFC 3339, or leave it out: then the time of receipt counts",
             ));
         }
-        Some(at) if at.since(received_at) > FUTURE_TOLERANCE => (received_at, Clock::Future),
+        Some(at) if at.since(now) > FUTURE_TOLERANCE => (now, Clock::Future),
         Some(at) => (at, Clock::Said),
     };
     let identity = identity(carrier, &when, &body);

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::common::{DataFusionError, Result};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Bytes that all statements together may reserve.
@@ -45,17 +46,49 @@ impl Total {
     }
 }
 
+/// Of what spills, one consumer gets at least so much of a statement's memory: a plan has dozens of them, and few hold much at a time.
+const SHARES: usize = 4;
+
 /// One statement's pool.
 pub(super) struct StatementPool {
-    own: FairSpillPool,
+    limit: usize,
+    own: Mutex<Own>,
     total: Arc<Total>,
     /// Held, not used: the slot this statement occupies.
     _slot: Option<OwnedSemaphorePermit>,
 }
 
+/// What one statement has reserved.
+#[derive(Debug, Default)]
+struct Own {
+    /// Consumers that spill when they get no more.
+    spillers: usize,
+    /// What those hold, and what the others do.
+    spillable: usize,
+    pinned: usize,
+}
+
+impl Own {
+    fn held_by(&mut self, consumer: &MemoryConsumer) -> &mut usize {
+        if consumer.can_spill() { &mut self.spillable } else { &mut self.pinned }
+    }
+
+    /// Reserves, if there is room: of what is not pinned, those that spill get a share each.
+    fn try_grow(&mut self, limit: usize, reservation: &MemoryReservation, bytes: usize) -> bool {
+        let left = limit.saturating_sub(self.spillable + self.pinned);
+        let consumer = reservation.consumer();
+        let share = limit.saturating_sub(self.pinned) / self.spillers.clamp(1, SHARES);
+        let fits = bytes <= left && (!consumer.can_spill() || reservation.size() + bytes <= share);
+        if fits {
+            *self.held_by(consumer) += bytes;
+        }
+        fits
+    }
+}
+
 impl StatementPool {
     pub(super) fn new(limit: usize, total: Arc<Total>, slot: Option<OwnedSemaphorePermit>) -> StatementPool {
-        StatementPool { own: FairSpillPool::new(limit), total, _slot: slot }
+        StatementPool { limit, own: Mutex::default(), total, _slot: slot }
     }
 }
 
@@ -65,38 +98,42 @@ impl MemoryPool for StatementPool {
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
-        self.own.register(consumer);
+        self.own.lock().spillers += usize::from(consumer.can_spill());
     }
 
     fn unregister(&self, consumer: &MemoryConsumer) {
-        self.own.unregister(consumer);
+        self.own.lock().spillers -= usize::from(consumer.can_spill());
     }
 
     fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.own.grow(reservation, additional);
+        *self.own.lock().held_by(reservation.consumer()) += additional;
         self.total.used.fetch_add(additional, Ordering::Relaxed);
     }
 
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.own.shrink(reservation, shrink);
+        *self.own.lock().held_by(reservation.consumer()) -= shrink;
         self.total.used.fetch_sub(shrink, Ordering::Relaxed);
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
-        self.own.try_grow(reservation, additional)?;
+        if !self.own.lock().try_grow(self.limit, reservation, additional) {
+            let who = reservation.consumer().name();
+            return Err(DataFusionError::ResourcesExhausted(format!("{who} gets no more memory than it has")));
+        }
         if self.total.try_grow(additional) {
             return Ok(());
         }
-        self.own.shrink(reservation, additional);
+        *self.own.lock().held_by(reservation.consumer()) -= additional;
         Err(DataFusionError::ResourcesExhausted("the memory of all statements together is used up".into()))
     }
 
     fn reserved(&self) -> usize {
-        self.own.reserved()
+        let own = self.own.lock();
+        own.spillable + own.pinned
     }
 
     fn memory_limit(&self) -> MemoryLimit {
-        self.own.memory_limit()
+        MemoryLimit::Finite(self.limit)
     }
 }
 
@@ -134,5 +171,26 @@ mod tests {
         assert!(b.try_grow(0).is_err(), "what is reserved stays, and nothing is added");
         drop(b);
         assert_eq!(total.used(), 0);
+    }
+
+    #[test]
+    fn what_spills_gets_a_share_however_many_others_there_are_and_leaves_room_for_what_does_not() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(StatementPool::new(100, Total::new(1_000), None));
+        let spills = |name: &str| MemoryConsumer::new(name).with_can_spill(true).register(&pool);
+        let alone = spills("alone");
+        alone.try_grow(100).unwrap();
+        alone.shrink(100);
+        let others: Vec<_> = (0..40).map(|_| spills("idle")).collect();
+        alone.try_grow(25).unwrap();
+        assert!(alone.try_grow(1).is_err(), "a quarter");
+        let pinned = MemoryConsumer::new("pinned").register(&pool);
+        pinned.try_grow(60).unwrap();
+        assert!(others[0].try_grow(11).is_err(), "a quarter of what is not pinned");
+        others[0].try_grow(10).unwrap();
+        assert!(others[1].try_grow(6).is_err() && pinned.try_grow(6).is_err(), "all of it is used");
+        pinned.try_grow(5).unwrap();
+        assert_eq!(pool.reserved(), 100);
+        drop((alone, others, pinned));
+        assert_eq!(pool.reserved(), 0);
     }
 }

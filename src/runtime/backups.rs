@@ -71,8 +71,10 @@ pub enum NoBackup {
     /// Another one, or a check, is under way.
     #[error("another backup or check is under way")]
     Busy,
-    /// A file of the archive cannot be read.
-    #[error("the archive cannot be read; the log says which file of it")]
+    /// The archive is not what it should be.
+    #[error(
+        "the archive is not whole, and there is no backup without it: koh check and the log of the hub say what to do"
+    )]
     Archive,
     /// The ledger gives none.
     #[error("the ledger is closed")]
@@ -139,10 +141,14 @@ impl Hub {
     async fn cut_for(&self, place: OwnedSemaphorePermit) -> Result<Backup, NoBackup> {
         // The cut first: the archive only grows, so what left the ledger before the cut is in it.
         let cut = self.ledger().cut().await.map_err(|_| NoBackup::Closed)?;
-        let files = Files::of(self.kept().archive().as_deref()).map_err(|error| {
-            tracing::error!(%error, "the archive cannot be copied: there is no backup without it");
+        let without = |why: &dyn std::fmt::Display| {
+            tracing::error!("there is no backup without the archive: {why}");
             NoBackup::Archive
-        })?;
+        };
+        if let Some(place) = self.archive_place() {
+            self.find_archive(&place).map_err(|lost| without(&lost))?;
+        }
+        let files = Files::of(self.kept().archive().as_deref(), &cut).map_err(|error| without(&error))?;
         Ok(Backup { cut, files, until: Instant::now() + WITHIN, _place: place })
     }
 }

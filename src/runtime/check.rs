@@ -17,9 +17,9 @@ use super::retention::archive_directory;
 use crate::backup::{Folder, Place, ledger_of};
 use crate::ledger::{Inspected, OpenError, inspect};
 use crate::model::Micros;
-use crate::snapshot::archive::Holds;
+use crate::snapshot::archive::{Holds, Lost};
 use crate::snapshot::export::{Compared, ExportError, compare};
-use crate::snapshot::{ARCHIVE, Archive, Generation};
+use crate::snapshot::{Archive, Generation};
 use crate::state::recount::{Recount, Recounted};
 use crate::state::tables::Window;
 
@@ -63,7 +63,7 @@ pub fn check_directory(data: &Path, backups: Option<&Place>, tell: &mut dyn FnMu
             return Ok(());
         }
     };
-    let Inspected { origin, state, blocks, entries } = inspected;
+    let Inspected { origin, lineage, state, blocks, entries } = inspected;
     let read = format!(
         "everything up to sequence {}: {blocks} blocks and {entries} journal entries read, pages are as their checksums say",
         origin.seq
@@ -71,10 +71,12 @@ pub fn check_directory(data: &Path, backups: Option<&Place>, tell: &mut dyn FnMu
     tell(finding("ledger", Ok(read)));
     tell(finding("counters", counters(state.recount())));
     let tables = state.tables();
-    let archive = Archive::open(&archive_directory(data)).map_err(|e| e.to_string());
-    let beside = archive.as_ref().ok().and_then(Clone::clone).map(Arc::new);
-    let window = tables.window.get(0).copied();
-    tell(finding("archive", archived(archive, window, &archive_directory(data))));
+    let (place, window) = (archive_directory(data), tables.window.get(0).copied());
+    let found = Archive::lost(&place, window, (&lineage, origin.seq));
+    let foreign = matches!(found, Err(Lost::Foreign { .. }));
+    let archive = Archive::open(&place).map_err(|e| e.to_string());
+    let beside = archive.as_ref().ok().and_then(Clone::clone).filter(|_| !foreign).map(Arc::new);
+    tell(finding("archive", archived(archive, window, found)));
     let generation = |export: &_| of_export(export, origin.seq, || tables, beside);
     tell(finding("export", export(compare(&export_directory(data), origin.epoch, generation))));
     Ok(())
@@ -113,8 +115,8 @@ impl Check {
         let archive = tokio::task::spawn_blocking(move || {
             let archive = hub.kept().archive().map(|archive| Archive::clone(&archive));
             let window = hub.read(|state| state.view().window.get(0).copied());
-            let data = hub.kept().directory().and_then(Path::parent);
-            archived(Ok(archive), window, &data.map_or_else(|| ARCHIVE.into(), archive_directory))
+            let found = hub.archive_place().map_or(Ok(()), |place| hub.find_archive(&place));
+            archived(Ok(archive), window, found)
         });
         if tell.send(finding("archive", done(archive).await)).await.is_err() {
             return;
@@ -173,18 +175,17 @@ fn counters(recounted: Recounted) -> Result<String, String> {
 fn archived(
     archive: Result<Option<Archive>, String>,
     window: Option<Window>,
-    directory: &Path,
+    found: Result<(), Lost>,
 ) -> Result<String, String> {
-    match (archive?, window) {
+    let archive = archive?;
+    found.map_err(|lost| lost.to_string())?;
+    match (archive, window) {
         (Some(archive), _) => {
             let Holds { files, rows, bytes } = archive.verify().map_err(|e| e.to_string())?;
             Ok(format!("{rows} rows in {files} files of {bytes} bytes, each as its checksum says"))
         }
-        (None, window) => match (Archive::lost(directory, window), window) {
-            (Some(lost), _) => Err(lost),
-            (None, Some(Window { since, .. })) => Ok(format!("there is none; history before {since} was forgotten")),
-            (None, None) => Ok("there is none: all history is in the ledger".to_owned()),
-        },
+        (None, Some(Window { since, .. })) => Ok(format!("there is none; history before {since} was forgotten")),
+        (None, None) => Ok("there is none: all history is in the ledger".to_owned()),
     }
 }
 

@@ -20,7 +20,7 @@ use super::waiters::{Crowded, Topic, Waiter, Waiters};
 use crate::access::reviews::Reviews;
 use crate::access::{Restriction, Tokens};
 use crate::ledger::{AppendError, Ledger, Receipt, Since, Trouble};
-use crate::model::{Fact, Micros, Receipts};
+use crate::model::{Fact, Micros, Receipts, Received};
 use crate::query::{Catalog, Engine};
 use crate::rollout::Policies;
 use crate::snapshot::{Generation, Made, schema};
@@ -164,9 +164,9 @@ impl Hub {
         &self.parts
     }
 
-    /// The time of receipt of a statement that came in `now`; no other statement has the same.
-    pub fn receipt(&self, now: Micros) -> Micros {
-        self.receipts.stamp(now)
+    /// The receipt of a statement that came in `now`.
+    pub fn receipt(&self, now: Micros) -> Received {
+        self.receipts.receive(now)
     }
 
     /// Reads the state as of the last acknowledged sequence.

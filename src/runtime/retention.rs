@@ -13,12 +13,15 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::hub::{Freshness, Hub};
 use crate::model::Micros;
 use crate::snapshot::Archive;
-use crate::snapshot::archive::midnight_before;
+use crate::snapshot::archive::{Lost, midnight_before};
+use crate::snapshot::export::ExportError;
 use crate::state::tables::Window;
 
 /// How often it is looked what is older than the window, and what came late.
 const EVERY: Duration = Duration::from_secs(3_600);
 const DAY: i64 = 86_400_000_000;
+/// So far a window moves in one round, at most, once it is set: a clock that is ahead for an hour takes no more than this.
+const STEP: i64 = 7 * DAY;
 /// After a failure the next attempt comes after this.
 const AGAIN: Duration = Duration::from_secs(600);
 
@@ -74,14 +77,18 @@ pub(super) async fn retain_regularly(hub: Arc<Hub>, retention: Retention, direct
 
 async fn round(hub: &Arc<Hub>, retention: Retention, directory: &Path, now: Micros) -> Result<(), String> {
     let now = now.min(newest(hub).plus(DAY));
-    let ago = |span: Duration| midnight_before(now.plus(-i64::try_from(span.as_micros()).unwrap_or(i64::MAX)));
-    let forgotten = retention.keep_history.map_or(Micros::MIN, ago);
-    let known = hub.kept().archive();
+    let window = hub.read(|state| state.view().window.get(0).copied());
+    let ago = |span: Duration, before: Option<Micros>| {
+        let wanted = midnight_before(now.plus(-i64::try_from(span.as_micros()).unwrap_or(i64::MAX)));
+        before.filter(|before| *before > Micros::MIN).map_or(wanted, |before| wanted.min(before.plus(STEP)))
+    };
+    let forgotten = retention.keep_history.map_or(Micros::MIN, |span| ago(span, window.map(|w| w.forgotten)));
     // What left the ledger stays in the archive, also when nothing more is to leave it.
-    let archived = known.as_ref().map_or(Micros::MIN, |archive| archive.through());
-    let hot = retention.hot_window.map_or(archived, |span| ago(span).max(archived));
+    let through = hub.kept().archive().map(|archive| archive.through());
+    let archived = through.map_or(Micros::MIN, |through| window.map_or(through, |w| through.max(w.since)));
+    let hot = retention.hot_window.map_or(archived, |span| ago(span, window.map(|w| w.since)).max(archived));
     if hot > Micros::MIN {
-        archive(hub, directory, Window { since: hot, forgotten }, now).await
+        archive(hub, directory, Window { since: hot.max(forgotten), forgotten }, now).await
     } else if forgotten > Micros::MIN {
         trim(hub, Window { since: forgotten, forgotten }, None).await
     } else {
@@ -97,12 +104,10 @@ fn newest(hub: &Hub) -> Micros {
 
 /// Archives what is older than the window, and only then lets it go.
 async fn archive(hub: &Arc<Hub>, directory: &Path, window: Window, now: Micros) -> Result<(), String> {
-    if let Some(lost) = hub.lacks_archive(directory) {
-        return Err(lost);
-    }
+    hub.find_archive(directory).map_err(|lost| lost.to_string())?;
     let published = hub.generation(Freshness::Now).await.map_err(|e| e.to_string())?;
     let (directory, stop) = (directory.to_owned(), hub.stopping().clone());
-    let add = move || -> Result<_, crate::snapshot::export::ExportError> {
+    let add = move || -> Result<_, ExportError> {
         let (mut archive, written) = Archive::add(&published.generation, &directory, window.since, &stop)?;
         let forgotten = archive.forget(window.forgotten, now)?;
         Ok((archive, written, forgotten, published.generation.snapshot()))
@@ -135,20 +140,40 @@ async fn trim(hub: &Hub, window: Window, archived: Option<crate::state::Tables>)
 
 impl Hub {
     /// Shows what is archived in a directory, from now on.
-    pub(super) fn open_archive(&self, directory: &Path) -> Result<(), crate::snapshot::export::ExportError> {
+    pub(super) fn open_archive(&self, directory: &Path) -> Result<(), ExportError> {
+        match self.find_archive(directory) {
+            Err(Lost::Unreadable(error)) => return Err(error),
+            // Those days are missing, and the others are there.
+            Err(lost @ Lost::End { .. }) => tracing::error!("{lost}"),
+            Err(lost) => {
+                tracing::error!("{lost}");
+                return Ok(());
+            }
+            Ok(()) => {}
+        }
         if let Some(archive) = Archive::open(directory)? {
             self.kept().archived(archive);
             self.take_again();
-        } else if let Some(lost) = self.lacks_archive(directory) {
-            tracing::error!("{lost}");
         }
         Ok(())
     }
 
-    /// What to do where the archive is gone. Another one is not begun in its place, unless an empty folder says so: whoever brings it
-    /// back would have to choose between the two.
-    fn lacks_archive(&self, directory: &Path) -> Option<String> {
-        let lost = Archive::lost(directory, self.read(|state| state.view().window.get(0).copied()));
-        lost.filter(|_| !Archive::is_empty(directory))
+    /// Whether a directory holds all that left the ledger. No other archive is begun in its place, unless an empty folder says so:
+    /// whoever brings it back would have to choose between the two.
+    pub(super) fn find_archive(&self, directory: &Path) -> Result<(), Lost> {
+        let window = self.read(|state| state.view().window.get(0).copied());
+        let (lineage, seq) = (self.ledger().lineage(), self.seq());
+        match Archive::lost(directory, window, (lineage, seq)) {
+            Err(Lost::All { since, .. }) if Archive::is_empty(directory) => {
+                tracing::warn!(%since, "the folder of the archive is empty: what was before is lost, and a new archive begins");
+                Archive::begin(directory, since, (lineage.epoch, seq)).map(drop).map_err(Lost::Unreadable)
+            }
+            found => found,
+        }
+    }
+
+    /// Where the archive is, where anything is kept.
+    pub(super) fn archive_place(&self) -> Option<PathBuf> {
+        self.kept().directory().and_then(Path::parent).map(archive_directory)
     }
 }

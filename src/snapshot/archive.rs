@@ -30,12 +30,60 @@ use super::generation::Generation;
 use super::history::{Deployments, Past, Transitions};
 use super::schema::{self, TableSchema};
 use super::seen::SeenByName;
+use crate::ledger::Lineage;
 use crate::model::Micros;
 use crate::query::{Batches, Table};
 use crate::state::tables::Window;
 
 /// How long a file stays that is not needed any more: 10 minutes.
 const KEEP: i64 = 10 * 60 * 1_000_000;
+
+/// A file of this name says that what is missing at the end of an archive is lost for good.
+const GAP: &str = "gap";
+
+/// Why a directory does not hold what a ledger has let go of.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// There is no archive.
+    #[error(
+        "{dir} {what}, and history before {since} is nowhere else: restore it from a backup, or make an empty folder there and start the \
+         hub, to begin anew without that history"
+    )]
+    All {
+        /// The directory.
+        dir: String,
+        /// What is wrong with it.
+        what: &'static str,
+        /// What was before is not in the ledger.
+        since: Micros,
+    },
+    /// It is of an earlier time than the ledger.
+    #[error(
+        "{dir} ends at {through}, and history from then to {since} is nowhere else: bring back a later one (a restored backup with a hub \
+         started over it once, with --hot-window, archives what its ledger still has), or make an empty file named gap in it, to go on \
+         without those days"
+    )]
+    End {
+        /// The directory.
+        dir: String,
+        /// Where it ends.
+        through: Micros,
+        /// What was before is not in the ledger.
+        since: Micros,
+    },
+    /// It is of another ledger.
+    #[error(
+        "{dir} is the archive of another ledger, or of a later state of this one, and is not shown: restore both from one backup, or move \
+         it away"
+    )]
+    Foreign {
+        /// The directory.
+        dir: String,
+    },
+    /// Its manifest cannot be read.
+    #[error(transparent)]
+    Unreadable(ExportError),
+}
 
 /// What is archived, and where.
 #[derive(Clone, Debug)]
@@ -66,17 +114,29 @@ impl Archive {
         Ok(Archived::load(dir)?.map(|archived| Archive { dir: dir.to_owned(), archived }))
     }
 
-    /// What to do where a ledger has this window, and the directory holds no archive.
-    pub fn lost(dir: &Path, window: Option<Window>) -> Option<String> {
-        let since = window.and_then(Window::archived)?;
-        let what = if dir.exists() { "has no manifest" } else { "is not there" };
-        (!dir.join(manifest::NAME).exists()).then(|| {
-            format!(
-                "{} {what}, and history before {since} is nowhere else: restore it from a backup, or make an empty folder there to begin \
-                 anew without that history",
-                dir.display()
-            )
-        })
+    /// What to do where a directory does not hold the archive of a ledger, or not all of it: of one with this window, from there, that
+    /// is at `seq`. Without an error nothing is wrong.
+    pub fn lost(dir: &Path, window: Option<Window>, (lineage, seq): (&Lineage, u64)) -> Result<(), Lost> {
+        let Some(known) = Archived::load(dir).map_err(Lost::Unreadable)? else {
+            let Some(since) = window.and_then(Window::archived) else { return Ok(()) };
+            let what = if dir.exists() { "has no manifest" } else { "is not there" };
+            return Err(Lost::All { dir: dir.display().to_string(), what, since });
+        };
+        if known.of.is_some_and(|of| !lineage.holds(seq, of)) {
+            return Err(Lost::Foreign { dir: dir.display().to_string() });
+        }
+        let through = Micros(known.through);
+        match window.and_then(Window::archived).filter(|since| through < *since && !dir.join(GAP).exists()) {
+            Some(since) => Err(Lost::End { dir: dir.display().to_string(), through, since }),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins an archive in an empty folder, for a ledger whose history before this instant is lost.
+    pub fn begin(dir: &Path, through: Micros, of: (u64, u64)) -> Result<Archive, ExportError> {
+        let archived = Archived { through: through.0, of: Some(of), ..Archived::default() };
+        archived.save(&Durable::new(dir, &CancellationToken::new())?)?;
+        Ok(Archive { dir: dir.to_owned(), archived })
     }
 
     /// Whether a directory is there, and nothing in it that could be a part of an archive.
@@ -103,11 +163,16 @@ impl Archive {
         let tables = vec![table(&disk, &known, transitions, closed)?, table(&disk, &known, deployments, closed)?];
         let written = tables.iter().map(|t| t.1).sum();
         let tables: Vec<manifest::TableFiles> = tables.into_iter().map(|t| t.0).collect();
-        let mut next = Archived { through: midnight(closed).0, tables, superseded: known.superseded.clone() };
+        let of = Some((generation.epoch(), generation.seq));
+        let mut next = Archived { through: midnight(closed).0, of, tables, superseded: known.superseded.clone() };
         next.supersede(&known, generation.taken_at);
         next.clean(&disk)?;
-        if next != known {
+        // That it is of a later sequence is nothing to write.
+        let same = Archived { of: known.of, ..next.clone() } == known;
+        if !same {
             next.save(&disk)?;
+            // Whatever was missing, this goes on without it.
+            let _ = std::fs::remove_file(dir.join(GAP));
         }
         Ok((Archive { dir: dir.to_owned(), archived: next }, written))
     }

@@ -118,8 +118,10 @@ fn a_damaged_store_is_neither_served_nor_called_sound_and_the_newest_good_backup
     let dir = tempfile::tempdir().unwrap();
     let (data, backups) = stopped(dir.path());
     let good = folder(&backups).all().unwrap().remove(0).to_string();
-    // A newer one that is not whole.
-    let later = backups.join("koh-29991231T000000.000Z.backup");
+    // A newer one that is not whole, and a whole one of a clock that was ahead, which stands for nothing.
+    let soon = Micros::now().plus(60_000_000).to_string().replace(['-', ':'], "");
+    let later = backups.join(format!("koh-{soon}.backup"));
+    std::fs::copy(&good, backups.join("koh-29991231T000000.000Z.backup")).unwrap();
     let bytes = std::fs::read(&good).unwrap();
     std::fs::write(&later, &bytes[..bytes.len() / 2]).unwrap();
     // All pages but the first, which say that this is a store.

@@ -318,14 +318,14 @@ async fn whatever_a_restore_leaves_when_it_is_killed_does_not_open_and_the_next_
         restore(&bytes, &left).unwrap();
         assert!(dump(&open(&left).unwrap().tables().1) == before);
     };
-    let mut rebuild = Rebuild::begin(&to.join("hub.redb"), origin).unwrap();
+    let mut rebuild = Rebuild::begin(&to.join("hub.redb"), origin, Vec::new()).unwrap();
     killed("at the begin");
     let mut reader = Reader::open(bytes.as_slice()).unwrap();
     while let Some(parts) = reader.next().unwrap() {
         parts.into_iter().for_each(|part| rebuild.piece(piece(part)).unwrap());
     }
     killed("before its end");
-    let second = Rebuild::begin(&to.join("hub.redb"), origin).unwrap_err();
+    let second = Rebuild::begin(&to.join("hub.redb"), origin, Vec::new()).unwrap_err();
     assert!(matches!(second, RestoreError::Open(OpenError::Locked { .. })), "{second}");
     drop(rebuild);
     let left: Vec<_> = std::fs::read_dir(&to).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -342,7 +342,7 @@ async fn pieces_of_something_else_make_no_ledger() {
         std::iter::from_fn(|| reader.next().unwrap()).flatten().map(piece).collect()
     };
     let attempt = |pieces: &[Piece]| {
-        let mut rebuild = Rebuild::begin(&dir.path().join("to").join("hub.redb"), origin).unwrap();
+        let mut rebuild = Rebuild::begin(&dir.path().join("to").join("hub.redb"), origin, Vec::new()).unwrap();
         pieces.iter().try_for_each(|piece| rebuild.piece(piece.clone()))?;
         rebuild.finish()
     };
@@ -387,7 +387,8 @@ async fn a_restore_that_ended_between_the_archive_and_the_ledger_is_done_again()
     let (archive, _) = koh::snapshot::Archive::add(&taken, &data.join("archive"), Micros(0), &go_on()).unwrap();
     let mut bytes = Vec::new();
     let cut = Cut::of_file(&data.join("hub.redb")).unwrap();
-    backup::write(cut, backup::Files::of(Some(&archive)).unwrap(), &mut bytes, &mut |_, _| {}).unwrap();
+    let files = backup::Files::of(Some(&archive), &cut).unwrap();
+    backup::write(cut, files, &mut bytes, &mut |_, _| {}).unwrap();
     for (backup, has_archive) in [(&bytes, true), (&bytes, true), (&bare, false)] {
         // As it stands when the archive has its name and the ledger has not.
         let _ = std::fs::remove_file(to.join("hub.redb"));

@@ -28,6 +28,9 @@ enum Manifest {
 pub struct Archived {
     /// Everything before this instant is here, UTC microseconds.
     pub through: i64,
+    /// The epoch and the sequence of the ledger that it is of: it belongs to no ledger that has not been there.
+    #[serde(default)]
+    pub of: Option<(u64, u64)>,
     /// The tables.
     pub tables: Vec<TableFiles>,
     /// Files that are not needed any more, and stay for a while for whoever reads them.

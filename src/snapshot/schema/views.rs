@@ -20,12 +20,13 @@ pub static VIEWS: LazyLock<Vec<View>> =
     LazyLock::new(|| STATE.iter().chain(&super::dashboards::VIEWS).copied().collect());
 
 /// What is, was, and comes next.
-const STATE: [View; 10] = [
+const STATE: [View; 11] = [
     SUBSCRIPTIONS,
     ENVIRONMENT_STATE,
     HOST_STATE,
     ENVIRONMENT_HISTORY,
     ENVIRONMENT_DISCREPANCIES,
+    MISSING_HOSTS,
     DRIFT,
     ROLLOUTS,
     PROMOTIONS,
@@ -227,6 +228,29 @@ const ENVIRONMENT_DISCREPANCIES: View = View {
         ],
     },
     sql: include_str!("../../../schema/views/environment_discrepancies.sql"),
+};
+
+const MISSING_HOSTS: View = View {
+    schema: TableSchema {
+        name: "missing_hosts",
+        doc: "One row per host and living target that it is expected to serve, and of which nothing ever reported for it.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            ENVIRONMENT,
+            WORKLOAD,
+            DEPLOYMENT_TARGET,
+            HOST,
+            CLUSTER_TYPE,
+            RING,
+            REGION,
+            time("since", "Since when it is expected and the target is there."),
+            text("desired_version", "The version wanted on the target."),
+            HOST_NO,
+            TARGET_NO,
+        ],
+    },
+    sql: include_str!("../../../schema/views/missing_hosts.sql"),
 };
 
 const DRIFT: View = View {
