@@ -71,14 +71,14 @@ enum Command {
 pub fn main() -> ExitCode {
     let (args, taken) = match config::arguments(std::env::args_os().collect()) {
         Ok(read) => read,
-        Err(error) => return failed(&error),
+        Err(error) => return unusable(&error),
     };
     let read = Cli::command().try_get_matches_from(args);
     let matches = read.unwrap_or_else(|refused| refuse(&refused, &taken));
     let Cli { logging, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|refused| refuse(&refused, &taken));
     let (level, _traces) = match logging.init(matches!(command, Command::Serve(_))) {
         Ok(started) => started,
-        Err(error) => return failed(&error),
+        Err(error) => return unusable(&error),
     };
     let outcome = match command {
         Command::Serve(args) => {
@@ -99,6 +99,12 @@ pub fn main() -> ExitCode {
         Command::Openapi => say::out(crate::api::document()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
     };
     outcome.unwrap_or_else(|error| failed(&error))
+}
+
+/// An option or a file of options that cannot be used: nothing was asked or begun, which is another code than an answer of no.
+fn unusable(error: &anyhow::Error) -> ExitCode {
+    say::note(format_args!("koh: {error:#}"));
+    ExitCode::from(2)
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

@@ -121,9 +121,11 @@ impl std::fmt::Debug for Hub {
     }
 }
 
-/// Runs the demo until Ctrl-C, or for the duration asked for. `start` starts a hub; it is not called with `--url`.
+/// Runs the demo until Ctrl-C, or for the duration asked for, over clients that `http` makes. `start` starts a hub; it is not called with
+/// `--url`.
 pub async fn run(
     options: Options,
+    http: reqwest::ClientBuilder,
     start: impl FnOnce(Wanted) -> BoxFuture<'static, anyhow::Result<Hub>>,
 ) -> anyhow::Result<()> {
     if options.url.is_none() && !options.listen.ip().is_loopback() {
@@ -155,7 +157,7 @@ pub async fn run(
         (None, None) => anyhow::bail!("there is neither a hub to start nor a --url to drive"),
     };
 
-    let told = drive(&options, &base, &progress).await;
+    let told = drive(&options, http, &base, &progress).await;
     progress.finish();
     if let Some(hub) = hub {
         eprintln!("stopping the hub");
@@ -166,8 +168,13 @@ pub async fn run(
 }
 
 /// Sends history, prints the guide, sends the live part; returns the closing line.
-async fn drive(options: &Options, base: &str, progress: &Arc<Progress>) -> anyhow::Result<String> {
-    let client = Client::new(base).context("making an HTTP client")?;
+async fn drive(
+    options: &Options,
+    http: reqwest::ClientBuilder,
+    base: &str,
+    progress: &Arc<Progress>,
+) -> anyhow::Result<String> {
+    let client = Client::over(http, base).context("making an HTTP client")?;
     client.ready().await?;
     let history = (options.history_days * 24.0 * HOUR as f64) as i64;
     let plot = Plot { seed: options.seed, hosts: options.hosts, history, heartbeats: options.rate.is_none() };

@@ -4,11 +4,11 @@
 //! Invariant: readers hold an immutable generation; a new one is published by swapping a pointer, never by changing what a reader
 //! holds, and a generation that says sequence n holds everything acknowledged up to n.
 
-mod background;
 mod backups;
 mod check;
 mod classes;
 mod disk;
+mod exports;
 mod files;
 mod heard;
 mod hub;
@@ -32,8 +32,8 @@ pub use heard::{SourceKind, Sources, Watch};
 pub use hub::{Engines, Freshness, Hub, Published, Stale};
 pub use kept::Exports;
 pub use parts::Filed;
-pub use reload::{Loaded, load, text as text_of};
+pub use reload::{Loaded, RefusedFiles, load, text as text_of};
 pub use retention::{Retention, Rounds};
-pub use start::{Config, Running, StartError, start};
+pub use start::{Config, Running, StartError, look_at_files, start};
 pub use vitals::{Engine, Vitals};
 pub use waiters::{Crowded, Heard, MAX_WAITERS, Topic, Waiter};

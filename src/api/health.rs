@@ -29,12 +29,17 @@ struct Health {
     /// Why the hub takes nothing at present, if it is so; questions are answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     read_only: Option<String>,
+    /// Files that were changed to what the hub does not take: what they said before is in force, and a restart would fail.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused_files: Vec<&'static str>,
 }
 
 impl Health {
     fn of(status: &'static str, app: &App) -> Json<Health> {
         let read_only = app.hub.trouble().map(|trouble| trouble.advice().to_owned());
-        Json(Health { status, version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq(), read_only })
+        let files = app.hub.refused_files().all();
+        let refused_files = files.into_iter().filter(|(_, refused)| *refused).map(|(what, _)| what).collect();
+        Json(Health { status, version: env!("CARGO_PKG_VERSION"), seq: app.hub.seq(), read_only, refused_files })
     }
 }
 

@@ -20,12 +20,19 @@ pub(super) struct HubArgs {
     /// Give up on one request after this long.
     #[arg(long, env = "KOH_REQUEST_TIMEOUT", default_value = "60s", value_parser = crate::model::span, value_name = "SPAN")]
     pub(super) request_timeout: Duration,
+    #[command(flatten)]
+    identity: IdentityArgs,
+}
+
+/// Who asks, and whom he trusts.
+#[derive(Debug, Args)]
+pub(super) struct IdentityArgs {
     /// File that holds the token to present; else the variable KOH_TOKEN is the token itself.
     #[arg(long, env = "KOH_TOKEN_FILE", value_name = "FILE")]
-    pub(super) token_file: Option<PathBuf>,
+    token_file: Option<PathBuf>,
     /// File of certificates (PEM) to trust beside those of the system, for a hub whose certificate is private.
     #[arg(long, env = "KOH_CA_FILE", value_name = "FILE")]
-    pub(super) ca_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
 }
 
 /// The token itself. There is no option for it: command lines are for everybody to see.
@@ -57,6 +64,37 @@ impl HubArgs {
 
     /// A client that presents the token, if there is one.
     pub(super) fn builder(&self) -> anyhow::Result<reqwest::ClientBuilder> {
+        self.identity.builder()
+    }
+
+    /// Sends a request and insists on success.
+    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
+        let response = request.send().await.map_err(explained);
+        let response = response.with_context(|| format!("cannot reach the hub at {}", self.shown()))?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    }
+}
+
+/// An error, with what to do where a certificate is the cause: what TLS itself says of that names neither.
+pub(super) fn explained(error: reqwest::Error) -> anyhow::Error {
+    let error = anyhow!(error.without_url());
+    let said = format!("{error:#}");
+    let what = if said.contains("UnknownIssuer") {
+        "nobody that is trusted here signed the certificate of the hub: name the authority's certificate with --ca-file"
+    } else if said.contains("CaUsedAsEndEntity") {
+        "the hub shows the certificate of an authority as its own: give it one for its name, signed by that authority, and name the \
+         authority's with --ca-file"
+    } else if said.contains("NotValidForName") {
+        "the certificate of the hub is for other names than the one it is asked under"
+    } else {
+        return error;
+    };
+    error.context(what)
+}
+
+impl IdentityArgs {
+    /// A client that presents the token, if there is one.
+    pub(super) fn builder(&self) -> anyhow::Result<reqwest::ClientBuilder> {
         let mut builder = reqwest::Client::builder();
         if let Some(path) = &self.ca_file {
             let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -77,12 +115,6 @@ impl HubArgs {
             .map_err(|_| anyhow!("the token holds characters that no token has; is the file the right one?"))?;
         value.set_sensitive(true);
         Ok(builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, value)])))
-    }
-
-    /// Sends a request and insists on success.
-    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
-        let response = request.send().await.with_context(|| format!("cannot reach the hub at {}", self.shown()))?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 }
 

@@ -130,8 +130,9 @@ impl Taken {
     /// Names the file where an option that is refused comes from it.
     pub(super) fn blame(&self, refused: &clap::Error) -> Option<String> {
         let file = self.file.as_ref()?;
-        // Said twice is said elsewhere: no key is there twice in the file.
-        if refused.kind() == clap::error::ErrorKind::ArgumentConflict {
+        // Said twice is said elsewhere: no key is there twice in the file. Nor is one there that is no option.
+        use clap::error::ErrorKind::{ArgumentConflict, UnknownArgument};
+        if matches!(refused.kind(), ArgumentConflict | UnknownArgument) {
             return None;
         }
         let text = refused.to_string();
@@ -199,7 +200,9 @@ impl ConfigArgs {
             Output::Json => say::out(format_args!("{}\n", serde_json::to_string_pretty(&rows)?))?,
         }
         // Everything that a start looks at before it touches anything.
-        self.serve.config().context("koh serve would not start with this")?;
+        let refused = "koh serve would not start with this";
+        let config = self.serve.config().context(refused)?;
+        runtime::look_at_files(&config).context(refused)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use futures::FutureExt;
 
+use super::ask::IdentityArgs;
 use crate::api;
 use crate::demo::{self, Wanted};
 use crate::runtime::{self, Config};
@@ -17,13 +18,17 @@ use crate::runtime::{self, Config};
 pub(super) struct DemoArgs {
     #[command(flatten)]
     options: demo::Options,
+    #[command(flatten)]
+    identity: IdentityArgs,
 }
 
 impl DemoArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let threads =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-        threads.block_on(demo::run(self.options, |wanted| start(wanted).boxed()))?;
+        let DemoArgs { options, identity } = self;
+        let http = identity.builder()?;
+        threads.block_on(demo::run(options, http, |wanted| start(wanted).boxed()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

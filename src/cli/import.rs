@@ -148,7 +148,8 @@ fn read(mut export: Export, to: &mpsc::Sender<Batch>) -> Result<Tally, ImportErr
 async fn post(client: reqwest::Client, url: reqwest::Url, shown: String, lines: Vec<u8>) -> anyhow::Result<Taken> {
     loop {
         let request = client.post(url.clone()).header("content-type", "application/x-ndjson").body(lines.clone());
-        let response = request.send().await.with_context(|| format!("cannot reach the hub at {shown}"))?;
+        let response =
+            request.send().await.map_err(ask::explained).with_context(|| format!("cannot reach the hub at {shown}"))?;
         match response.status().as_u16() {
             200 | 207 | 400 => {
                 let text = response.text().await.context("the answer broke off")?;

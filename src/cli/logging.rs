@@ -3,7 +3,8 @@
 //! Invariant: the log goes to standard error, so that standard output stays an answer that can be piped.
 
 use super::traces::{TraceArgs, Traces};
-use anyhow::Context;
+use crate::model::nearest;
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -53,11 +54,26 @@ impl Level {
 fn filter_of(filter: Option<&str>, server: bool) -> anyhow::Result<EnvFilter> {
     let default = if server { "info,koh::access=warn" } else { "warn" };
     match filter {
-        Some(filter) => EnvFilter::try_new(filter).with_context(|| {
-            format!("--log '{filter}' picks nothing: write a level (error, warn, info, debug, trace), or target=level with commas")
-        }),
+        Some(filter) => {
+            let what = "write a level (error, warn, info, debug, trace, off), or target=level with commas";
+            if let Some(word) = filter.split(',').map(str::trim).find(|part| is_no_level(part)) {
+                let hint = nearest(&word.to_lowercase(), &LEVELS).map(|near| format!("did you mean {near}? "));
+                bail!("--log '{filter}': '{word}' is no level; {}{what}", hint.unwrap_or_default());
+            }
+            // What the parser says is said here in other words, and with what to do.
+            EnvFilter::try_new(filter).map_err(|_| anyhow!("--log '{filter}' picks nothing: {what}"))
+        }
         None => Ok(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default))),
     }
+}
+
+/// The words for levels.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// A word by itself that should be a level, and is none: the parser takes it for a target, and logs nothing of all others.
+fn is_no_level(part: &str) -> bool {
+    let alone = !part.is_empty() && !part.contains(['=', '[']) && !part.contains("::") && part != "koh";
+    alone && !LEVELS.contains(&part.to_lowercase().as_str())
 }
 
 impl LoggingArgs {
@@ -79,5 +95,30 @@ impl LoggingArgs {
             std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
         }
         Ok((Level { handle, server }, traces))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused_and_not_taken_for_a_target() {
+        for filter in [
+            "info",
+            "WARN",
+            "info,koh::access=info",
+            "koh=debug",
+            "off",
+            "koh",
+            "koh::ledger,warn",
+            "warn,[request]=debug",
+        ] {
+            filter_of(Some(filter), true).unwrap_or_else(|e| panic!("{filter}: {e}"));
+        }
+        let refused = |filter: &str| filter_of(Some(filter), true).unwrap_err().to_string();
+        assert!(refused("warning").contains("'warning' is no level; did you mean warn?"), "{}", refused("warning"));
+        assert!(refused("koh=debug,inof").contains("did you mean info?"));
+        assert!(refused("koh=inof").contains("picks nothing: write a level"));
     }
 }

@@ -134,6 +134,7 @@ impl KubernetesArgs {
 
 /// When a host counts as late or silent whose class is described nowhere.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Hosts")]
 struct LivenessArgs {
     /// A host that is not heard for this long is late, unless its class says otherwise.
     #[arg(long, env = "KOH_LATE_AFTER", default_value = "15m", value_parser = crate::model::span, value_name = "SPAN")]
@@ -200,6 +201,7 @@ impl BackupsArgs {
 
 /// How much of the hub one client can take.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
 struct LimitArgs {
     /// Connections at once; for one more an idle one makes room.
     #[arg(long, env = "KOH_MAX_CONNECTIONS", default_value_t = 12288, value_name = "N")]

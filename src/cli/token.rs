@@ -164,12 +164,34 @@ fn read(path: &Path) -> anyhow::Result<File> {
 }
 
 fn write(path: &Path, file: &File) -> anyhow::Result<()> {
+    // A name that stands for a file elsewhere goes on standing for it.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // A temporary file is readable for its owner only, and so is what it becomes.
+    // A temporary file is readable for its owner only, and so is what it becomes where there was none.
     let mut beside =
         tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write into {}", folder.display()))?;
     beside.write_all(serde_saphyr::to_string(file)?.as_bytes())?;
+    if let Ok(before) = std::fs::metadata(path) {
+        let kept = "cannot keep who may read";
+        keep_owner(beside.path(), &before).with_context(|| format!("{kept} {}", path.display()))?;
+    }
     beside.as_file().sync_all()?;
     beside.persist(path).with_context(|| format!("cannot replace {}", path.display()))?;
+    Ok(())
+}
+
+/// Whoever may read the file now - a hub that runs as another user - may read what replaces it.
+#[cfg(unix)]
+fn keep_owner(beside: &Path, before: &std::fs::Metadata) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let made = std::fs::metadata(beside)?;
+    if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+        chown(beside, Some(before.uid()), Some(before.gid()))?;
+    }
+    std::fs::set_permissions(beside, before.permissions())
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &Path, _: &std::fs::Metadata) -> std::io::Result<()> {
     Ok(())
 }

@@ -87,10 +87,15 @@ pub struct Client {
 impl Client {
     /// A client of the hub at `base`, such as `http://127.0.0.1:8080`.
     pub fn new(base: &str) -> Result<Client, reqwest::Error> {
+        Client::over(reqwest::Client::builder(), base)
+    }
+
+    /// The same over a client that has what a hub asks for.
+    pub fn over(http: reqwest::ClientBuilder, base: &str) -> Result<Client, reqwest::Error> {
         // The HTTP client panics without a provider. A second installation is refused, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         // No timeout over all: a hub under load may take its time, and it says so with 429.
-        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).no_proxy().build()?;
+        let http = http.connect_timeout(Duration::from_secs(5)).no_proxy().build()?;
         Ok(Client { http, base: base.trim_end_matches('/').into() })
     }
 

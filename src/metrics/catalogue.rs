@@ -151,6 +151,16 @@ pub(super) static RETENTION: Family = seconds(
 );
 pub(super) static RETENTION_FAILURES: Family =
     counter("koh_retention_failures", &[], "Rounds that failed; nothing was lost, and they are tried again.");
+pub(super) static ARCHIVE_LOST: Family = gauge(
+    "koh_archive_lost",
+    &[],
+    "1 while the archive is not there, ends too early or is of another ledger: then there are no backups, and nothing more is archived.",
+);
+pub(super) static FILE_REFUSED: Family = gauge(
+    "koh_file_refused",
+    &["file"],
+    "1 while a file that the hub follows holds what it does not take: what it held before is in force, and a restart would fail.",
+);
 pub(super) static DATA_SIZE: Family = bytes(
     Kind::Gauge,
     "koh_data_size",
@@ -280,6 +290,7 @@ static SECTIONS: &[(&str, &[&Family])] = &[
             &KEPT_SINCE,
             &ARCHIVE_FILES,
             &ARCHIVE_ROWS,
+            &ARCHIVE_LOST,
             &RETENTION,
             &RETENTION_FAILURES,
         ],
@@ -288,7 +299,10 @@ static SECTIONS: &[(&str, &[&Family])] = &[
     ("Queries", &[&QUERIES, &QUERIES_RUNNING, &QUERIES_WAITING, &QUERY_DURATION, &QUERY_MEMORY, &QUERY_MEMORY_MOST]),
     ("Gate", &[&WAITERS, &QUESTIONS, &EVALUATIONS]),
     ("HTTP", &[&REQUESTS, &REQUEST_DURATION, &REQUESTS_OPEN]),
-    ("Process", &[&CPU, &RESIDENT, &VIRTUAL, &FDS, &FDS_MOST, &STARTED, &THREADS, &BUILD, &SERIES_LEFT_OUT]),
+    (
+        "Process",
+        &[&CPU, &RESIDENT, &VIRTUAL, &FDS, &FDS_MOST, &STARTED, &THREADS, &BUILD, &FILE_REFUSED, &SERIES_LEFT_OUT],
+    ),
 ];
 
 /// Every family.

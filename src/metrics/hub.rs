@@ -20,6 +20,8 @@ pub(super) fn expose(hub: &Hub, vitals: &Vitals, out: &mut Exposition<'_>) -> fm
     disk(hub, vitals, out)?;
     backups(hub, out)?;
     engines(hub, out)?;
+    let files = hub.refused_files().all();
+    out.family(&FILE_REFUSED, files.into_iter().map(|(what, refused)| (labels([what]), number(usize::from(refused)))))?;
     let (waiting, questions, evaluations) = vitals.gate;
     out.one(&WAITERS, number(waiting))?;
     out.one(&QUESTIONS, number(questions))?;
@@ -81,6 +83,7 @@ fn disk(hub: &Hub, vitals: &Vitals, out: &mut Exposition<'_>) -> fmt::Result {
     let archive = disk.map(|d| d.archive).unwrap_or_default();
     out.one(&ARCHIVE_FILES, number(archive.files))?;
     out.one(&ARCHIVE_ROWS, Value::Gauge(archive.rows as f64))?;
+    out.one(&ARCHIVE_LOST, number(usize::from(hub.rounds().archive_is_lost())))?;
     out.one(&RETENTION, Value::Histogram(&hub.rounds().durations))?;
     out.one(&RETENTION_FAILURES, Value::Count(hub.rounds().failures.get()))
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::ToSchema;
 
-use super::background::export_directory;
 use super::backups::NoBackup;
+use super::exports::export_directory;
 use super::hub::Hub;
 use super::retention::archive_directory;
 use crate::backup::{Folder, Place, ledger_of};
@@ -183,6 +183,10 @@ fn archived(
         (Some(archive), _) => {
             let Holds { files, rows, bytes } = archive.verify().map_err(|e| e.to_string())?;
             Ok(format!("{rows} rows in {files} files of {bytes} bytes, each as its checksum says"))
+        }
+        (None, Some(window)) if window.archived().is_some() => {
+            Err("the archive is there again, and not shown yet: the hub takes it within the hour, or at its next start"
+                .to_owned())
         }
         (None, Some(Window { since, .. })) => Ok(format!("there is none; history before {since} was forgotten")),
         (None, None) => Ok("there is none: all history is in the ledger".to_owned()),

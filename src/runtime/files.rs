@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use futures::TryStreamExt;
 
-use super::background::export_directory;
+use super::exports::export_directory;
 use crate::model::Micros;
 use crate::query::{Engine, Format, Limits, Statement};
 use crate::snapshot;

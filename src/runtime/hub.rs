@@ -15,6 +15,7 @@ use super::backups::Backups;
 use super::heard::Sources;
 use super::kept::Kept;
 use super::pasts::Pasts;
+use super::reload::RefusedFiles;
 use super::retention::Rounds;
 use super::waiters::{Crowded, Topic, Waiter, Waiters};
 use crate::access::reviews::Reviews;
@@ -115,6 +116,7 @@ pub struct Hub {
     policies: RwLock<(u64, Arc<Policies>)>,
     backups: Backups,
     rounds: Rounds,
+    refused_files: Arc<RefusedFiles>,
     tokens: RwLock<Option<Arc<Tokens>>>,
     reviews: OnceLock<Arc<Reviews>>,
     stop: CancellationToken,
@@ -148,6 +150,7 @@ impl Hub {
             policies: RwLock::default(),
             backups: Backups::default(),
             rounds: Rounds::default(),
+            refused_files: Arc::default(),
             tokens: RwLock::default(),
             reviews: OnceLock::new(),
             stop,
@@ -252,6 +255,11 @@ impl Hub {
     /// What became of the rounds that trim history.
     pub fn rounds(&self) -> &Rounds {
         &self.rounds
+    }
+
+    /// The files that are followed, and whether what they hold now is refused.
+    pub fn refused_files(&self) -> &Arc<RefusedFiles> {
+        &self.refused_files
     }
 
     /// Takes a generation at once, for what it shows besides the ledger is another.

@@ -3,10 +3,13 @@
 //! Invariant: a file that is not sound is refused at the start; later it changes nothing, and the log says why once. Nor does one that
 //! is only half written: the first half of a restriction is a restriction as well, and shows more.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -16,6 +19,21 @@ const LOOK: Duration = Duration::from_secs(5);
 const SETTLES: Duration = Duration::from_secs(1);
 /// No such file is larger.
 const FILE_MAX: u64 = 1024 * 1024;
+
+/// The files that are followed, by what they are, and whether what they hold now is refused.
+#[derive(Debug, Default)]
+pub struct RefusedFiles(Mutex<BTreeMap<&'static str, bool>>);
+
+impl RefusedFiles {
+    fn set(&self, what: &'static str, refused: bool) {
+        self.0.lock().insert(what, refused);
+    }
+
+    /// All files that are followed.
+    pub fn all(&self) -> Vec<(&'static str, bool)> {
+        self.0.lock().iter().map(|(what, refused)| (*what, *refused)).collect()
+    }
+}
 
 /// What one or several files hold, as it was read.
 #[derive(Debug)]
@@ -46,14 +64,21 @@ impl<T: Send + 'static> Loaded<T> {
     }
 
     /// Puts it in force, and what the files say later.
-    pub(super) fn follow(self, set: impl Fn(T) + Send + 'static, stop: &CancellationToken, tasks: &TaskTracker) {
+    pub(super) fn follow(
+        self,
+        set: impl Fn(T) + Send + 'static,
+        refused: Arc<RefusedFiles>,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
         let Loaded { what, paths, parse, text, content } = self;
         set(content);
+        refused.set(what, false);
         let stop = stop.clone();
         tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = follow(what, paths, parse, text, set) => {}
+                () = follow(what, paths, parse, text, set, &refused) => {}
             }
         });
     }
@@ -91,6 +116,7 @@ async fn follow<T: Send + 'static>(
     parse: fn(&str) -> Result<T, String>,
     mut known: String,
     set: impl Fn(T),
+    refused: &RefusedFiles,
 ) {
     let mut complained = String::new();
     let mut unsettled = None;
@@ -100,6 +126,7 @@ async fn follow<T: Send + 'static>(
         let Ok(text) = tokio::task::spawn_blocking(move || texts(&from)).await else { continue };
         if text.as_ref() == Ok(&known) {
             (complained, unsettled) = (String::new(), None);
+            refused.set(what, false);
             continue;
         }
         let Some(text) = settled(&mut unsettled, text) else { continue };
@@ -109,10 +136,12 @@ async fn follow<T: Send + 'static>(
                 set(content);
                 known = text;
                 complained.clear();
+                refused.set(what, false);
             }
             Err(why) if why == complained => {}
             Err(why) => {
-                tracing::error!("the {what} stay what they were: {why}");
+                tracing::error!("the {what} stay what they were, and a restart would not take them: {why}");
+                refused.set(what, true);
                 complained = why;
             }
         }

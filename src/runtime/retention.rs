@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -41,11 +42,23 @@ pub struct Rounds {
     pub durations: Histogram,
     /// Those that failed.
     pub failures: Counter,
+    archive_lost: AtomicBool,
+}
+
+impl Rounds {
+    /// Whether the archive was not what it should be when it was looked for last.
+    pub fn archive_is_lost(&self) -> bool {
+        self.archive_lost.load(Ordering::Relaxed)
+    }
 }
 
 impl Default for Rounds {
     fn default() -> Rounds {
-        Rounds { durations: Histogram::new([0.1, 1.0, 10.0, 60.0, 600.0]), failures: Counter::default() }
+        Rounds {
+            durations: Histogram::new([0.1, 1.0, 10.0, 60.0, 600.0]),
+            failures: Counter::default(),
+            archive_lost: AtomicBool::default(),
+        }
     }
 }
 
@@ -76,6 +89,11 @@ pub(super) async fn retain_regularly(hub: Arc<Hub>, retention: Retention, direct
 }
 
 async fn round(hub: &Arc<Hub>, retention: Retention, directory: &Path, now: Micros) -> Result<(), String> {
+    hub.find_archive(directory).map_err(|lost| lost.to_string())?;
+    if hub.kept().archive().is_none() {
+        // It may have been brought back.
+        hub.open_archive(directory).map_err(|error| error.to_string())?;
+    }
     let now = now.min(newest(hub).plus(DAY));
     let window = hub.read(|state| state.view().window.get(0).copied());
     let ago = |span: Duration, before: Option<Micros>| {
@@ -104,7 +122,6 @@ fn newest(hub: &Hub) -> Micros {
 
 /// Archives what is older than the window, and only then lets it go.
 async fn archive(hub: &Arc<Hub>, directory: &Path, window: Window, now: Micros) -> Result<(), String> {
-    hub.find_archive(directory).map_err(|lost| lost.to_string())?;
     let published = hub.generation(Freshness::Now).await.map_err(|e| e.to_string())?;
     let (directory, stop) = (directory.to_owned(), hub.stopping().clone());
     let add = move || -> Result<_, ExportError> {
@@ -163,13 +180,15 @@ impl Hub {
     pub(super) fn find_archive(&self, directory: &Path) -> Result<(), Lost> {
         let window = self.read(|state| state.view().window.get(0).copied());
         let (lineage, seq) = (self.ledger().lineage(), self.seq());
-        match Archive::lost(directory, window, (lineage, seq)) {
+        let found = match Archive::lost(directory, window, (lineage, seq)) {
             Err(Lost::All { since, .. }) if Archive::is_empty(directory) => {
                 tracing::warn!(%since, "the folder of the archive is empty: what was before is lost, and a new archive begins");
                 Archive::begin(directory, since, (lineage.epoch, seq)).map(drop).map_err(Lost::Unreadable)
             }
             found => found,
-        }
+        };
+        self.rounds().archive_lost.store(found.is_err(), Ordering::Relaxed);
+        found
     }
 
     /// Where the archive is, where anything is kept.

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::background;
 use super::backups::{self, Schedule};
 use super::classes::Classes;
+use super::exports;
 use super::hub::{Engines, Hub};
 use super::reload::{self, Loaded};
 use super::retention::{Retention, archive_directory, retain_regularly};
@@ -208,11 +208,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(waiters::answer_waiters(Arc::clone(&hub)));
     if let Some(loaded) = policies {
         let hub = Arc::clone(&hub);
-        loaded.follow(move |policies| hub.set_policies(policies), &stop, &tasks);
+        let refused = Arc::clone(hub.refused_files());
+        loaded.follow(move |policies| hub.set_policies(policies), refused, &stop, &tasks);
     }
     if let Some(loaded) = classes {
         let hub = Arc::clone(&hub);
-        loaded.follow(move |classes| hub.ledger().set_heartbeats(classes.heartbeats(default)), &stop, &tasks);
+        let refused = Arc::clone(hub.refused_files());
+        let set = move |classes: Classes| hub.ledger().set_heartbeats(classes.heartbeats(default));
+        loaded.follow(set, refused, &stop, &tasks);
     }
     if let Some(loaded) = tokens {
         if accounts.is_none() && loaded.content().accounts.is_some() {
@@ -221,16 +224,17 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             );
         }
         let hub = Arc::clone(&hub);
-        loaded.follow(move |file| hub.set_tokens(file.into()), &stop, &tasks);
+        let refused = Arc::clone(hub.refused_files());
+        loaded.follow(move |file| hub.set_tokens(file.into()), refused, &stop, &tasks);
     }
     if let Some(accounts) = accounts {
         kubernetes::review(&hub, accounts).await?;
     }
-    let tls = identity.map(|loaded| speak_tls(loaded, &stop, &tasks)).transpose()?;
-    let exports = data.as_deref().map(background::export_directory);
+    let tls = identity.map(|loaded| speak_tls(loaded, &hub, &tasks)).transpose()?;
+    let exports = data.as_deref().map(exports::export_directory);
     if let Some(directory) = &exports {
         hub.kept().exports_go_to(directory);
-        tasks.spawn(background::export_regularly(Arc::clone(&hub), directory.clone()));
+        tasks.spawn(exports::export_regularly(Arc::clone(&hub), directory.clone()));
     }
     if let Some(data) = &data {
         let archive = archive_directory(data);
@@ -247,8 +251,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         kubernetes::watch(&hub, options, &tasks).await?;
     }
     let service = api::service(Arc::clone(&hub), limits, &default_contact, threads);
+    let (seq, format) = (hub.seq(), ledger::migrations::newest(ledger::migrations::MIGRATIONS));
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), seq, format, data = ?data, "listening");
     let serving = tokio::spawn(api::listen::serve(listener, tls, service, patience, stop.clone()));
     Ok(Running { address, hub, exports, stop, serving, tasks, ingest })
+}
+
+/// Reads the files that a start reads, and keeps nothing.
+pub fn look_at_files(config: &Config) -> Result<(), StartError> {
+    at_start("policies", config.policies.clone(), Policies::parse, StartError::Policies)?;
+    at_start("host classes", config.classes.clone(), Classes::parse, StartError::Classes)?;
+    at_start("tokens", config.tokens.clone(), access::File::parse, StartError::Tokens)?;
+    at_start("certificates", config.tls.clone(), Identity::parse, StartError::Tls)?;
+    Ok(())
 }
 
 /// What files hold, where any are named.
@@ -264,10 +279,11 @@ fn at_start<T>(
 }
 
 /// TLS with the certificate of these files, now and when they are renewed.
-fn speak_tls(loaded: Loaded<Identity>, stop: &CancellationToken, tasks: &TaskTracker) -> Result<Tls, StartError> {
+fn speak_tls(loaded: Loaded<Identity>, hub: &Hub, tasks: &TaskTracker) -> Result<Tls, StartError> {
     let shown = Shown::new(loaded.content().clone());
     let tls = Tls::new(Arc::clone(&shown)).map_err(|e| StartError::Tls(e.to_string()))?;
-    loaded.follow(move |identity| shown.renew(identity), stop, tasks);
+    let refused = Arc::clone(hub.refused_files());
+    loaded.follow(move |identity| shown.renew(identity), refused, hub.stopping(), tasks);
     Ok(tls)
 }
 
@@ -308,7 +324,7 @@ async fn open(data: Option<PathBuf>, options: ledger::Options, backups: Option<P
 impl Running {
     /// Follows files until the hub stops.
     pub fn follow<T: Send + 'static>(&self, loaded: Loaded<T>, set: impl Fn(T) + Send + 'static) {
-        loaded.follow(set, &self.stop, &self.tasks);
+        loaded.follow(set, Arc::clone(self.hub.refused_files()), &self.stop, &self.tasks);
     }
 
     /// Stops: drains requests, then sources, then the ledger, beside a last export.
@@ -326,7 +342,7 @@ impl Running {
         let checkpoint = hub.ledger().checkpoint();
         let export = async {
             if let Some(directory) = exports {
-                background::export_finally(&hub, &directory).await;
+                exports::export_finally(&hub, &directory).await;
             }
         };
         // What keeps the checkpoint from being written keeps the ledger from closing well, and is said then.

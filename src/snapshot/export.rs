@@ -79,7 +79,7 @@ pub enum ExportError {
         error: String,
     },
     /// There is no export here.
-    #[error("{path} holds no export. Name the data directory of a hub that has run for a minute, or export once")]
+    #[error("{path} holds no export. Name the data directory of a hub that has run for a minute")]
     Missing {
         /// The directory.
         path: String,

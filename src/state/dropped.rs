@@ -14,6 +14,9 @@ use super::walk::Word;
 pub struct Dropped {
     /// Time of the first statement.
     pub first: Micros,
+    /// Time of the first statement that was kept: what comes late of a time before it stands among what was dropped, and nobody knows
+    /// where.
+    pub cut: Micros,
     /// How many deployments had ended.
     pub deployments: u32,
     /// The one that had not.
@@ -47,11 +50,6 @@ pub struct OldWord {
     pub rolled_back: bool,
     /// The commit was applied.
     pub ran: bool,
-}
-
-/// Before this time statements were dropped: what comes late of a time before it stands among them, and nobody knows where.
-pub(super) fn settled(words: &[OldWord], open: Option<Micros>) -> Micros {
-    words.iter().map(|old| old.word.last).chain(open).max().map_or(Micros::MIN, |last| last.plus(1))
 }
 
 const SAME_ENDPOINT: u8 = 1 << 2;

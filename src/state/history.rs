@@ -10,7 +10,7 @@ use crate::ledger::record::{Decode, Encode};
 
 use crate::model::{Micros, Status};
 
-use super::dropped::{self, Dropped};
+use super::dropped::Dropped;
 use super::packed;
 
 /// One statement, or a run of equal ones.
@@ -151,8 +151,7 @@ impl History {
 
     /// Before this time statements were dropped.
     fn settled(&self) -> Micros {
-        let of = |d: &Dropped| dropped::settled(&d.iter().collect::<Vec<_>>(), d.open.map(|open| open.start));
-        self.dropped.as_deref().map_or(Micros::MIN, of)
+        self.dropped.as_ref().map_or(Micros::MIN, |dropped| dropped.cut)
     }
 
     /// The endpoints that were ever reported; some more than once.

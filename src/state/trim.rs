@@ -156,6 +156,7 @@ impl State {
         let ended = ended - usize::from(open.is_some());
         Dropped {
             first: r.history.first_report().unwrap_or_default(),
+            cut,
             deployments: walk.old_deployments + ended as u32,
             open,
             known: walk.known.clone(),

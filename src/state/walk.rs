@@ -5,7 +5,7 @@
 
 use crate::model::{Micros, Status};
 
-use super::dropped::{self, OldWord, Open};
+use super::dropped::{OldWord, Open};
 use super::history::{History, Statement};
 
 /// A change of (endpoint, commit, status), or the first word after a retirement.
@@ -149,6 +149,8 @@ pub struct Walk {
     pub known: Vec<(u32, u32, u32)>,
     /// How many transitions came late: from among what was dropped.
     late: usize,
+    /// What is of a time before this is late.
+    cut: Micros,
 }
 
 impl Walk {
@@ -167,12 +169,14 @@ impl Walk {
         self.old.clear();
         self.old_deployments = 0;
         self.late = 0;
+        self.cut = Micros::MIN;
         self.now = Now::default();
         if let Some(dropped) = history.dropped() {
             self.old.extend(dropped.iter());
             self.words.extend(self.old.iter().map(|old| old.word));
             self.known.extend_from_slice(&dropped.known);
             self.old_deployments = dropped.deployments;
+            self.cut = dropped.cut;
             if let Some(open) = dropped.open {
                 self.resume(&open);
             }
@@ -200,9 +204,9 @@ impl Walk {
     /// Reads statements beside what was dropped, and then those after it.
     pub fn statements(&mut self, history: impl Iterator<Item = Statement>, dead: &[(Micros, Micros)]) {
         let resumed = self.deployments.first().map(|open| open.start);
-        let settled = dropped::settled(&self.old, resumed);
+        let cut = self.cut;
         let mut history = history.filter(|s| !s.gone).peekable();
-        while let Some(s) = history.next_if(|s| s.first < settled) {
+        while let Some(s) = history.next_if(|s| s.first < cut) {
             self.late(&s);
         }
         self.late = self.transitions.len();
@@ -227,10 +231,13 @@ impl Walk {
         self.conclude();
     }
 
-    /// Of a time whose statements were dropped: it is a word and a transition, and what came after it stays as it was.
+    /// Of a time whose statements were dropped: it is a word, and a transition unless it says what was said then by all that is known,
+    /// and what came after it stays as it was.
     fn late(&mut self, s: &Statement) {
         let runs = s.runs().unwrap_or_default();
-        self.transition(s, s.commit, runs, false);
+        if !self.is_known_of_then(s) {
+            self.transition(s, s.commit, runs, false);
+        }
         if !self.known.iter().any(|k| k.0 == s.endpoint) {
             self.known.push((s.endpoint, s.commit, runs));
         }
@@ -240,6 +247,15 @@ impl Walk {
         if s.applied != 0 && s.applied != s.commit {
             self.word(s, s.applied, (Status::Success, 0), false);
         }
+    }
+
+    /// Whether a word that is left of what was dropped says the same of that time: the last one of all stood until the cut.
+    fn is_known_of_then(&self, s: &Statement) -> bool {
+        let last = self.old.iter().map(|old| old.word.last).max();
+        self.old.iter().map(|old| &old.word).any(|w| {
+            let same = (w.endpoint, w.commit, w.status) == (s.endpoint, s.commit, s.status);
+            same && w.first <= s.first && (s.last <= w.last || Some(w.last) == last)
+        })
     }
 
     fn close(&mut self, at: Micros) {

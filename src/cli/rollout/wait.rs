@@ -181,8 +181,7 @@ impl WaitArgs {
 
     fn unreachable(&self, error: reqwest::Error) -> Broken {
         let known = error.is_builder();
-        let error =
-            anyhow::Error::new(error.without_url()).context(format!("cannot reach the hub at {}", self.hub.shown()));
+        let error = ask::explained(error).context(format!("cannot reach the hub at {}", self.hub.shown()));
         // An address that cannot be asked does not get better by waiting.
         if known { Broken::Refused(error) } else { Broken::Away(format!("{error:#}"), None) }
     }
