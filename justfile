@@ -33,7 +33,7 @@ charts:
 demo *ARGS:
     cargo run --release --locked -- demo {{ ARGS }}
 
-# Figures beside the budgets: PRESET is S or M.
+# Figures beside the budgets: PRESET is S, M or L.
 bench PRESET="S":
     cargo bench --locked --bench fleet -- --preset {{ PRESET }}
 

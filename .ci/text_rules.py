@@ -31,7 +31,7 @@ BORDERS = [
      "the pure core knows no disk, no network and no engine"),
     (r"^src/(normalize|state|rollout)(/|\.rs$)|^src/model/(?!time\.rs)", r"\b(?:Micros|Timestamp|SystemTime|Instant)::now\(\)",
      "the pure core is told the time, it never asks"),
-    (r"^src/(api|ui|query|snapshot|sources|demo)(/|\.rs$)", r"\bredb::", "only the ledger knows its storage engine"),
+    (r"^src/(api|query|snapshot|sources|demo)(/|\.rs$)", r"\bredb::", "only the ledger knows its storage engine"),
     (r"^src/sources(/|\.rs$)", r"\bcrate::ledger::tables", "sources never see the ledger's tables"),
     (r"^(?!src/backup/(bucket|refusal))(src|tests|benches)/", r"(?<!::)\bobject_store::",
      "two files speak to object stores and know what they say: credentials and signatures stay there"),

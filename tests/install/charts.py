@@ -30,6 +30,7 @@ LINKS = {
     HUB / "files/datasource.yaml": "grafana-plugin-config/provisioning/datasources/kalypso.yaml",
     HUB / "files/grafana-rules.yaml": "grafana-plugin-config/provisioning/alerting/kalypso-rules.yaml",
     HUB / "files/prometheus-rules.yaml": "grafana-plugin-config/prometheus/rules.yaml",
+    HUB / "files/alerts.yaml": "grafana-plugin-config/alerts.yaml",
     CRDS / "files/crds": "schema/crds",
 }
 
@@ -52,6 +53,21 @@ REFUSED = [
     (["--set", "backups.every=daily"], "/backups/every'"),
     (["--set", "backups.keep=0"], "/backups/keep'"),
     (["--set", "backups.enabled=true,persistence.existingClaim=one,backups.volume.existingClaim=one"], "holds the data"),
+    (["--set", "backups.url=s3://bucket/koh"], "nothing is put there without backups.enabled"),
+    (["--set", "backups.enabled=true,backups.url=s3://bucket/koh,backups.volume.existingClaim=one"],
+     "backups.volume.existingClaim is of a volume, and backups go to backups.url (s3://bucket/koh)"),
+    (["--set", "backups.enabled=true,backups.url=s3://bucket/koh,backups.volume.storageClass=shared"], "backups.volume.storageClass is of"),
+    (["--set", "backups.enabled=true,backups.url=s3://bucket/koh,hub.options.backup-dir=/x"],
+     "started with --backup-dir=s3://bucket/koh, and an argument wins"),
+    (["--set", "backups.enabled=true,backups.url=https://bucket.example/koh"], "/backups/url'"),
+    (["--set", "backups.enabled=true,backups.url=s3://key:secret@bucket/koh"], "/backups/url'"),
+    (["--set", "backups.enabled=true,backups.url=az://container/koh?sig=x"], "/backups/url'"),
+    (["--set", "backups.enabled=true,backups.url=abfss://account.dfs.core.windows.net/koh"], "/backups/url'"),
+    (["--set", "metrics.prometheusRule.enabled=true,metrics.prometheusRule.disabled={KohHostSilent}"],
+     'there is no alert "KohHostSilent". There are: KohRolloutFailed, '),
+    (["--set", "metrics.prometheusRule.enabled=true,metrics.prometheusRule.thresholds.KohHubUnwell=1"], 'no alert "KohHubUnwell"'),
+    (["--set", "metrics.prometheusRule.enabled=true,metrics.prometheusRule.thresholds.KohHubDown=1"], "has no threshold"),
+    (["--set", "metrics.prometheusRule.thresholds.KohHostsSilent=many"], "/metrics/prometheusRule/thresholds/KohHostsSilent'"),
     (["--set", "auth.generate[0].name=reader,auth.generate[0].scopes={write}"], "value must be one of 'read', 'report', 'admin'"),
     (["--set", "auth.generate[0].name=all,auth.generate[0].scopes={admin}", "--set", "auth.tokens[0].name=all",
       "--set", "auth.tokens[0].scopes={read}", "--set-string", "auth.tokens[0].sha256=" + "0" * 64], 'the token "all" is there twice'),
@@ -212,6 +228,28 @@ def check_refusals():
                 fail(f"{arguments} is refused, but not with '{said}': {error}")
 
 
+def check_alerts():
+    """Rules that the chart makes for a threshold of the values are those that the hub makes for the same one."""
+    alerts = (ROOT / "grafana-plugin-config/alerts.yaml").read_text(encoding="utf-8").split("\n  - name: ")[1:]
+    known = [(re.match(r"\w+", a)[0], re.search(r"^    threshold: (\S+)$", a, re.M)[1]) for a in alerts if "\n    prometheus:" in a]
+    flags = re.search(r'flags := list ([^}]+?) -', (HUB / "templates/_alerts.tpl").read_text(encoding="utf-8"))[1]
+    of = "metrics.prometheusRule."
+    # Without it, rules are taken as they are.
+    left_out = ["--set", f"{of}enabled=true,{of}disabled={{KohHubDown}}"]
+    same = ["--set-json", of + "thresholds={" + ", ".join(f'"{n}": {t}' for n, t in known if f'"{n}"' not in flags) + "}"]
+    if rendered_alerts(*left_out) != rendered_alerts(*left_out, *same):
+        fail("the chart's rules with the thresholds that alerts have anyway are not those of prometheus/rules.yaml: see _alerts.tpl")
+    for every, wanted in (("24h", 172800), ("6h", 108000), ("1d 12h 5m 1s", 259802), ("7d", 1209600)):
+        if f"koh_backup_timestamp_seconds > {wanted}" not in " ".join(
+            rendered_alerts("--set", f"{of}enabled=true,backups.enabled=true,backups.every={every}").split()
+        ):
+            fail(f"with backups.every={every} KohBackupOld does not wait for {wanted} seconds")
+
+
+def rendered_alerts(*arguments):
+    return rendered(HUB, "--show-only", "templates/monitoring.yaml", *arguments)
+
+
 def check_random():
     """Tokens differ from one render to the next, or they would not be random."""
     tokens = [re.findall(r"koh_[0-9a-f]{64}", rendered(HUB)) for _ in range(2)]
@@ -248,6 +286,7 @@ if helm_is_here:
     check_values()
     check_crds()
     check_refusals()
+    check_alerts()
     check_random()
     check_packages()
 else:

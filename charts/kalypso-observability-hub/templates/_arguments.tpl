@@ -33,7 +33,7 @@
 - --config=/etc/koh/options/koh.yaml
 {{- end }}
 {{- if .Values.backups.enabled }}
-- --backup-dir=/backups
+- --backup-dir={{ default "/backups" .Values.backups.url }}
 - --backup-every={{ .Values.backups.every }}
 - --backup-keep={{ int .Values.backups.keep }}
 {{- end }}
@@ -117,7 +117,9 @@ the hub knows.
 {{- end -}}
 {{- end }}
 
-{{/* The claim of the volume with backups. */}}
+{{/* The claim of the volume with backups, where they go onto one. */}}
 {{- define "koh.backupsClaim" -}}
+{{- if and .Values.backups.enabled (not .Values.backups.url) -}}
 {{- default (printf "%s-backups" (include "koh.fullname" .)) .Values.backups.volume.existingClaim -}}
+{{- end -}}
 {{- end }}
