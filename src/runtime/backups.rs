@@ -146,10 +146,10 @@ impl Hub {
             NoBackup::Archive
         };
         if let Some(place) = self.archive_place() {
-            self.find_archive(&place).map_err(|lost| without(&lost))?;
             if self.kept().archive().is_none() {
                 self.open_archive(&place).map_err(|error| without(&error))?;
             }
+            self.find_archive(&place).map_err(|lost| without(&lost))?;
         }
         let files = Files::of(self.kept().archive().as_deref(), &cut).map_err(|error| without(&error))?;
         Ok(Backup { cut, files, until: Instant::now() + WITHIN, _place: place })

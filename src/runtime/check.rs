@@ -157,8 +157,10 @@ fn of_export(
     tables: impl FnOnce() -> crate::state::Tables,
     archive: Option<Arc<Archive>>,
 ) -> Option<Generation> {
+    // One of before an archive was brought back, or lost, is of another moment too.
+    let same = export.archived() == archive.as_ref().map(|archive| archive.paths()).unwrap_or_default();
     let take = || Generation::take(export.epoch, seq, tables(), Micros(export.taken_at)).with_archive(archive);
-    (export.seq == seq).then(take)
+    (export.seq == seq && same).then(take)
 }
 
 fn counters(recounted: Recounted) -> Result<String, String> {

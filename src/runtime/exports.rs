@@ -48,16 +48,22 @@ pub(super) async fn export_regularly(hub: Arc<Hub>, directory: PathBuf) {
             () = sleep_until(due) => {}
         }
         let began = Instant::now();
-        if exported == Some(hub.seq()) {
+        if exported == Some((hub.seq(), archived_through(&hub))) {
             let expired = expire(&hub, &directory).await;
             // Where not even that goes well, all is written anew.
             exported = exported.filter(|_| expired);
         } else {
-            exported = export_once(&hub, &directory, hub.stopping()).await;
+            let through = archived_through(&hub);
+            exported = export_once(&hub, &directory, hub.stopping()).await.map(|seq| (seq, through));
         }
         let rest = (began.elapsed() * REST).clamp(EXPORT_EVERY, EXPORT_AT_LEAST_EVERY);
         due = began + rest;
     }
+}
+
+/// Up to when history is archived: an archive that is brought back is part of the next export.
+fn archived_through(hub: &Hub) -> Option<Micros> {
+    hub.kept().archive().map(|archive| archive.through())
 }
 
 /// Exports what a hub has that stops; files of which there is not enough time to write are written after the next start.

@@ -89,11 +89,11 @@ pub(super) async fn retain_regularly(hub: Arc<Hub>, retention: Retention, direct
 }
 
 async fn round(hub: &Arc<Hub>, retention: Retention, directory: &Path, now: Micros) -> Result<(), String> {
-    hub.find_archive(directory).map_err(|lost| lost.to_string())?;
     if hub.kept().archive().is_none() {
         // It may have been brought back.
         hub.open_archive(directory).map_err(|error| error.to_string())?;
     }
+    hub.find_archive(directory).map_err(|lost| lost.to_string())?;
     let now = now.min(newest(hub).plus(DAY));
     let window = hub.read(|state| state.view().window.get(0).copied());
     let ago = |span: Duration, before: Option<Micros>| {
@@ -160,6 +160,13 @@ impl Hub {
     pub(super) fn open_archive(&self, directory: &Path) -> Result<(), ExportError> {
         match self.find_archive(directory) {
             Err(Lost::Unreadable(error)) => return Err(error),
+            // Another one is begun in its place only where an empty folder says so: whoever brings it back would have to choose.
+            Err(Lost::All { since, .. }) if Archive::is_empty(directory) => {
+                tracing::warn!(%since, "the folder of the archive is empty: what was before is lost, and a new archive begins");
+                Archive::begin(directory, since, (self.ledger().lineage().epoch, self.seq()))?;
+                // Nothing is wrong with it now.
+                let _ = self.find_archive(directory);
+            }
             // Those days are missing, and the others are there.
             Err(lost @ Lost::End { .. }) => tracing::error!("{lost}"),
             Err(lost) => {
@@ -175,18 +182,10 @@ impl Hub {
         Ok(())
     }
 
-    /// Whether a directory holds all that left the ledger. No other archive is begun in its place, unless an empty folder says so:
-    /// whoever brings it back would have to choose between the two.
+    /// Whether a directory holds all that left the ledger.
     pub(super) fn find_archive(&self, directory: &Path) -> Result<(), Lost> {
         let window = self.read(|state| state.view().window.get(0).copied());
-        let (lineage, seq) = (self.ledger().lineage(), self.seq());
-        let found = match Archive::lost(directory, window, (lineage, seq)) {
-            Err(Lost::All { since, .. }) if Archive::is_empty(directory) => {
-                tracing::warn!(%since, "the folder of the archive is empty: what was before is lost, and a new archive begins");
-                Archive::begin(directory, since, (lineage.epoch, seq)).map(drop).map_err(Lost::Unreadable)
-            }
-            found => found,
-        };
+        let found = Archive::lost(directory, window, (self.ledger().lineage(), self.seq()));
         self.rounds().archive_lost.store(found.is_err(), Ordering::Relaxed);
         found
     }

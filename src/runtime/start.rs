@@ -171,7 +171,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         patience,
     } = config;
     let policies = at_start("policies", policies, Policies::parse, StartError::Policies)?;
-    let classes = at_start("host classes", classes, Classes::parse, StartError::Classes)?;
+    let classes = at_start("classes", classes, Classes::parse, StartError::Classes)?;
     let tokens = at_start("tokens", tokens, access::File::parse, StartError::Tokens)?;
     let identity = at_start("certificates", tls, Identity::parse, StartError::Tls)?;
     if let Some(path) = &data {
@@ -260,7 +260,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// Reads the files that a start reads, and keeps nothing.
 pub fn look_at_files(config: &Config) -> Result<(), StartError> {
     at_start("policies", config.policies.clone(), Policies::parse, StartError::Policies)?;
-    at_start("host classes", config.classes.clone(), Classes::parse, StartError::Classes)?;
+    at_start("classes", config.classes.clone(), Classes::parse, StartError::Classes)?;
     at_start("tokens", config.tokens.clone(), access::File::parse, StartError::Tokens)?;
     at_start("certificates", config.tls.clone(), Identity::parse, StartError::Tls)?;
     Ok(())

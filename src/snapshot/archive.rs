@@ -12,7 +12,7 @@
 pub mod manifest;
 mod write;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -199,6 +199,11 @@ impl Archive {
     /// Where it is, and what it says that it holds.
     pub fn parts(&self) -> (&Path, &Archived) {
         (&self.dir, &self.archived)
+    }
+
+    /// The paths of its files.
+    pub fn paths(&self) -> BTreeSet<&str> {
+        self.archived.files().map(|f| f.file.path.as_str()).collect()
     }
 
     /// What it holds.

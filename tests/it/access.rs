@@ -74,6 +74,20 @@ fn tokens_are_made_and_revoked_while_the_hub_runs() {
     while ask(&hub, "GET", "/api/v1/hosts", Some(&first)).status != 401 {}
     assert_eq!(ask(&hub, "GET", "/api/v1/hosts", Some(&second)).status, 200);
 
+    // A hub that runs as somebody else may read what he could read before, by the name that he has for it.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |file: &std::path::Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&file), 0o600, "where there was none");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let link = folder.path().join("link.yaml");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        token(&link, "third", "read", &[]);
+        assert!(koh_with(&["token", "revoke", "--name", "third", "--tokens", name], &[]).status.success());
+        assert_eq!((mode(&file), link.is_symlink()), (0o640, true));
+    }
+
     let listed = koh_with(&["token", "list", "--tokens", name], &[]);
     assert_eq!(String::from_utf8(listed.stdout).unwrap(), "second\tread\tdoes not expire\n");
     let again = koh_with(&["token", "create", "--name", "second", "--scopes", "read", "--tokens", name], &[]);

@@ -328,7 +328,7 @@ fn a_word_of_a_time_that_was_forgotten_is_forgotten_too() {
 }
 
 /// What a hub says of its history, by question.
-fn answers(hub: &TestHub) -> BTreeMap<&'static str, Vec<String>> {
+pub(crate) fn answers(hub: &TestHub) -> BTreeMap<&'static str, Vec<String>> {
     let questions = [
         "transitions",
         "deployments",
@@ -354,7 +354,7 @@ fn answers(hub: &TestHub) -> BTreeMap<&'static str, Vec<String>> {
 }
 
 /// Eighty days of a fleet, told at once.
-fn told(hub: &TestHub) {
+pub(crate) fn told(hub: &TestHub) {
     let now = Micros::now().0 / SECOND;
     let mut wanted = Vec::new();
     let mut reports = Vec::new();
@@ -377,13 +377,13 @@ fn told(hub: &TestHub) {
     assert_eq!(taken.status, 200, "{}", taken.text());
 }
 
-fn metric(hub: &TestHub, name: &str) -> Option<f64> {
+pub(crate) fn metric(hub: &TestHub, name: &str) -> Option<f64> {
     let text = hub.get("/metrics").text();
     let line = text.lines().find(|line| line.split_once(' ').is_some_and(|(series, _)| series == name))?;
     line.split(' ').nth(1)?.parse().ok()
 }
 
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let began = std::time::Instant::now();
     while !condition() {
         assert!(began.elapsed().as_secs() < 60, "{what} did not come");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::hub::{koh_with, said};
+use crate::hub::{TestHubBuilder, koh_with, said};
 
 fn file(folder: &Path, text: &str) -> String {
     let file = folder.join("koh.yaml");
@@ -156,4 +156,46 @@ fn a_start_that_fails_says_its_cause_once() {
     once(&no_kubeconfig, "koh: the kubeconfig cannot be used", "No such file");
     let no_cluster = serve(&context[..5], &[("HOME", &place("home"))]);
     once(&no_cluster, "koh: no API server is configured", "No such file");
+}
+
+#[test]
+fn files_that_a_start_would_not_take_are_told_before_it_and_while_the_hub_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let policies = folder.path().join("policies.yaml");
+    let name = policies.to_str().unwrap();
+    fs::write(&policies, "policies: [{name: default, min_hosts: 1}]").unwrap();
+    assert!(koh_with(&["config", "--policies", name], &[]).status.success());
+    let hub = TestHubBuilder::new().with_arg("--policies", name).spawn();
+    let refused =
+        |hub: &crate::hub::TestHub| hub.get("/metrics").text().contains("koh_file_refused{file=\"policies\"} 1");
+    assert!(!refused(&hub) && hub.get("/readyz").json()["refused_files"].is_null());
+    fs::write(&policies, "policies: [{name: default, min_host: 1}]").unwrap();
+    for (option, value) in [("--policies", name), ("--tokens", "/nowhere/t.yaml"), ("--tls-cert", "/nowhere/c.pem")] {
+        let told = koh_with(&["config", option, value], &[]);
+        assert!(!told.status.success() && said(&told).contains("koh serve would not start"), "{}", said(&told));
+    }
+    while !refused(&hub) {}
+    let ready = hub.get("/readyz");
+    assert_eq!((ready.status, ready.json()["refused_files"].clone()), (200, serde_json::json!(["policies"])));
+    fs::write(&policies, "policies: [{name: default, min_hosts: 1}]").unwrap();
+    while refused(&hub) {}
+}
+
+#[test]
+fn an_option_that_cannot_be_used_is_no_answer_of_a_hub() {
+    for (variable, value, told) in [
+        ("KOH_LOG", "koh=inof", "picks nothing"),
+        ("KOH_LOG", "warning", "did you mean warn?"),
+        ("KOH_TRACE_ENDPOINT", "nonsense", "is not an address"),
+    ] {
+        for command in [
+            &["rollout", "status", "--environment", "dev", "--workload", "web", "--version", "1"][..],
+            &["check"],
+            &["serve", "--data", "/nowhere"],
+        ] {
+            let ended = koh_with(command, &[(variable, value)]);
+            assert_eq!(ended.status.code(), Some(2), "{command:?} {}", said(&ended));
+            assert!(said(&ended).contains(told), "{}", said(&ended));
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod api_questions;
 mod api_rows;
 mod api_verifications;
 mod archive;
+mod archive_lost;
 mod archive_restricted;
 mod backup_check;
 mod backup_hub;

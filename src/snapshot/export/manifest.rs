@@ -2,6 +2,7 @@
 //!
 //! Invariant: the manifest is replaced atomically after everything it names is durable; readers look nowhere else.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use super::period::Period;
 use super::sum::sum_of;
 use super::{ExportError, Generation};
 use crate::model::Micros;
+use crate::snapshot::generation::ARCHIVE;
 
 /// The file's name.
 pub const NAME: &str = "manifest.json";
@@ -160,6 +162,12 @@ impl Manifest {
 }
 
 impl Exported {
+    /// The files of the archive that it names, by their paths there.
+    pub fn archived(&self) -> BTreeSet<&str> {
+        let files = self.tables.iter().flat_map(|t| &t.files);
+        files.filter_map(|f| f.path.strip_prefix("../")?.strip_prefix(ARCHIVE)?.strip_prefix('/')).collect()
+    }
+
     pub(super) fn next(
         before: Option<Exported>,
         generation: &Generation,

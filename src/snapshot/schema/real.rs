@@ -132,7 +132,8 @@ pub static TRANSITIONS: TableSchema = TableSchema {
         count(
             "seq",
             "Position in order of receipt, unique: what was received later, or became a transition later, has a greater \
-             one. Local to one store.",
+             one. Rows of a day that is archived are shown when they are archived, with the position of their receipt. Local to \
+             one store.",
         ),
         HOST,
         RECONCILER,

@@ -15,7 +15,7 @@ use super::ResourceStatus;
     namespaced,
     status = "ResourceStatus",
     category = "kalypso",
-    doc = "A subscription whose Flux configurations are read through Azure Resource Graph.",
+    doc = "A subscription whose Flux configurations are to be read through Azure Resource Graph. This version keeps it, and reads none.",
     printcolumn(name = "Subscription", type_ = "string", json_path = ".spec.subscription"),
     printcolumn(name = "Interval", type_ = "string", json_path = ".spec.interval"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
