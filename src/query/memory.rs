@@ -46,7 +46,8 @@ impl Total {
     }
 }
 
-/// Of what spills, one consumer gets at least so much of a statement's memory: a plan has dozens of them, and few hold much at a time.
+/// Of those that spill, one may have a share of so many of a statement's memory, as long as all together have less than half: a plan
+/// has dozens of them, and few hold much at a time.
 const SHARES: usize = 4;
 
 /// One statement's pool.
@@ -73,12 +74,16 @@ impl Own {
         if consumer.can_spill() { &mut self.spillable } else { &mut self.pinned }
     }
 
-    /// Reserves, if there is room: of what is not pinned, those that spill get a share each.
+    /// Reserves, if there is room: of what is not pinned, those that spill get an equal part each, whatever the others have, and more
+    /// while there is plenty.
     fn try_grow(&mut self, limit: usize, reservation: &MemoryReservation, bytes: usize) -> bool {
-        let left = limit.saturating_sub(self.spillable + self.pinned);
         let consumer = reservation.consumer();
-        let share = limit.saturating_sub(self.pinned) / self.spillers.clamp(1, SHARES);
-        let fits = bytes <= left && (!consumer.can_spill() || reservation.size() + bytes <= share);
+        let unpinned = limit.saturating_sub(self.pinned);
+        let (held, together) = (reservation.size() + bytes, self.spillable + bytes);
+        let fits = match consumer.can_spill() {
+            true => held <= unpinned / self.spillers.max(1) || (held <= unpinned / SHARES && together <= unpinned / 2),
+            false => together <= unpinned,
+        };
         if fits {
             *self.held_by(consumer) += bytes;
         }
@@ -180,16 +185,18 @@ mod tests {
         let alone = spills("alone");
         alone.try_grow(100).unwrap();
         alone.shrink(100);
-        let others: Vec<_> = (0..40).map(|_| spills("idle")).collect();
+        let others: Vec<_> = (0..19).map(|_| spills("idle")).collect();
         alone.try_grow(25).unwrap();
         assert!(alone.try_grow(1).is_err(), "a quarter");
+        others[0].try_grow(25).unwrap();
+        assert!(others[1].try_grow(6).is_err(), "half of it is used");
+        others[1].try_grow(5).unwrap();
         let pinned = MemoryConsumer::new("pinned").register(&pool);
-        pinned.try_grow(60).unwrap();
-        assert!(others[0].try_grow(11).is_err(), "a quarter of what is not pinned");
-        others[0].try_grow(10).unwrap();
-        assert!(others[1].try_grow(6).is_err() && pinned.try_grow(6).is_err(), "all of it is used");
-        pinned.try_grow(5).unwrap();
-        assert_eq!(pool.reserved(), 100);
+        pinned.try_grow(45).unwrap();
+        assert!(pinned.try_grow(1).is_err(), "all of it is used");
+        assert!(others[2].try_grow(3).is_err(), "an equal part of what is not pinned");
+        others[2].try_grow(2).unwrap();
+        assert_eq!(pool.reserved(), 102, "whoever has little gets his part");
         drop((alone, others, pinned));
         assert_eq!(pool.reserved(), 0);
     }
