@@ -96,14 +96,14 @@ pub struct Token {
     pub name: String,
     /// What it allows.
     pub scopes: BTreeSet<Scope>,
-    /// Its SHA-256, in hexadecimal.
-    pub sha256: Digest,
     /// From then on it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
     /// The part of the fleet that it sees and may tell of; all of it when not given.
     #[serde(default, skip_serializing_if = "Restriction::is_none", deserialize_with = "restriction::given")]
     pub sees: Arc<Restriction>,
+    /// Its SHA-256, in hexadecimal. It is written last: where a file is cut short, a token that lost its bounds is none.
+    pub sha256: Digest,
 }
 
 impl Token {
@@ -179,7 +179,7 @@ impl File {
     /// Reads a file (YAML or JSON); the error says what is wrong, and never repeats what was read: it may be a secret.
     pub fn parse(text: &str) -> Result<File, String> {
         let file: Option<File> = serde_saphyr::from_str(text).map_err(|e| without_quotes(&e.to_string()))?;
-        let file = file.unwrap_or_default();
+        let file = file.ok_or("it is empty; a file that lets none in says tokens: []")?;
         file.fault().map_or(Ok(file), Err)
     }
 
@@ -298,6 +298,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_cut_short_anywhere_lets_nobody_do_more() {
+        let shop = Restriction { workspaces: ["shop".to_owned()].into(), ..Restriction::default() };
+        let scopes = BTreeSet::from([Scope::Read]);
+        let expires = Some(Micros(1_000_000));
+        let made = |name: &str, sees| Token::create(name, scopes.clone(), expires, sees).unwrap().1;
+        let file = File { tokens: vec![made("one", shop.clone()), made("two", shop)], accounts: None };
+        let text = serde_saphyr::to_string(&file).unwrap();
+        let mut taken = 0;
+        for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+            let Ok(cut) = File::parse(&text[..end]) else { continue };
+            taken += 1;
+            assert_eq!(cut.tokens[..], file.tokens[..cut.tokens.len()], "cut at {end}");
+        }
+        assert!(taken > 0, "after the first token it is a file of one");
+    }
+
+    #[test]
     fn a_token_is_known_by_its_hash_and_allows_what_its_scopes_say() {
         let (text, token) = Token::create("grafana", all(&[Scope::Read]), None, Restriction::default()).unwrap();
         let (root, admin) = Token::create("root", all(&[Scope::Admin]), None, Restriction::default()).unwrap();
@@ -361,7 +378,8 @@ mod tests {
         assert!(said(&nameless).contains("letters, digits"));
         assert!(said(&entry(", sees: {workspaces: ['*']}")).contains("names of workspaces"));
         assert!(said(&entry(", sees: {workspace: [shop]}")).contains("workspace"));
-        assert!(File::parse("").unwrap().tokens.is_empty());
+        assert!(File::parse("tokens: []").unwrap().tokens.is_empty());
+        assert!(said("").contains("it is empty") && said("# nobody\n").contains("tokens: []"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod normalize;
+mod plain_file;
 pub mod query;
 pub mod rollout;
 pub mod runtime;

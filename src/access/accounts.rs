@@ -185,13 +185,13 @@ accounts:
     fn a_list_that_is_gone_stays_in_force_and_one_that_is_empty_does_not() {
         let of = |text: &str| Tokens::from(File::parse(text).unwrap());
         let pipeline = "system:serviceaccount:ci:pipeline";
-        let mut emptied = of("");
+        let mut emptied = of("tokens: []");
         assert!(emptied.keep_accounts(&of(FILE)));
         assert_eq!(seen(&emptied, pipeline).as_deref(), Some("workspaces shop"));
         let mut none = of("accounts: []");
         assert!(!none.keep_accounts(&of(FILE)));
         assert_eq!(seen(&none, pipeline), None);
-        assert!(!of("").keep_accounts(&of("tokens: []")), "none were listed");
+        assert!(!of("tokens: []").keep_accounts(&of("tokens: []")), "none were listed");
     }
 
     #[test]

@@ -128,6 +128,10 @@ mod tests {
         assert_eq!(title(&granted(&shop), &listed("{workspaces: [shop, bank]}")), changed);
         let none = file("accounts: []");
         assert_eq!(title(&granted(&shop), &none), Some(format!("{account} is not listed")));
-        assert_eq!(title(&granted(&file("")), &file("tokens: []")), None, "where none are listed, roles alone say it");
+        assert_eq!(
+            title(&granted(&file("tokens: []")), &file("tokens: []")),
+            None,
+            "where none are listed, roles alone say it"
+        );
     }
 }

@@ -11,6 +11,7 @@ use super::BackupError;
 use super::frame::FRAME;
 use crate::ledger::{Cut, Origin};
 use crate::model::Micros;
+use crate::plain_file;
 use crate::snapshot::archive::manifest::{Archived, ArchivedFile, NAME, is_below};
 use crate::snapshot::{ARCHIVE, Archive, Sum};
 
@@ -30,7 +31,7 @@ impl Files {
         let (dir, archived) = archive.parts();
         let open = |archived: &ArchivedFile| -> Result<(ArchivedFile, File), BackupError> {
             let place = dir.join(&archived.file.path);
-            let file = File::open(&place).map_err(failed(&place, "cannot read"))?;
+            let file = plain_file::open(&place).map_err(failed(&place, "cannot read the archive's"))?;
             Ok((archived.clone(), file))
         };
         let files = archived.files().map(open).collect::<Result<_, _>>()?;
@@ -144,6 +145,13 @@ impl Unpacked {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Drop for Unpacked {
+    /// What was not put into its place is worth nothing.
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.beside);
     }
 }
 

@@ -3,7 +3,6 @@
 //! Invariant: what has its name is whole and was read back, and nothing that is there is overwritten.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -72,7 +71,7 @@ impl Place {
     pub fn read(&self) -> Result<(Box<dyn Read>, u64), BackupError> {
         match self {
             Place::File(path) => {
-                let file = File::open(path).map_err(failed(self))?;
+                let file = crate::plain_file::open(path).map_err(failed(self))?;
                 let bytes = file.metadata().map(|m| m.len()).unwrap_or_default();
                 Ok((Box::new(BufReader::with_capacity(1 << 18, file)), bytes))
             }

@@ -3,7 +3,6 @@
 //! Invariant: a reader is [whole](Reader::finish) only after the last frame, when all that came before it is what that says and
 //! nothing follows it.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
@@ -45,7 +44,7 @@ pub fn verify(from: impl Read, progress: Progress<'_>) -> Result<Whole, BackupEr
 /// The same for a file.
 pub fn verify_file(path: &Path) -> Result<Whole, BackupError> {
     let io = |error| BackupError::Io { what: format!("cannot read {}", path.display()), error };
-    verify(BufReader::with_capacity(1 << 18, File::open(path).map_err(io)?), &mut |_, _| {})
+    verify(BufReader::with_capacity(1 << 18, crate::plain_file::open(path).map_err(io)?), &mut |_, _| {})
 }
 
 impl<R: Read> Reader<R> {

@@ -82,7 +82,11 @@ async fn download(hub: &HubArgs, out: &mut dyn Write, progress: &mut Progress) -
     let client = client.context("cannot make an HTTP client")?;
     let mut response = hub.send(client.get(hub.at("/api/v1/backup", &[] as &[(&str, String)])?)).await?;
     let mut bytes = 0;
-    while let Some(piece) = response.chunk().await.context("the backup broke off; nothing was kept of it")? {
+    while let Some(piece) = response
+        .chunk()
+        .await
+        .context("the backup broke off, for a reason that the log of the hub tells; nothing was kept of it")?
+    {
         out.write_all(&piece).context("cannot write the backup")?;
         bytes += piece.len() as u64;
         progress.at(bytes, None);

@@ -121,6 +121,24 @@ pub(super) fn parse(text: &str) -> Result<Values, String> {
     Ok(values)
 }
 
+/// Reads the text of a file of a hub that runs, and looks at the values as a start would.
+pub(super) fn parse_sound(text: &str) -> Result<Values, String> {
+    let values = parse(text)?;
+    let command = options_of("serve");
+    let switches: BTreeSet<&str> = command.get_arguments().filter(|a| is_switch(a)).filter_map(Arg::get_long).collect();
+    for (name, value) in &values {
+        let Some(argument) = argument(name, value, switches.contains(name.as_str())) else { continue };
+        use clap::error::ErrorKind::{InvalidValue, ValueValidation};
+        let refused = command.clone().try_get_matches_from([OsString::from("serve"), argument]).err();
+        if let Some(refused) = refused.filter(|e| matches!(e.kind(), InvalidValue | ValueValidation)) {
+            let said = refused.to_string();
+            return Err(said.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned());
+        }
+    }
+    values.get(super::logging::LOG).map_or(Ok(()), |filter| super::logging::check(filter))?;
+    Ok(values)
+}
+
 impl Taken {
     /// What the file set at the start.
     pub(super) fn values(&self) -> &Values {

@@ -67,6 +67,11 @@ fn filter_of(filter: Option<&str>, server: bool) -> anyhow::Result<EnvFilter> {
     }
 }
 
+/// Whether a filter is one; an error says why not.
+pub(super) fn check(filter: &str) -> Result<(), String> {
+    filter_of(Some(filter), true).map(drop).map_err(|why| why.to_string())
+}
+
 /// The words for levels.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 

@@ -184,7 +184,7 @@ struct BackupsArgs {
     #[arg(long, env = "KOH_BACKUP_DIR", value_name = "DIR|URL")]
     backup_dir: Option<PathBuf>,
     /// How often; after a restart that is counted from the newest one in the folder.
-    #[arg(long, env = "KOH_BACKUP_EVERY", default_value = "24h", value_parser = crate::model::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_BACKUP_EVERY", default_value = "24h", value_parser = some_time, value_name = "SPAN")]
     backup_every: Duration,
     /// How many are kept.
     #[arg(long, env = "KOH_BACKUP_KEEP", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
@@ -204,29 +204,46 @@ impl BackupsArgs {
 #[command(next_help_heading = "Limits")]
 struct LimitArgs {
     /// Connections at once; for one more an idle one makes room.
-    #[arg(long, env = "KOH_MAX_CONNECTIONS", default_value_t = 12288, value_name = "N")]
+    #[arg(long, env = "KOH_MAX_CONNECTIONS", default_value_t = 12288, value_parser = at_least_one, value_name = "N")]
     max_connections: usize,
     /// Connections of one address at once; raise it to --max-connections where a proxy stands before the hub.
-    #[arg(long, env = "KOH_MAX_CONNECTIONS_PER_PEER", default_value_t = 9216, value_name = "N")]
+    #[arg(long, env = "KOH_MAX_CONNECTIONS_PER_PEER", default_value_t = 9216, value_parser = at_least_one, value_name = "N")]
     max_connections_per_peer: usize,
     /// A client must take some bytes of its answer within this time.
-    #[arg(long, env = "KOH_READER_IDLE", default_value = "30s", value_parser = crate::model::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_READER_IDLE", default_value = "30s", value_parser = some_time, value_name = "SPAN")]
     reader_idle: Duration,
     /// Ingest streams at once; more are told to come back.
-    #[arg(long, env = "KOH_MAX_INGEST_STREAMS", default_value_t = 512, value_name = "N")]
+    #[arg(long, env = "KOH_MAX_INGEST_STREAMS", default_value_t = 512, value_parser = at_least_one, value_name = "N")]
     max_ingest_streams: usize,
     /// An ingest body may pause this long before the stream is closed.
-    #[arg(long, env = "KOH_INGEST_IDLE", default_value = "5m", value_parser = crate::model::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_INGEST_IDLE", default_value = "5m", value_parser = some_time, value_name = "SPAN")]
     ingest_idle: Duration,
     /// Every other answer must begin within this time.
-    #[arg(long, env = "KOH_ANSWER_WITHIN", default_value = "60s", value_parser = crate::model::span, value_name = "SPAN")]
+    #[arg(long, env = "KOH_ANSWER_WITHIN", default_value = "60s", value_parser = some_time, value_name = "SPAN")]
     answer_within: Duration,
     /// Clients that wait for the gate or follow the changes, at once; more are told to come back.
-    #[arg(long, env = "KOH_MAX_WAITERS", default_value_t = runtime::MAX_WAITERS, value_name = "N")]
+    #[arg(long, env = "KOH_MAX_WAITERS", default_value_t = runtime::MAX_WAITERS, value_parser = at_least_one, value_name = "N")]
     max_waiters: usize,
     /// Requests in flight get this long to finish at shutdown.
     #[arg(long, env = "KOH_DRAIN", default_value = "20s", value_parser = crate::model::span, value_name = "SPAN")]
     drain: Duration,
+}
+
+/// More of anything than a machine has is as much as it has; none of it is a hub that serves nobody.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(1..=MOST) => Ok(text.parse().unwrap_or(MOST)),
+        _ => Err(format!("write a number from 1 to {MOST}")),
+    }
+}
+
+/// The greatest number of anything.
+const MOST: usize = 1_000_000;
+
+/// A span that is not over at once.
+fn some_time(text: &str) -> Result<Duration, String> {
+    let span = crate::model::span(text)?;
+    if span.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(span) }
 }
 
 impl ServeArgs {
@@ -341,7 +358,7 @@ async fn serve(
 /// Puts another log level in force when the file of options names one, and says of the rest what it takes.
 fn follow_file(running: &runtime::Running, taken: Taken, level: Level) -> anyhow::Result<()> {
     let Some(file) = taken.file.clone() else { return Ok(()) };
-    let loaded = runtime::load("options", vec![file], config::parse).map_err(|why| anyhow::anyhow!(why))?;
+    let loaded = runtime::load("options", vec![file], config::parse_sound).map_err(|why| anyhow::anyhow!(why))?;
     let said_elsewhere = taken.explicit.contains_key(LOG);
     let known = parking_lot::Mutex::new(taken.values().clone());
     running.follow(loaded, move |values: config::Values| {

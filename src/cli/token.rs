@@ -160,6 +160,9 @@ fn revoke(name: &str, path: &Path) -> anyhow::Result<()> {
 
 fn read(path: &Path) -> anyhow::Result<File> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if text.trim().is_empty() {
+        return Ok(File::default());
+    }
     File::parse(&text).map_err(|why| anyhow::anyhow!("{}: {why}", path.display()))
 }
 

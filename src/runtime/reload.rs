@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::plain_file;
+
 /// How often a file is looked at: as often as kubelet renews a ConfigMap or a Secret, and oftener.
 const LOOK: Duration = Duration::from_secs(5);
 /// What changed is taken when it is read alike again after this long: not everybody replaces a file in one go.
@@ -88,7 +90,7 @@ impl<T: Send + 'static> Loaded<T> {
 pub fn text(path: &Path) -> Result<String, String> {
     let of_file = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
+    let read = plain_file::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
     if read.map_err(|e| of_file(&e))? as u64 > FILE_MAX {
         return Err(of_file(&format_args!("such a file has at most {FILE_MAX} bytes")));
     }

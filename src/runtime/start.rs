@@ -29,6 +29,9 @@ use crate::query::{self, Engine};
 use crate::rollout::Policies;
 use crate::state::Heartbeat;
 
+/// What is done beside requests ends at a stop within this time, or is left: a disk that hangs must not keep the hub from closing its
+/// ledger.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(30);
 /// Hosts are looked at every second; where so much lies between two looks, the hub was not there to listen.
 const LONGEST_GAP: Duration = Duration::from_secs(60);
 
@@ -336,7 +339,11 @@ impl Running {
             tracing::error!(%error, "the accept loop did not end well");
         }
         tasks.close();
-        tasks.wait().await;
+        if tokio::time::timeout(TASKS_END_WITHIN, tasks.wait()).await.is_err() {
+            tracing::error!(
+                "something that the hub does beside requests does not end; the ledger is closed without it"
+            );
+        }
         drop(ingest);
         // A hub that is killed amid its last export starts from here.
         let checkpoint = hub.ledger().checkpoint();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::hub::{TestHubBuilder, koh_with, said};
+use crate::hub::{TestHub, TestHubBuilder, koh_with, said};
 
 fn file(folder: &Path, text: &str) -> String {
     let file = folder.join("koh.yaml");
@@ -83,7 +83,7 @@ fn a_start_that_fails_late_says_so_and_does_not_panic() {
 #[test]
 fn a_file_of_options_without_end_is_refused() {
     let ended = koh_with(&["config", "--config", "/dev/zero"], &[]);
-    assert!(!ended.status.success() && said(&ended).contains("at most 1048576 bytes"), "{}", said(&ended));
+    assert!(!ended.status.success() && said(&ended).contains("it is no plain file"), "{}", said(&ended));
 }
 
 #[test]
@@ -158,6 +158,11 @@ fn a_start_that_fails_says_its_cause_once() {
     once(&no_cluster, "koh: no API server is configured", "No such file");
 }
 
+/// A question that the hub thinks over for a while: asking on and on would use up the machine's ports.
+fn a_moment(hub: &TestHub) {
+    hub.get("/api/v1/rollouts/status?environment=e&workload=w&version=1&wait=200ms");
+}
+
 #[test]
 fn files_that_a_start_would_not_take_are_told_before_it_and_while_the_hub_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -166,19 +171,30 @@ fn files_that_a_start_would_not_take_are_told_before_it_and_while_the_hub_runs()
     fs::write(&policies, "policies: [{name: default, min_hosts: 1}]").unwrap();
     assert!(koh_with(&["config", "--policies", name], &[]).status.success());
     let hub = TestHubBuilder::new().with_arg("--policies", name).spawn();
-    let refused =
-        |hub: &crate::hub::TestHub| hub.get("/metrics").text().contains("koh_file_refused{file=\"policies\"} 1");
+    let refused = |hub: &TestHub| hub.get("/metrics").text().contains("koh_file_refused{file=\"policies\"} 1");
     assert!(!refused(&hub) && hub.get("/readyz").json()["refused_files"].is_null());
     fs::write(&policies, "policies: [{name: default, min_host: 1}]").unwrap();
     for (option, value) in [("--policies", name), ("--tokens", "/nowhere/t.yaml"), ("--tls-cert", "/nowhere/c.pem")] {
         let told = koh_with(&["config", option, value], &[]);
         assert!(!told.status.success() && said(&told).contains("koh serve would not start"), "{}", said(&told));
     }
-    while !refused(&hub) {}
+    while !refused(&hub) {
+        a_moment(&hub);
+    }
+    // What cannot be read to its end is refused too, and what comes after it is read.
+    #[cfg(unix)]
+    {
+        fs::remove_file(&policies).unwrap();
+        assert!(Command::new("mkfifo").arg(name).status().unwrap().success());
+        assert!(said(&koh_with(&["config", "--policies", name], &[])).contains("it is no plain file"));
+        fs::remove_file(&policies).unwrap();
+    }
     let ready = hub.get("/readyz");
     assert_eq!((ready.status, ready.json()["refused_files"].clone()), (200, serde_json::json!(["policies"])));
     fs::write(&policies, "policies: [{name: default, min_hosts: 1}]").unwrap();
-    while refused(&hub) {}
+    while refused(&hub) {
+        a_moment(&hub);
+    }
 }
 
 #[test]
@@ -197,5 +213,39 @@ fn an_option_that_cannot_be_used_is_no_answer_of_a_hub() {
             assert_eq!(ended.status.code(), Some(2), "{command:?} {}", said(&ended));
             assert!(said(&ended).contains(told), "{}", said(&ended));
         }
+    }
+}
+
+#[test]
+fn an_options_file_that_no_start_would_take_is_refused_while_the_hub_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = file(folder.path(), "log: warn");
+    let hub = TestHubBuilder::new().with_arg("--config", &name).spawn();
+    let refused = || hub.get("/metrics").text().contains("koh_file_refused{file=\"options\"} 1");
+    for unsound in ["late-after: banana", "log: inof"] {
+        file(folder.path(), unsound);
+        while !refused() {
+            a_moment(&hub);
+        }
+        file(folder.path(), "log: warn");
+        while refused() {
+            a_moment(&hub);
+        }
+    }
+}
+
+#[test]
+fn limits_that_serve_nobody_or_more_than_there_is_are_refused() {
+    for (option, value) in [
+        ("--max-connections", "0"),
+        ("--max-connections-per-peer", "0"),
+        ("--max-ingest-streams", "0"),
+        ("--max-ingest-streams", "18446744073709551615"),
+        ("--answer-within", "0s"),
+        ("--backup-every", "0s"),
+    ] {
+        let ended = koh_with(&["config", option, value], &[]);
+        assert_eq!(ended.status.code(), Some(2), "{option}");
+        assert!(said(&ended).contains(option), "{}", said(&ended));
     }
 }

@@ -12,6 +12,9 @@ use super::super::export::durable::{Durable, read_if_there};
 use super::super::export::sum::{Sum, sum_of};
 use super::super::export::{self, ExportError};
 
+/// The end of the year 9999, UTC microseconds.
+const LATEST: i64 = 253_402_300_800_000_000;
+
 /// The file's name.
 pub const NAME: &str = "manifest.json";
 
@@ -85,6 +88,14 @@ impl Archived {
     /// Reads the text of a manifest; an error says what is wrong with it.
     pub fn parse(text: &[u8]) -> Result<Archived, String> {
         let Manifest::V1(archived) = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+        if !(0..=LATEST).contains(&archived.through) {
+            return Err(format!("{} is no time", archived.through));
+        }
+        // Of a month at most, and never so many that to count them would take for ever.
+        let unsound = archived.files().find(|f| f.days.1 <= f.days.0 || f.days.1.saturating_sub(f.days.0) > 31);
+        if let Some(unsound) = unsound {
+            return Err(format!("{:?} are no days", unsound.days));
+        }
         let stray = archived.files().map(|f| &f.file.path).find(|path| !is_below(path)).cloned();
         match stray {
             Some(stray) => Err(format!("{stray:?} is no path below it")),
@@ -137,4 +148,27 @@ impl ArchivedFile {
 /// A path of nothing but names.
 pub fn is_below(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_of_times_that_are_none_is_refused() {
+        let text = |through: i64, days: (i64, i64)| {
+            let file = serde_json::json!({
+                "path": "transitions/day=2026-01-01/0.parquet", "form": "parquet", "rows": 1, "bytes": 1, "days": days, "xxh3": "0",
+                "left": [0, 0],
+            });
+            serde_json::json!({"format": "koh-archive-1", "through": through, "tables": [{"name": "transitions", "files": [file]}]})
+                .to_string()
+        };
+        Archived::parse(text(0, (20_454, 20_485)).as_bytes()).unwrap();
+        for (through, days) in
+            [(i64::MAX, (1, 2)), (-1, (1, 2)), (0, (2, 2)), (0, (i64::MIN, i64::MAX)), (0, (0, 32)), (0, (2, 1))]
+        {
+            assert!(Archived::parse(text(through, days).as_bytes()).is_err(), "{through} {days:?}");
+        }
+    }
 }

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use super::ExportError;
+use crate::plain_file;
 
 /// The bytes of a file; `None` when there is none.
 pub(in crate::snapshot) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, ExportError> {
-    match fs::read(path) {
+    match plain_file::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(failed(path)(e)),

@@ -2,7 +2,6 @@
 //!
 //! Invariant: only what the manifest names is read; files are opened when a statement scans them.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::ExportError;
 use super::manifest::{Form, Manifest};
 use crate::model::Micros;
+use crate::plain_file;
 use crate::query::{Batches, Catalog, Table};
 use crate::snapshot::generation::catalog;
 use crate::snapshot::schema::{TABLES, TableSchema};
@@ -116,7 +116,7 @@ impl Table for Opened {
 
 impl Part {
     fn schema(&self) -> Result<SchemaRef, DataFusionError> {
-        let file = File::open(&self.path)?;
+        let file = plain_file::open(&self.path)?;
         Ok(match self.form {
             Form::Arrow => FileReader::try_new(BufReader::new(file), None)?.schema(),
             Form::Parquet => Arc::clone(ParquetRecordBatchReaderBuilder::try_new(file)?.schema()),
@@ -136,7 +136,7 @@ impl Part {
     }
 
     fn batches(&self, columns: &[usize], schema: &SchemaRef) -> Result<Batches, DataFusionError> {
-        let file = File::open(&self.path)?;
+        let file = plain_file::open(&self.path)?;
         Ok(match self.form {
             Form::Arrow => {
                 let (ascending, arrange) = arrange(columns.iter().map(|c| Some(*c)).collect(), Arc::clone(schema));

@@ -3,11 +3,12 @@
 //! Invariant: the sum is a function of the bytes and of nothing else; it tells damage, not malice.
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use twox_hash::xxhash3_128::Hasher;
+
+use crate::plain_file;
 
 /// The checksum of a file, as it is read.
 #[derive(Default)]
@@ -42,7 +43,7 @@ impl Sum {
 
 /// The checksum of a file on disk.
 pub(in crate::snapshot) fn sum_of(path: &Path) -> std::io::Result<Sum> {
-    let mut file = File::open(path)?;
+    let mut file = plain_file::open(path)?;
     let (mut sum, mut piece) = (Sum::default(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut piece)? {

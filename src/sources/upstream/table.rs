@@ -95,7 +95,7 @@ impl Table {
             PLAIN.into_iter().find(|(table, _)| *table == name).expect("only known tables are asked for");
         let path = file(directory, name);
         let failed = |error: String| ImportError::File { table: name, path: path.display().to_string(), error };
-        let opened = File::open(&path).map_err(|e| failed(e.to_string()))?;
+        let opened = crate::plain_file::open(&path).map_err(|e| failed(e.to_string()))?;
         let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(opened);
         let mut first = StringRecord::new();
         let any = reader.read_record(&mut first).map_err(|e| failed(e.to_string()))?;
