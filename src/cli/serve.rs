@@ -342,6 +342,9 @@ async fn serve(
     level: Level,
 ) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot listen for signals")?;
+    // Before anybody is told that the hub listens: what changes from then on changes a hub that runs.
+    let load = |file| runtime::load("options", vec![file], config::parse_sound).map_err(|why| anyhow::anyhow!(why));
+    let options = taken.file.clone().map(load).transpose()?;
     let running = runtime::start(config).await?;
     let address = running.address;
     println!("listening on {scheme}://{address}");
@@ -349,19 +352,19 @@ async fn serve(
     if let Some(file) = announce {
         announce_at(&file, address).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    follow_file(&running, taken, level)?;
+    if let Some(options) = options {
+        follow_file(&running, options, taken, level);
+    }
     signals.recv().await;
     running.stop().await;
     Ok(())
 }
 
 /// Puts another log level in force when the file of options names one, and says of the rest what it takes.
-fn follow_file(running: &runtime::Running, taken: Taken, level: Level) -> anyhow::Result<()> {
-    let Some(file) = taken.file.clone() else { return Ok(()) };
-    let loaded = runtime::load("options", vec![file], config::parse_sound).map_err(|why| anyhow::anyhow!(why))?;
+fn follow_file(running: &runtime::Running, options: runtime::Loaded<config::Values>, taken: Taken, level: Level) {
     let said_elsewhere = taken.explicit.contains_key(LOG);
     let known = parking_lot::Mutex::new(taken.values().clone());
-    running.follow(loaded, move |values: config::Values| {
+    running.follow(options, move |values: config::Values| {
         let mut known = known.lock();
         if !said_elsewhere && known.get(LOG) != values.get(LOG) {
             match level.set(values.get(LOG).map(String::as_str)) {
@@ -375,7 +378,6 @@ fn follow_file(running: &runtime::Running, taken: Taken, level: Level) -> anyhow
         }
         *known = values;
     });
-    Ok(())
 }
 
 /// Writes the address so that a reader sees all of it or nothing.
