@@ -9,7 +9,7 @@ WITH versions AS (
   GROUP BY t.workspace, t.application, t.workload, t.environment, a.version
   UNION ALL
   SELECT workspace, application, workload, environment, false, coalesce(deployed_version, 'unexplained'), sum(reconcilers)
-  FROM environment_state
+  FROM deployed_versions
   WHERE reconcilers > 0
   GROUP BY workspace, application, workload, environment, coalesce(deployed_version, 'unexplained')
 ),

@@ -3,5 +3,5 @@
 SELECT workspace, application, workload, deployment_target, environment, desired_version, deployed_version,
        sum(reconcilers) AS reconcilers,
        sum(CASE WHEN status = 'success' THEN reconcilers ELSE 0 END) AS successful
-FROM environment_state
+FROM deployed_versions
 GROUP BY workspace, application, workload, deployment_target, environment, desired_version, deployed_version

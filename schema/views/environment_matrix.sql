@@ -4,7 +4,7 @@ WITH versions AS (
   SELECT workspace, application, environment, workload, deployment_target,
          coalesce(deployed_version, 'unexplained') AS version, sum(reconcilers) AS reconcilers,
          sum(CASE WHEN status = 'success' THEN reconcilers ELSE 0 END) AS successful
-  FROM environment_state
+  FROM deployed_versions
   WHERE reconcilers > 0
   GROUP BY workspace, application, environment, workload, deployment_target, coalesce(deployed_version, 'unexplained')
 ),

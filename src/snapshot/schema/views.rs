@@ -20,8 +20,9 @@ pub static VIEWS: LazyLock<Vec<View>> =
     LazyLock::new(|| STATE.iter().chain(&super::dashboards::VIEWS).copied().collect());
 
 /// What is, was, and comes next.
-const STATE: [View; 11] = [
+const STATE: [View; 12] = [
     SUBSCRIPTIONS,
+    DEPLOYED_VERSIONS,
     ENVIRONMENT_STATE,
     HOST_STATE,
     ENVIRONMENT_HISTORY,
@@ -115,6 +116,25 @@ const SUBSCRIPTIONS: View = View {
         ],
     },
     sql: include_str!("../../../schema/views/subscriptions.sql"),
+};
+
+const DEPLOYED_VERSIONS: View = View {
+    schema: TableSchema {
+        name: "deployed_versions",
+        doc: "One row per target, deployed version and status, now: environment_state without hosts, for which it costs a part.",
+        columns: &[
+            WORKSPACE,
+            APPLICATION,
+            ENVIRONMENT,
+            WORKLOAD,
+            DEPLOYMENT_TARGET,
+            DESIRED_VERSION,
+            text_or_null("deployed_version", "Version that runs; null: never reported, or the commit is unexplained."),
+            text_or_null("status", "success, failure, in_progress or unknown; null: nobody subscribes."),
+            count("reconcilers", "Reconcilers."),
+        ],
+    },
+    sql: include_str!("../../../schema/views/deployed_versions.sql"),
 };
 
 const ENVIRONMENT_STATE: View = View {
