@@ -51,19 +51,17 @@ pub fn check_directory(data: &Path, backups: Option<&Place>, tell: &mut dyn FnMu
     // The storage engine may stumble over pages that are not its own.
     let inspected = catch_unwind(AssertUnwindSafe(|| inspect(&ledger_of(data))));
     let inspected = match inspected {
-        Ok(Ok(inspected)) => inspected,
         Ok(Err(error)) if !error.is_damage() => return Err(error),
-        Ok(Err(error)) => {
-            tell(finding("ledger", Err(what_to_do(&in_full(&error), data, backups))));
-            return Ok(());
-        }
-        Err(_) => {
-            let what = "the store cannot be read: its pages do not fit together";
-            tell(finding("ledger", Err(what_to_do(what, data, backups))));
+        Ok(inspected) => inspected.map_err(|error| in_full(&error)),
+        Err(_) => Err("the store cannot be read: its pages do not fit together".to_owned()),
+    };
+    let Inspected { origin, lineage, state, blocks, entries } = match inspected {
+        Ok(inspected) => inspected,
+        Err(damage) => {
+            tell(finding("ledger", Err(what_to_do(&damage, data, backups))));
             return Ok(());
         }
     };
-    let Inspected { origin, lineage, state, blocks, entries } = inspected;
     let read = format!(
         "everything up to sequence {}: {blocks} blocks and {entries} journal entries read, pages are as their checksums say",
         origin.seq

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::hub::Hub;
 use crate::plain_file;
 
 /// How often a file is looked at: as often as kubelet renews a ConfigMap or a Secret, and oftener.
@@ -65,18 +65,12 @@ impl<T: Send + 'static> Loaded<T> {
         &self.content
     }
 
-    /// Puts it in force, and what the files say later.
-    pub(super) fn follow(
-        self,
-        set: impl Fn(T) + Send + 'static,
-        refused: Arc<RefusedFiles>,
-        stop: &CancellationToken,
-        tasks: &TaskTracker,
-    ) {
+    /// Puts it in force in a hub, and what the files say later.
+    pub(super) fn follow(self, set: impl Fn(T) + Send + 'static, hub: &Hub, tasks: &TaskTracker) {
         let Loaded { what, paths, parse, text, content } = self;
+        let (refused, stop) = (Arc::clone(hub.refused_files()), hub.stopping().clone());
         set(content);
         refused.set(what, false);
-        let stop = stop.clone();
         tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}

@@ -154,29 +154,23 @@ impl Drop for Threads {
 
 /// Opens the ledger, starts the sources and listens.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    let Files { policies, classes, tokens, identity } = files(&config)?;
     let Config {
         data,
         listen,
         manifests,
         kubernetes,
-        policies,
-        classes,
-        tokens,
         retention,
         backups,
         accounts,
-        tls,
         default_contact,
         max_waiters,
         late_after,
         silent_after,
         limits,
         patience,
+        ..
     } = config;
-    let policies = at_start("policies", policies, Policies::parse, StartError::Policies)?;
-    let classes = at_start("classes", classes, Classes::parse, StartError::Classes)?;
-    let tokens = at_start("tokens", tokens, access::File::parse, StartError::Tokens)?;
-    let identity = at_start("certificates", tls, Identity::parse, StartError::Tls)?;
     if let Some(path) = &data {
         std::fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.clone(), source })?;
     }
@@ -210,15 +204,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let tasks = TaskTracker::new();
     tasks.spawn(waiters::answer_waiters(Arc::clone(&hub)));
     if let Some(loaded) = policies {
-        let hub = Arc::clone(&hub);
-        let refused = Arc::clone(hub.refused_files());
-        loaded.follow(move |policies| hub.set_policies(policies), refused, &stop, &tasks);
+        let set = Arc::clone(&hub);
+        loaded.follow(move |policies| set.set_policies(policies), &hub, &tasks);
     }
     if let Some(loaded) = classes {
-        let hub = Arc::clone(&hub);
-        let refused = Arc::clone(hub.refused_files());
-        let set = move |classes: Classes| hub.ledger().set_heartbeats(classes.heartbeats(default));
-        loaded.follow(set, refused, &stop, &tasks);
+        let set = Arc::clone(&hub);
+        loaded.follow(move |classes| set.ledger().set_heartbeats(classes.heartbeats(default)), &hub, &tasks);
     }
     if let Some(loaded) = tokens {
         if accounts.is_none() && loaded.content().accounts.is_some() {
@@ -226,9 +217,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
                 "the file of tokens lists accounts, and none gets in: their tokens are taken with --token-review"
             );
         }
-        let hub = Arc::clone(&hub);
-        let refused = Arc::clone(hub.refused_files());
-        loaded.follow(move |file| hub.set_tokens(file.into()), refused, &stop, &tasks);
+        let set = Arc::clone(&hub);
+        loaded.follow(move |file| set.set_tokens(file.into()), &hub, &tasks);
     }
     if let Some(accounts) = accounts {
         kubernetes::review(&hub, accounts).await?;
@@ -260,13 +250,27 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     Ok(Running { address, hub, exports, stop, serving, tasks, ingest })
 }
 
+/// The files that a start reads, and a hub follows.
+struct Files {
+    policies: Option<Loaded<Policies>>,
+    classes: Option<Loaded<Classes>>,
+    tokens: Option<Loaded<access::File>>,
+    identity: Option<Loaded<Identity>>,
+}
+
+fn files(config: &Config) -> Result<Files, StartError> {
+    let Config { policies, classes, tokens, tls, .. } = config;
+    Ok(Files {
+        policies: at_start("policies", policies.clone(), Policies::parse, StartError::Policies)?,
+        classes: at_start("classes", classes.clone(), Classes::parse, StartError::Classes)?,
+        tokens: at_start("tokens", tokens.clone(), access::File::parse, StartError::Tokens)?,
+        identity: at_start("certificates", tls.clone(), Identity::parse, StartError::Tls)?,
+    })
+}
+
 /// Reads the files that a start reads, and keeps nothing.
 pub fn look_at_files(config: &Config) -> Result<(), StartError> {
-    at_start("policies", config.policies.clone(), Policies::parse, StartError::Policies)?;
-    at_start("classes", config.classes.clone(), Classes::parse, StartError::Classes)?;
-    at_start("tokens", config.tokens.clone(), access::File::parse, StartError::Tokens)?;
-    at_start("certificates", config.tls.clone(), Identity::parse, StartError::Tls)?;
-    Ok(())
+    files(config).map(drop)
 }
 
 /// What files hold, where any are named.
@@ -285,8 +289,7 @@ fn at_start<T>(
 fn speak_tls(loaded: Loaded<Identity>, hub: &Hub, tasks: &TaskTracker) -> Result<Tls, StartError> {
     let shown = Shown::new(loaded.content().clone());
     let tls = Tls::new(Arc::clone(&shown)).map_err(|e| StartError::Tls(e.to_string()))?;
-    let refused = Arc::clone(hub.refused_files());
-    loaded.follow(move |identity| shown.renew(identity), refused, hub.stopping(), tasks);
+    loaded.follow(move |identity| shown.renew(identity), hub, tasks);
     Ok(tls)
 }
 
@@ -327,7 +330,7 @@ async fn open(data: Option<PathBuf>, options: ledger::Options, backups: Option<P
 impl Running {
     /// Follows files until the hub stops.
     pub fn follow<T: Send + 'static>(&self, loaded: Loaded<T>, set: impl Fn(T) + Send + 'static) {
-        loaded.follow(set, Arc::clone(self.hub.refused_files()), &self.stop, &self.tasks);
+        loaded.follow(set, &self.hub, &self.tasks);
     }
 
     /// Stops: drains requests, then sources, then the ledger, beside a last export.

@@ -146,8 +146,8 @@ impl Archive {
     }
 
     /// Writes the rows of a generation before a midnight, as far as they are not here yet; gives how many files were written. What is
-    /// here already stays, and what came late is added to it. An
-    /// error soon after somebody says stop; then all is as it was.
+    /// here already stays, and what came late is added to it. An error
+    /// soon after somebody says stop; then all is as it was.
     pub fn add(
         generation: &Generation,
         dir: &Path,

@@ -2,7 +2,7 @@
 
 use crate::hub::{Answer, TestHub, TestHubBuilder, commit, descriptor, koh_with, token};
 
-fn ask(hub: &TestHub, method: &str, path: &str, token: Option<&str>) -> Answer {
+pub(crate) fn ask(hub: &TestHub, method: &str, path: &str, token: Option<&str>) -> Answer {
     let bearer = token.map(|t| format!("Bearer {t}"));
     let headers: Vec<(&str, &str)> = bearer.iter().map(|b| ("authorization", b.as_str())).collect();
     hub.ask(method, path, &headers, b"")

@@ -5,6 +5,7 @@
 use koh::model::Micros;
 use serde_json::{Value, json};
 
+use crate::access::ask;
 use crate::hub::{Answer, TestHub, TestHubBuilder, commit, descriptor, report, token};
 
 const DAY: i64 = 86_400_000_000;
@@ -47,7 +48,7 @@ const QUESTIONS: [&str; 7] = [
 ];
 
 fn get(hub: &TestHub, token: &str, path: &str) -> Answer {
-    hub.ask("GET", path, &[("authorization", &format!("Bearer {token}"))], b"")
+    ask(hub, "GET", path, Some(token))
 }
 
 /// What a token is answered.

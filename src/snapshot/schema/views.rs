@@ -39,6 +39,10 @@ pub(super) const DESIRED_VERSION: Column =
     text_or_null("desired_version", "Version of the assignment in force on the target.");
 const DEPLOYED_VERSION: Column =
     text_or_null("deployed_version", "Version that the commit that runs stands for; null where nothing explains it.");
+const RUNNING_VERSION: Column =
+    text_or_null("deployed_version", "Version that runs; null: never reported, or the commit is unexplained.");
+const RUNNING_STATUS: Column =
+    text_or_null("status", "success, failure, in_progress or unknown; null: nobody subscribes.");
 const DRIFT_WORD: Column = text(
     "drift",
     "First that applies: missing, unassigned, silent, failing, unknown_commit, ahead, stalled, progressing, behind, in_sync.",
@@ -129,8 +133,8 @@ const DEPLOYED_VERSIONS: View = View {
             WORKLOAD,
             DEPLOYMENT_TARGET,
             DESIRED_VERSION,
-            text_or_null("deployed_version", "Version that runs; null: never reported, or the commit is unexplained."),
-            text_or_null("status", "success, failure, in_progress or unknown; null: nobody subscribes."),
+            RUNNING_VERSION,
+            RUNNING_STATUS,
             count("reconcilers", "Reconcilers."),
         ],
     },
@@ -150,8 +154,8 @@ const ENVIRONMENT_STATE: View = View {
             DEPLOYMENT_TARGET,
             DESIRED_VERSION,
             text_or_null("desired_commit", "First commit of the assignment in force; null while nobody knows it."),
-            text_or_null("deployed_version", "Version that runs; null: never reported, or the commit is unexplained."),
-            text_or_null("status", "success, failure, in_progress or unknown; null: nobody subscribes."),
+            RUNNING_VERSION,
+            RUNNING_STATUS,
             count("reconcilers", "Reconcilers."),
             count("hosts", "Different hosts among them."),
             count("silent", "Reconcilers among them whose host is silent."),
